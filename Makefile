@@ -1,0 +1,47 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup test lint unit demo bench lock clean
+
+help: ## what can be made here
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## the project's own virtual environment, from the lock file
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "rotator needs Python 3.11 or newer; '$(PYTHON)' is older (set PYTHON=...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "Python lacks 'venv': install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "setting up $(VENV) from requirements-dev.lock ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: setup lint unit ## lint, types, import contracts and all tests
+
+lint: setup ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: setup ## all tests, on every core
+	$(BIN)/pytest -n auto
+
+demo: setup ## the rotator against a simulator and a real OpenBao, with keys that live for seconds
+	@$(BIN)/python -m tests.demo
+
+bench: setup ## 500 rotations beside a floor of bare clients, start-up times and memory
+	@$(BIN)/python -m tests.bench
+
+lock: setup ## write both lock files anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --upgrade pyproject.toml --extra simulator --group dev --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --constraint requirements-dev.lock pyproject.toml --extra simulator --output-file requirements.lock
+
+clean: ## remove the virtual environment and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -1,0 +1,1 @@
+"""The journal: one implementation, over SQLAlchemy Core."""

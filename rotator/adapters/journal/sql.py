@@ -1,0 +1,218 @@
+"""``ports.Journal`` over SQLAlchemy Core."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import SQLAlchemyError
+
+from rotator.adapters.journal.codec import (
+    event_to_json,
+    record_from_json,
+    record_to_json,
+    time_from_text,
+    time_to_text,
+)
+from rotator.adapters.journal.engine import open_engine, open_read_only
+from rotator.adapters.journal.tables import event as event_table
+from rotator.adapters.journal.tables import observation, policy_state
+from rotator.domain.events import Event
+from rotator.domain.lifecycle import fold
+from rotator.domain.model import PolicyRecord
+from rotator.domain.secret import Fingerprint
+from rotator.errors import JournalUnavailable, LeaseHeld, LeaseLost
+from rotator.ports import Lease, Look, Observation
+
+
+class SqlJournal:
+    """The journal in one SQLite file.
+
+    :param is_dead: whether a lease's holder is known to be dead, so that its lease need not run out first.
+    """
+
+    def __init__(self, engine: Engine, *, is_dead: Callable[[str], bool]) -> None:
+        self._engine = engine
+        self._is_dead = is_dead
+        # SQLite lets one write at a time; threads queue here instead of polling its lock.
+        self._writing = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, *, is_dead: Callable[[str], bool], pool_size: int = 10) -> Self:
+        """Open for writing. Raises ``JournalUnavailable``."""
+        return cls(open_engine(url, pool_size=pool_size), is_dead=is_dead)
+
+    @classmethod
+    def open_read_only(cls, url: str) -> Self:
+        """Open for a dry run: nothing is created, migrated or changed. Raises ``JournalUnavailable``."""
+        return cls(open_read_only(url), is_dead=lambda _holder: False)
+
+    def load(self, policy: str) -> PolicyRecord:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            return _load(connection, policy)
+
+    def looks(self) -> Mapping[str, Look]:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            return {row.policy: _look(row) for row in connection.execute(_LOOKS)}
+
+    def look(self, policy: str) -> Look | None:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            row = connection.execute(_LOOKS.where(policy_state.c.policy == policy)).one_or_none()
+        return _look(row) if row else None
+
+    def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
+        """See ``ports.Journal``."""
+        with self._write() as connection:
+            row = connection.execute(select(policy_state).where(policy_state.c.policy == policy)).one_or_none()
+            token = (row.lease_token if row else 0) + 1
+            if (
+                row is not None
+                and row.lease_holder
+                and time_from_text(row.lease_until) > now
+                and not self._is_dead(row.lease_holder)
+            ):
+                raise LeaseHeld(f"{policy}: {row.lease_holder} is at work on it")
+            lease = {
+                "lease_holder": holder,
+                "lease_token": token,
+                "lease_until": time_to_text(now + ttl),
+                "lease_seconds": int(ttl.total_seconds()),
+            }
+            if row:
+                connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(lease))
+            else:
+                empty = record_to_json(PolicyRecord(policy=policy))
+                connection.execute(insert(policy_state).values(policy=policy, state=empty, **lease))
+        return Lease(policy=policy, holder=holder, token=token)
+
+    def release(self, lease: Lease) -> None:
+        """See ``ports.Journal``."""
+        with self._write() as connection:
+            connection.execute(update(policy_state).where(_held_by(lease)).values(lease_holder="", lease_until=""))
+
+    def append(self, lease: Lease, events: Sequence[Event], now: datetime) -> PolicyRecord:
+        """See ``ports.Journal``."""
+        with self._write() as connection:
+            seconds = connection.execute(select(policy_state.c.lease_seconds).where(_held_by(lease))).scalar()
+            if seconds is None:
+                raise LeaseLost(f"{lease.policy}: another holder has taken it over")
+            record = self._record(connection, lease.policy, events, now, lease.token)
+            until = time_to_text(now + timedelta(seconds=seconds))
+            connection.execute(update(policy_state).where(_held_by(lease)).values(lease_until=until))
+        return record
+
+    def note_look(self, lease: Lease, look: Look, seen: Sequence[Observation]) -> None:
+        """See ``ports.Journal``."""
+        values = {
+            "next_at": time_to_text(look.next_at),
+            "digest": look.digest,
+            "failures": look.failures,
+            "problem": look.problem,
+        }
+        with self._write() as connection:
+            if connection.execute(update(policy_state).where(_held_by(lease)).values(values)).rowcount == 0:
+                raise LeaseLost(f"{lease.policy}: another holder has taken it over")
+            for one in seen:
+                fresh = {"scope": one.scope, "fingerprint": one.fingerprint, "seen_at": time_to_text(one.seen_at)}
+                statement = upsert(observation).values(destination=one.destination, **fresh)
+                connection.execute(statement.on_conflict_do_update(index_elements=["destination"], set_=fresh))
+
+    def observations(self, scope: str) -> Mapping[str, Observation]:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            rows = connection.execute(select(observation).where(observation.c.scope == scope)).all()
+        return {
+            row.destination: Observation(
+                destination=row.destination,
+                scope=row.scope,
+                fingerprint=Fingerprint(row.fingerprint) if row.fingerprint else None,
+                seen_at=time_from_text(row.seen_at),
+            )
+            for row in rows
+        }
+
+    def request(self, policy: str, event: Event, now: datetime) -> None:
+        """See ``ports.Journal``."""
+        with self._write() as connection:
+            empty = record_to_json(PolicyRecord(policy=policy))
+            statement = upsert(policy_state).values(policy=policy, state=empty)
+            connection.execute(statement.on_conflict_do_nothing(index_elements=["policy"]))
+            self._record(connection, policy, (event,), now, token=0)
+            due = update(policy_state).where(policy_state.c.policy == policy).values(next_at=time_to_text(now))
+            connection.execute(due)
+
+    def close(self) -> None:
+        """See ``ports.Journal``."""
+        self._engine.dispose()
+
+    def _record(
+        self, connection: Connection, policy: str, events: Sequence[Event], now: datetime, token: int
+    ) -> PolicyRecord:
+        record = _load(connection, policy)
+        for event in events:
+            record = fold(event, record)
+            row = {"at": time_to_text(now), "policy": policy, "token": token, "kind": type(event).__name__}
+            connection.execute(insert(event_table).values(body=event_to_json(event), **row))
+        state = record_to_json(record)
+        connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(state=state))
+        return record
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                yield connection
+        except SQLAlchemyError as error:
+            raise _unavailable(error) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with (
+                self._writing,
+                self._engine.connect().execution_options(write=True) as connection,
+                connection.begin(),
+            ):
+                yield connection
+        except SQLAlchemyError as error:
+            raise _unavailable(error) from error
+
+
+_LOOKS = select(
+    policy_state.c.policy,
+    policy_state.c.next_at,
+    policy_state.c.digest,
+    policy_state.c.failures,
+    policy_state.c.problem,
+).where(policy_state.c.next_at.is_not(None))
+
+
+def _look(row: Row[Any, Any, Any, Any, Any]) -> Look:
+    return Look(next_at=time_from_text(row.next_at), digest=row.digest, failures=row.failures, problem=row.problem)
+
+
+def _held_by(lease: Lease) -> ColumnElement[bool]:
+    columns = policy_state.c
+    return and_(
+        columns.policy == lease.policy,
+        columns.lease_token == lease.token,
+        columns.lease_holder == lease.holder,
+    )
+
+
+def _load(connection: Connection, policy: str) -> PolicyRecord:
+    state = connection.execute(select(policy_state.c.state).where(policy_state.c.policy == policy)).scalar()
+    return record_from_json(state) if state else PolicyRecord(policy=policy)
+
+
+def _unavailable(error: SQLAlchemyError) -> JournalUnavailable:
+    original = getattr(error, "orig", None)
+    return JournalUnavailable(f"the journal can't be used: {original or type(error).__name__}")

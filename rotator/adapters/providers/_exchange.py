@@ -1,0 +1,179 @@
+"""One HTTP exchange as a value: an ``Answer``, or ``NoAnswer``. No exception of the HTTP library gets out.
+
+Such an exception holds its request, and the request holds a key; so it is neither raised nor chained.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+
+from rotator import __version__
+from rotator.domain.secret import SecretValue
+
+_LARGEST_BODY = 16 * 2**20
+_LONGEST_RETRY_AFTER = 3600.0
+# Letters and underscores only: an error code is repeated in messages, and no secret has that form.
+_CODE = re.compile(r"[a-z_]{1,40}")
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """No complete answer came.
+
+    :param problem: what happened, as the name of a class of errors.
+    :param sent: whether the request may have reached the provider.
+    """
+
+    problem: str
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer; ``headers`` has lower-case names."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def json(self) -> object:
+        """The body as JSON, or ``None`` where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    def envelope(self) -> Mapping[str, object] | None:
+        """What is in the platform's error envelope, or ``None`` where the body is no such envelope."""
+        payload = self.json()
+        error = payload.get("error") if isinstance(payload, dict) else None
+        if isinstance(error, dict) and isinstance(error.get("message"), str) and isinstance(error.get("type"), str):
+            return error
+        return None
+
+    def code(self) -> str:
+        """The envelope's code, where it has one that is fit for a message."""
+        code = (self.envelope() or {}).get("code")
+        return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+
+    def describe(self) -> str:
+        """Status and code, for a message."""
+        return f"{self.status} {self.code()}".rstrip()
+
+    def retry_after(self) -> float | None:
+        """Seconds that the provider asked to wait, in any of the forms that the platform or its SDK knows."""
+        asked = _number(self.headers.get("retry-after-ms"))
+        if asked is not None:
+            return _clamp(asked / 1000)
+        asked = _number(self.headers.get("retry-after"))
+        if asked is None:
+            asked = self._until(self.headers.get("retry-after"))
+        if asked is None:
+            asked = _number(self.headers.get("x-ratelimit-reset"))
+        return None if asked is None else _clamp(asked)
+
+    def _until(self, date: str | None) -> float | None:
+        # Both dates come from the provider's clock, so ours may be wrong.
+        until = _timestamp(date)
+        if until is None:
+            return None
+        now = _timestamp(self.headers.get("date"))
+        return until - (time.time() if now is None else now)
+
+
+class Exchange:
+    """Sends requests over a pool of connections. Safe for several threads."""
+
+    def __init__(self, base_url: str, *, timeout: float, max_connections: int) -> None:
+        """``timeout`` in seconds, for each step of an exchange; an answer's body has as much in all.
+
+        :raises ValueError: ``base_url`` is not http(s) with a host.
+        """
+        try:
+            url = httpx.URL(base_url)
+        except httpx.InvalidURL:
+            raise ValueError("the provider's base_url is not a URL") from None
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("the provider's base_url needs http:// or https://, and a host")
+        self._timeout = timeout
+        self._client = httpx.Client(
+            base_url=url,
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
+            follow_redirects=False,  # a request that carries a key goes where the configuration says, or nowhere
+            # A cookie from one key's answer must not speak for another key.
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"rotator/{__version__}",
+            },
+        )
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        key: SecretValue,
+        *,
+        body: Mapping[str, object] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Answer | NoAnswer:
+        """Send one request, once, as ``key``, which must be header safe."""
+        try:
+            with self._client.stream(
+                method,
+                path,
+                json=body,
+                params=query,
+                headers={"Authorization": f"Bearer {key.reveal()}"},
+            ) as response:
+                return self._receive(response)
+        except _NOT_SENT as error:
+            return NoAnswer(type(error).__name__, sent=False)
+        except httpx.RequestError as error:
+            return NoAnswer(type(error).__name__, sent=True)
+
+    def _receive(self, response: httpx.Response) -> Answer | NoAnswer:
+        deadline = time.monotonic() + self._timeout
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > _LARGEST_BODY:
+                return NoAnswer("answer too large", sent=True)
+            if time.monotonic() > deadline:
+                return NoAnswer("answer too slow", sent=True)
+        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._client.close()
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _timestamp(date: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _clamp(seconds: float) -> float:
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)

@@ -1,0 +1,190 @@
+"""The only place where adapters are chosen and wired. Each is made when it is first needed, and once."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from rotator import process
+from rotator.adapters.journal.sql import SqlJournal
+from rotator.clock import SystemClock
+from rotator.config import (
+    AppRoleSettings,
+    AwsSettings,
+    BackendRef,
+    BackendSettings,
+    SecretRef,
+    Settings,
+    TogetherSettings,
+    VaultSettings,
+    resolve,
+)
+from rotator.domain.secret import SecretValue
+from rotator.errors import WrongDestination
+from rotator.ports import Journal, KeyProvider, SecretBackend
+from rotator.service.apply import Executor
+from rotator.service.gather import Gatherer
+from rotator.service.issue import Issuer
+from rotator.service.publish import Publisher
+from rotator.service.reconcile import Reconciler
+from rotator.service.session import RetiredSecrets
+
+_Adapter = TypeVar("_Adapter", bound=KeyProvider | SecretBackend)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """Everything that an entry point needs."""
+
+    settings: Settings
+    journal: Journal
+    clock: SystemClock
+    reconciler: Reconciler
+    _adapters: tuple[_Lazy[KeyProvider], _Lazy[SecretBackend]]
+
+    def close(self) -> None:
+        """Give back every connection and file."""
+        for adapters in self._adapters:
+            adapters.close()
+        self.journal.close()
+
+
+class _Lazy(Generic[_Adapter]):
+    """Adapters by their name in the configuration, each made when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], _Adapter]) -> None:
+        self._make: Callable[[str], _Adapter] = make
+        self._made: dict[str, _Adapter] = {}
+        self._lock = threading.RLock()
+
+    def __call__(self, name: str) -> _Adapter:
+        made = self._made.get(name)
+        if made is None:
+            with self._lock:
+                made = self._made.get(name)
+                if made is None:
+                    made = self._made[name] = self._make(name)
+        return made
+
+    def close(self) -> None:
+        for adapter in self._made.values():
+            adapter.close()
+
+
+@contextmanager
+def application(
+    settings: Settings, environ: Mapping[str, str] = os.environ, *, read_only: bool = False
+) -> Iterator[Application]:
+    """The wired application, closed at the end.
+
+    :param read_only: open the journal for reading alone: for a dry run.
+    :raises JournalUnavailable: when the journal can't be opened.
+    """
+    process.forbid_core_dumps()
+    clock, draw = SystemClock(), random.SystemRandom().random
+    workers = settings.service.workers
+    journal = (
+        SqlJournal.open_read_only(settings.state_url)
+        if read_only
+        else SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=workers + 2)
+    )
+    backends: _Lazy[SecretBackend] = _Lazy(
+        lambda name: _backend(settings.backends[name], partial(_secret, environ=environ, backends=None), workers)
+    )
+    secret = partial(_secret, environ=environ, backends=backends)
+    providers: _Lazy[KeyProvider] = _Lazy(lambda name: _together(settings.providers[name], secret, workers))
+    retired = RetiredSecrets()
+    publisher = Publisher(backends=backends, retired=retired)
+    issuer = Issuer(providers=providers, backends=backends, publisher=publisher, draw=draw)
+    wired = Application(
+        settings=settings,
+        journal=journal,
+        clock=clock,
+        reconciler=Reconciler(
+            gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=settings.policies),
+            executor=Executor(
+                providers=providers,
+                backends=backends,
+                issuer=issuer,
+                publisher=publisher,
+                retired=retired,
+                draw=draw,
+            ),
+            journal=journal,
+            clock=clock,
+            holder=process.holder_name(),
+            lease_ttl=settings.service.lease,
+            draw=draw,
+        ),
+        _adapters=(providers, backends),
+    )
+    try:
+        yield wired
+    finally:
+        wired.close()
+
+
+def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValue], workers: int) -> SecretBackend:
+    """The closed table of backends. Their libraries are imported here: a pass with nothing due needs none."""
+    match settings:
+        case VaultSettings():
+            from rotator.adapters.backends.vault import AppRoleAuth, TokenAuth, VaultBackend  # noqa: PLC0415
+
+            auth = settings.auth
+            return VaultBackend(
+                url=settings.url,
+                auth=(
+                    AppRoleAuth(role_id=secret(auth.role_id), secret_id=secret(auth.secret_id), mount=auth.mount)
+                    if isinstance(auth, AppRoleSettings)
+                    else TokenAuth(token=secret(auth.token))
+                ),
+                namespace=settings.namespace,
+                ca_file=settings.ca_file,
+                timeout=settings.timeout.total_seconds(),
+                pool_size=workers,
+            )
+        case AwsSettings():
+            from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBackend  # noqa: PLC0415
+
+            return AwsSecretsManagerBackend(
+                region=settings.region,
+                endpoint_url=settings.endpoint_url,
+                profile=settings.profile,
+                timeout=settings.timeout.total_seconds(),
+                pool_size=workers,
+            )
+        case _:
+            from rotator.adapters.backends.dotenv import DotenvBackend  # noqa: PLC0415
+
+            return DotenvBackend()
+
+
+def _together(settings: TogetherSettings, secret: Callable[[SecretRef], SecretValue], workers: int) -> KeyProvider:
+    from rotator.adapters.providers.together import TogetherPaths, TogetherProvider  # noqa: PLC0415 - see _backend
+
+    return TogetherProvider(
+        base_url=settings.base_url,
+        management_key=secret(settings.management_key),
+        paths=TogetherPaths(**settings.paths),
+        timeout=settings.timeout.total_seconds(),
+        max_connections=workers,
+    )
+
+
+def _secret(
+    ref: SecretRef, *, environ: Mapping[str, str], backends: Callable[[str], SecretBackend] | None
+) -> SecretValue:
+    """The secret that a reference leads to. Raises ``BackendError`` or ``WrongDestination``."""
+    if not isinstance(ref, BackendRef):
+        return resolve(ref, environ)
+    assert backends is not None, "a backend's own credential is never read from a backend"
+    held = backends(ref.destination.backend).read(ref.destination)
+    if held.value is None:
+        raise WrongDestination(f"{ref.destination}: there is nothing, though a credential should be")
+    return held.value

@@ -1,0 +1,38 @@
+"""The configuration: read, checked as a whole, and turned into frozen settings. Every error has file and line."""
+
+from rotator.config.load import load
+from rotator.config.schema import schema
+from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef, resolve
+from rotator.config.settings import (
+    AppRoleSettings,
+    AwsSettings,
+    BackendSettings,
+    DotenvSettings,
+    LogSettings,
+    ServiceSettings,
+    Settings,
+    TogetherSettings,
+    TokenSettings,
+    VaultSettings,
+)
+
+__all__ = [
+    "AppRoleSettings",
+    "AwsSettings",
+    "BackendRef",
+    "BackendSettings",
+    "CredentialRef",
+    "DotenvSettings",
+    "EnvRef",
+    "FileRef",
+    "LogSettings",
+    "SecretRef",
+    "ServiceSettings",
+    "Settings",
+    "TogetherSettings",
+    "TokenSettings",
+    "VaultSettings",
+    "load",
+    "resolve",
+    "schema",
+]

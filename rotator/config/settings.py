@@ -1,0 +1,102 @@
+"""The settings: frozen, checked, without a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from rotator.config.secrets import SecretRef
+from rotator.domain.model import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TogetherSettings:
+    """One provider of type ``together``. ``paths``: where an endpoint is, if not at its usual place."""
+
+    base_url: str
+    management_key: SecretRef
+    paths: Mapping[str, str]
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """Log in to Vault with a token."""
+
+    token: SecretRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRoleSettings:
+    """Log in to Vault with an AppRole."""
+
+    role_id: SecretRef
+    secret_id: SecretRef
+    mount: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultSettings:
+    """One backend of type ``vault``: HashiCorp Vault or OpenBao."""
+
+    url: str
+    auth: TokenSettings | AppRoleSettings
+    namespace: str | None
+    ca_file: str | None
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsSettings:
+    """One backend of type ``aws-secrets-manager``."""
+
+    region: str
+    endpoint_url: str | None
+    profile: str | None
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DotenvSettings:
+    """One backend of type ``dotenv``."""
+
+
+BackendSettings = VaultSettings | AwsSettings | DotenvSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """How it runs.
+
+    :param workers: policies that are looked at side by side.
+    :param lease: after how much silence another process may take a policy over.
+    :param shutdown_timeout: how long SIGTERM waits for what is in flight.
+    """
+
+    workers: int
+    lease: timedelta
+    shutdown_timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """How it logs: ``level`` debug to error, ``format`` auto, json or console."""
+
+    level: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration."""
+
+    source: Path
+    instance: str
+    state_url: str
+    providers: Mapping[str, TogetherSettings]
+    backends: Mapping[str, BackendSettings]
+    policies: tuple[Policy, ...]
+    service: ServiceSettings
+    log: LogSettings

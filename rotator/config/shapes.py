@@ -1,0 +1,228 @@
+"""The shape of the file: one pydantic model a section. The JSON Schema is made from these too.
+
+Where the right model depends on a name or a type, the field is ``SkipValidation``: ``load`` chooses the model and
+checks it by hand, so that an error names the field and not every alternative.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, StringConstraints, WithJsonSchema
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = r"^[0-9]+[smhd]$"
+NAME = r"^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$"
+NAME_RULE = "letters, digits, '.' and '-', at most 63, beginning with a letter or digit (no '_': it joins key names)"
+
+
+@lru_cache(maxsize=4096)
+def _duration(text: str) -> timedelta:
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if not found or int(found[1]) == 0:
+        raise ValueError("allowed: a duration such as 90s, 15m, 24h, 30d")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def _parse_duration(value: object) -> timedelta:
+    if not isinstance(value, str):
+        raise ValueError("allowed: a duration such as 90s, 15m, 24h, 30d")  # noqa: TRY004 - pydantic's own convention
+    return _duration(value)
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_parse_duration),
+    WithJsonSchema({"type": "string", "pattern": _DURATION, "examples": ["90s", "15m", "24h", "30d"]}),
+]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Path_ = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]+$")]
+
+
+class Shape(BaseModel):
+    """Unknown fields are errors; values are never converted from another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class EnvShape(Shape):
+    """An environment variable."""
+
+    env: Text
+
+
+class FileShape(Shape):
+    """The content of a file, without its last line end."""
+
+    file: Path_
+
+
+class CredentialShape(Shape):
+    """A systemd credential (LoadCredential=)."""
+
+    credential: Text
+
+
+class DotenvPlace(Shape):
+    """A variable in a dotenv file."""
+
+    backend: Name
+    path: Path_ = Field(description="The file; relative to this configuration's folder.")
+    field: Variable = Field(description="The variable.")
+
+
+class VaultPlace(Shape):
+    """A field of a secret in a KV version 2 engine."""
+
+    backend: Name
+    mount: Text = Field("secret", description="Where the engine is mounted.")
+    path: Text = Field(description="The secret, without mount and 'data/'.")
+    field: Text
+
+
+class AwsPlace(Shape):
+    """A secret in AWS Secrets Manager, or one field of a JSON secret."""
+
+    backend: Name
+    secret_id: Text = Field(description="Name or ARN.")
+    field: Text | None = Field(None, description="The key in a JSON secret; without it the whole secret is the value.")
+
+
+Place = DotenvPlace | VaultPlace | AwsPlace
+Secret = EnvShape | FileShape | CredentialShape | Place
+
+
+class PathsShape(Shape):
+    """Where endpoints are, if not at their usual places; {project_id} and {key_id} are filled in."""
+
+    keys: Text | None = None
+    key: Text | None = None
+    whoami: Text | None = None
+    whoami_flat: Text | None = None
+
+
+class TogetherShape(Shape):
+    """Together AI, or a gateway with the same endpoints."""
+
+    type: Literal["together"]
+    issuance: Literal["api"] = Field("api", description="How keys are made: over a key-management endpoint.")
+    base_url: Text = "https://api.together.ai"
+    management_key: SkipValidation[Secret] = Field(description="Where the key is found that may manage keys.")
+    paths: PathsShape = PathsShape()
+    timeout: Duration = timedelta(seconds=10)
+
+
+class TokenShape(Shape):
+    """A token."""
+
+    method: Literal["token"]
+    token: SkipValidation[Secret]
+
+
+class AppRoleShape(Shape):
+    """An AppRole."""
+
+    method: Literal["approle"]
+    role_id: SkipValidation[Secret]
+    secret_id: SkipValidation[Secret]
+    mount: Text = "approle"
+
+
+class VaultShape(Shape):
+    """HashiCorp Vault or OpenBao."""
+
+    type: Literal["vault"]
+    url: Text
+    auth: SkipValidation[TokenShape | AppRoleShape]
+    namespace: Text | None = None
+    ca_file: Path_ | None = None
+    timeout: Duration = timedelta(seconds=10)
+
+
+class AwsShape(Shape):
+    """AWS Secrets Manager; credentials come by AWS's standard chain."""
+
+    type: Literal["aws-secrets-manager"]
+    region: Text
+    endpoint_url: Text | None = None
+    profile: Text | None = None
+    timeout: Duration = timedelta(seconds=10)
+
+
+class DotenvShape(Shape):
+    """dotenv files on this machine. A backend named 'dotenv' always exists."""
+
+    type: Literal["dotenv"]
+
+
+class Times(Shape):
+    """The times of a policy."""
+
+    lifetime: Duration | None = Field(None, description="How long a new key lives. Default: 30d.")
+    renew_before: Duration | None = Field(None, description="How long before its end a key is replaced. Default: 7d.")
+    grace: Duration | None = Field(None, description="How long a replaced key stays valid. Default: 24h.")
+    grace_limit: Duration | None = Field(None, description="The longest grace while the old key is in use: 4 x grace.")
+    check_every: Duration | None = Field(None, description="How often a destination is looked at. Default: 6h.")
+    settle: Duration | None = Field(None, description="How long late effects are expected. Default: 10m.")
+
+
+class PolicyShape(Times):
+    """Which project, which times, which destinations."""
+
+    name: Name
+    provider: Name
+    project: Text
+    destinations: SkipValidation[list[Place]]
+
+
+class StateShape(Shape):
+    """Where the journal is."""
+
+    url: Text = Field(description="sqlite:////absolute/path")
+
+
+class ServiceShape(Shape):
+    """How it runs."""
+
+    workers: int = Field(8, ge=1, le=64)
+    lease: Duration = timedelta(minutes=5)
+    shutdown_timeout: Duration = timedelta(seconds=30)
+
+
+class LogShape(Shape):
+    """How it logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Document(Shape):
+    """The configuration of rotator."""
+
+    version: Literal[1]
+    instance: Name = Field(description="The name of this installation; part of every key name.")
+    state: StateShape | None = None
+    defaults: Times = Times()
+    providers: SkipValidation[dict[Name, TogetherShape]]
+    backends: SkipValidation[dict[Name, VaultShape | AwsShape | DotenvShape]] = Field(default_factory=dict)
+    policies: SkipValidation[list[PolicyShape]] = Field(default_factory=list)
+    include: list[Text] = Field(default_factory=list, description="More files with policies; globs, relative to this.")
+    service: ServiceShape = ServiceShape()
+    log: LogShape = LogShape()
+
+
+class IncludedDocument(Shape):
+    """An included file: policies only."""
+
+    policies: list[Any]
+
+
+BACKENDS: dict[str, type[Shape]] = {"vault": VaultShape, "aws-secrets-manager": AwsShape, "dotenv": DotenvShape}
+PLACES: dict[str, type[Shape]] = {"vault": VaultPlace, "aws-secrets-manager": AwsPlace, "dotenv": DotenvPlace}
+AUTHS: dict[str, type[Shape]] = {"token": TokenShape, "approle": AppRoleShape}
+REFERENCES: dict[str, type[Shape]] = {"env": EnvShape, "file": FileShape, "credential": CredentialShape}

@@ -1,0 +1,181 @@
+"""YAML as plain data, strictly: no duplicate keys, no tags, no alias bombs; and where each value stands.
+
+Built from the C parser's events, because a graph of nodes with positions would cost ten times the memory.
+Positions are only collected in a second reading, when there is an error to report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+)
+
+from rotator.errors import ConfigError, Problem
+
+FieldPath = tuple[str | int, ...]
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_MOST_VALUES = 3_000_000
+_DEEPEST = 40
+
+
+class _Fault(Exception):
+    def __init__(self, line: int, found: str, allowed: str) -> None:
+        super().__init__(found)
+        self.line, self.found, self.allowed = line, found, allowed
+
+
+def read(path: Path) -> str:
+    """The file's text. Raises ``ConfigError``."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            [Problem(str(path), 0, "", f"a file that can't be read ({error.strerror})", _READABLE)]
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(path), 0, "", "a file that is not UTF-8", _READABLE)]) from None
+
+
+_READABLE = "allowed: a readable YAML file"
+
+
+def parse(path: Path, text: str, lines: dict[FieldPath, int] | None = None) -> Any:  # noqa: ANN401 - any YAML value
+    """Plain dictionaries, lists, texts, numbers, truths and ``None``, by the rules of YAML 1.2's core schema.
+
+    :param lines: filled with the line of every field, counted from 1.
+    :raises ConfigError: with the one fault that ended the reading; it quotes no text of the file.
+    """
+    try:
+        return _Builder(yaml.parse(text, Loader=_LOADER), lines).document()
+    except _Fault as fault:
+        problem = Problem(str(path), fault.line, "", fault.found, fault.allowed)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        what = re.sub(r"'[^']*'|\"[^\"]*\"", "...", error.problem or "something")
+        problem = Problem(str(path), line, "", f"no valid YAML ({what})", _READABLE)
+    except (yaml.YAMLError, ValueError):
+        problem = Problem(str(path), 0, "", "no valid YAML (an unreadable character)", _READABLE)
+    raise ConfigError([problem])
+
+
+class _Builder:
+    def __init__(self, events: Iterator[Event], lines: dict[FieldPath, int] | None) -> None:
+        self._events = events
+        self._lines = lines
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._values = 0
+
+    def document(self) -> Any:  # noqa: ANN401 - any YAML value
+        value: Any = None
+        seen = False
+        for event in self._events:
+            if isinstance(event, DocumentStartEvent):
+                if seen:
+                    raise _Fault(_at(event), "a second document", "allowed: one document a file")
+                seen = True
+                value = self._value(next(self._events), (), 0)
+            elif isinstance(event, StreamStartEvent | StreamEndEvent):
+                continue
+        return value
+
+    def _value(self, event: Event, path: FieldPath, depth: int) -> Any:  # noqa: ANN401 - any YAML value
+        line = _at(event)
+        if self._lines is not None:
+            self._lines.setdefault(path, line)
+        if depth > _DEEPEST:
+            raise _Fault(line, f"more than {_DEEPEST} levels", "allowed: a configuration as in the documentation")
+        if isinstance(event, AliasEvent):
+            return self._alias(event, line)
+        before = self._values
+        self._count(1, line)
+        tag = getattr(event, "tag", None)
+        if tag not in {None, "!", "tag:yaml.org,2002:str"}:
+            raise _Fault(line, "a YAML tag", "allowed: plain values without tags")
+        value: Any
+        if isinstance(event, ScalarEvent):
+            value = _scalar(event)
+        elif isinstance(event, SequenceStartEvent):
+            value = []
+            for item in self._until(SequenceEndEvent):
+                value.append(self._value(item, (*path, len(value)), depth + 1))
+        else:
+            assert isinstance(event, MappingStartEvent)
+            value = self._mapping(path, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, self._values - before)
+        return value
+
+    def _mapping(self, path: FieldPath, depth: int) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        merged: list[Any] = []
+        for event in self._until(MappingEndEvent):
+            line = _at(event)
+            if not isinstance(event, ScalarEvent):
+                raise _Fault(line, "a field name that is no text", "allowed: texts as field names")
+            if event.value == "<<" and event.style is None:
+                merged.append(self._value(next(self._events), path, depth + 1))
+                continue
+            if event.value in value:
+                raise _Fault(line, "the same field twice in one mapping", "allowed: each field once")
+            if self._lines is not None:
+                self._lines[*path, event.value] = line
+            value[event.value] = self._value(next(self._events), (*path, event.value), depth + 1)
+        for source in merged:
+            for one in source if isinstance(source, list) else [source]:
+                if isinstance(one, dict):
+                    value = {**one, **value}
+        return value
+
+    def _alias(self, event: AliasEvent, line: int) -> Any:  # noqa: ANN401 - any YAML value
+        if event.anchor not in self._anchors:
+            raise _Fault(line, "an alias of nothing that came before", "allowed: aliases of earlier anchors")
+        value, size = self._anchors[event.anchor]
+        self._count(size, line)
+        return value
+
+    def _count(self, more: int, line: int) -> None:
+        self._values += more
+        if self._values > _MOST_VALUES:
+            raise _Fault(line, f"more than {_MOST_VALUES} values", "allowed: a configuration that fits into memory")
+
+    def _until(self, end: type[Event]) -> Iterator[Event]:
+        for event in self._events:
+            if isinstance(event, end):
+                return
+            yield event
+
+
+def _at(event: Event) -> int:
+    """The event's line, counted from 1."""
+    mark = event.start_mark
+    return mark.line + 1 if mark is not None else 0
+
+
+def _scalar(event: ScalarEvent) -> str | int | float | bool | None:
+    text: str = event.value
+    if not event.implicit[0]:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text) and len(text) < 20:  # noqa: PLR2004 - longer ones are no counts but ids
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text

@@ -1,0 +1,117 @@
+"""What a plan can ask for. ``service.apply`` knows how each is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.domain.model import Destination, Identity, KeyFacts
+from rotator.domain.secret import Fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """The root of all actions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt(Action):
+    """Record the key that all destinations hold as the current one. Journal only."""
+
+    fingerprint: Fingerprint
+    identity: Identity
+    facts: KeyFacts | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue(Action):
+    """Create a key, verify it, publish it to every destination, start the grace of all others.
+
+    :param expected: destination name to the version seen now.
+    :param replaces: destination name to the fingerprint held now, of values that the provider knows.
+    """
+
+    reason: str
+    expires_at: datetime
+    grace: timedelta
+    expected: Mapping[str, str]
+    replaces: Mapping[str, Fingerprint]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume(Action):
+    """Finish a rotation whose key is in at least one destination: read it back there, publish the rest."""
+
+    rotation_id: str
+    held: tuple[Destination, ...]
+    missing: tuple[Destination, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandon(Action):
+    """End a rotation that can't be finished.
+
+    :param published: its key lies in a destination: it becomes retiring. Otherwise it becomes an orphan.
+    :param creation_unknown: its name is looked for until the settle time is over.
+    """
+
+    rotation_id: str
+    why: str
+    published: bool = False
+    creation_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordOrphan(Action):
+    """The key of an open intent showed up in the list: it is revoked when nobody can have its secret any more."""
+
+    facts: KeyFacts
+    revoke_after: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle(Action):
+    """Stop looking for the key of an open intent."""
+
+    key_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardExpiry(Action):
+    """Let the old key end by itself soon after its grace; ``expires_at`` is ``None`` where it does already."""
+
+    key_id: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendGrace(Action):
+    """The old key is still in use."""
+
+    key_id: str
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoke(Action):
+    """Revoke a key for ever, then see it refused."""
+
+    key_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmRefusal(Action):
+    """See a revoked key refused."""
+
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close(Action):
+    """Forget a key that is gone, with the evidence. Journal only."""
+
+    key_id: str
+    evidence: str

@@ -1,0 +1,183 @@
+"""What can happen to a policy's keys: the entries of the journal. ``domain.lifecycle`` folds them into a record.
+
+Each event is recorded before the next effect outside. None holds a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from rotator.domain.model import KeyRecord, RotationRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """The root of all events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAdopted(Event):
+    """A key that all destinations hold was identified, and is the current one from now on.
+
+    A displaced current key that we had issued becomes retiring; one that a person had made is theirs again.
+    """
+
+    key: KeyRecord
+    grace_until: datetime
+    grace_limit: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationIntended(Event):
+    """A key of this name is about to be created."""
+
+    rotation: RotationRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyIssued(Event):
+    """The provider created the key; its secret is in memory only."""
+
+    rotation_id: str
+    key: KeyRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyVerified(Event):
+    """The provider accepts the new secret, and says that it is that key in that project."""
+
+    rotation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationRebased(Event):
+    """Somebody wrote beside our value: the same value now has another version to compare with."""
+
+    rotation_id: str
+    destination: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationPublished(Event):
+    """The destination was read back with the new key."""
+
+    rotation_id: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraceStarted(Event):
+    """Every destination holds the new key; all others of the policy are retiring until the deadline."""
+
+    rotation_id: str
+    grace_until: datetime
+    grace_limit: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationAbandoned(Event):
+    """The rotation ends without having replaced the key.
+
+    :param revoke_after: the candidate is an orphan, revoked from then on; ``None`` where there is no candidate.
+    :param grace_until: the candidate was published somewhere: it is retiring, not an orphan.
+    :param settled_at: whether the creation happened is unknown; its name is looked for until then.
+    """
+
+    rotation_id: str
+    why: str
+    revoke_after: datetime | None = None
+    grace_until: datetime | None = None
+    grace_limit: datetime | None = None
+    settled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanFound(Event):
+    """A key of ours is in the provider's list, and nobody can hold its secret."""
+
+    key: KeyRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentSettled(Event):
+    """A creation of unknown outcome did not show up in time: it never happened, or its key is dealt with."""
+
+    key_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiryForwarded(Event):
+    """The key ends by itself soon after its grace. ``expires_at`` is its expiration from now on."""
+
+    key_id: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraceExtended(Event):
+    """The old key was still in use at its deadline."""
+
+    key_id: str
+    grace_until: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationIntended(Event):
+    """All gates were passed; the revocation is about to be sent."""
+
+    key_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRevoked(Event):
+    """The provider confirmed the revocation; its refusal was not seen yet."""
+
+    key_id: str
+    revoked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyClosed(Event):
+    """The end of a key, with the evidence (``401 invalid_api_key``). It leaves the record."""
+
+    key_id: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(Event):
+    """An operator put the policy on hold; an empty text releases it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationRequested(Event):
+    """An operator asked for a new key; ``compromised`` means: at once, and without grace."""
+
+    reason: str
+    compromised: bool = False
+
+
+def told(event: Event) -> tuple[str, dict[str, str]]:
+    """The event for a log: ``("key.issued", {"key_id": ..., ...})``, flat and short."""
+    name = ".".join(re.findall("[A-Z][a-z]+", type(event).__name__)).lower()
+    flat: dict[str, str] = {}
+    for field in fields(event):
+        match getattr(event, field.name):
+            case None | "":
+                continue
+            case KeyRecord() as key:
+                flat |= {"key_id": key.key_id, "key_name": key.name}
+            case RotationRecord() as rotation:
+                flat |= {"rotation_id": rotation.rotation_id, "key_name": rotation.key_name, "why": rotation.reason}
+            case datetime() as moment:
+                flat[field.name] = moment.isoformat(timespec="seconds")
+            case value:
+                flat[field.name] = str(value)
+    return name, flat

@@ -1,0 +1,261 @@
+"""The life of a rotation and of its keys: which moves are legal, and what each event makes of a record.
+
+``fold(event, record)`` is the only way in which a ``PolicyRecord`` changes. It is pure; the journal stores
+the event and the folded record in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import singledispatch
+
+from rotator.domain import events as ev
+from rotator.domain.model import (
+    KeyRecord,
+    KeyState,
+    OpenIntent,
+    Origin,
+    Phase,
+    PolicyRecord,
+    RotationRecord,
+)
+from rotator.errors import IllegalMove
+
+LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
+    Phase.INTENDED: frozenset({Phase.ISSUED, Phase.ABANDONED}),
+    Phase.ISSUED: frozenset({Phase.VERIFIED, Phase.ABANDONED}),
+    # A publish whose record was lost in a crash is found again by reading: that is why PUBLISHING can follow both.
+    Phase.VERIFIED: frozenset({Phase.PUBLISHING, Phase.ABANDONED}),
+    Phase.PUBLISHING: frozenset({Phase.PUBLISHING, Phase.GRACE, Phase.ABANDONED}),
+    Phase.GRACE: frozenset({Phase.REVOKING, Phase.COMPLETED}),
+    Phase.REVOKING: frozenset({Phase.REVOKING, Phase.COMPLETED}),
+    Phase.COMPLETED: frozenset(),
+    Phase.ABANDONED: frozenset(),
+}
+
+
+@singledispatch
+def fold(event: ev.Event, record: PolicyRecord) -> PolicyRecord:
+    """What the record becomes by this event. Raises ``IllegalMove`` where the table does not allow it."""
+    raise IllegalMove(f"{record.policy}: no rule for {type(event).__name__}")
+
+
+def fold_all(record: PolicyRecord, happened: list[ev.Event]) -> PolicyRecord:
+    """Fold several events, in order."""
+    for event in happened:
+        record = fold(event, record)
+    return record
+
+
+@fold.register
+def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
+    def displaced(key: KeyRecord) -> KeyRecord | None:
+        if key.state is not KeyState.CURRENT:
+            return key
+        if key.origin is not Origin.ISSUED:
+            return None
+        return _retired(key, event.grace_until, event.grace_limit, replaced_by="")
+
+    rest = [displaced(key) for key in record.keys if key.key_id != event.key.key_id]
+    return replace(record, keys=(*(key for key in rest if key), event.key))
+
+
+@fold.register
+def _(event: ev.RotationIntended, record: PolicyRecord) -> PolicyRecord:
+    if record.in_flight:
+        raise IllegalMove(f"{record.policy}: {record.in_flight.rotation_id} is still in flight")
+    return replace(record, rotations=(*record.rotations, event.rotation))
+
+
+@fold.register
+def _(event: ev.KeyIssued, record: PolicyRecord) -> PolicyRecord:
+    record = _move(
+        record,
+        event.rotation_id,
+        Phase.ISSUED,
+        lambda rotation: replace(rotation, key_id=event.key.key_id, fingerprint=event.key.fingerprint),
+    )
+    return replace(record, keys=(*record.keys, event.key))
+
+
+@fold.register
+def _(event: ev.KeyVerified, record: PolicyRecord) -> PolicyRecord:
+    return _move(record, event.rotation_id, Phase.VERIFIED)
+
+
+@fold.register
+def _(event: ev.DestinationRebased, record: PolicyRecord) -> PolicyRecord:
+    rotation = _rotation(record, event.rotation_id)
+    expected = {**rotation.expected, event.destination: event.version}
+    return _put(record, replace(rotation, expected=expected))
+
+
+@fold.register
+def _(event: ev.DestinationPublished, record: PolicyRecord) -> PolicyRecord:
+    def add(rotation: RotationRecord) -> RotationRecord:
+        return replace(rotation, published=tuple(dict.fromkeys((*rotation.published, event.destination))))
+
+    return _move(record, event.rotation_id, Phase.PUBLISHING, add)
+
+
+@fold.register
+def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
+    rotation = _rotation(record, event.rotation_id)
+
+    def turn(key: KeyRecord) -> KeyRecord:
+        if key.key_id == rotation.key_id:
+            return replace(key, state=KeyState.CURRENT)
+        if key.state is KeyState.CURRENT:
+            return _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
+        if record.compromised and key.state is KeyState.RETIRING:
+            return replace(key, grace_until=event.grace_until, grace_limit=event.grace_limit)
+        return key
+
+    record = replace(record, keys=tuple(turn(key) for key in record.keys), requested="", compromised=False)
+    return _complete_quiet_rotations(_move(record, event.rotation_id, Phase.GRACE))
+
+
+@fold.register
+def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
+    rotation = _rotation(record, event.rotation_id)
+
+    def fate(key: KeyRecord) -> KeyRecord:
+        if key.key_id != rotation.key_id or key.state is not KeyState.CANDIDATE:
+            return key
+        if event.grace_until and event.grace_limit:
+            return _retired(key, event.grace_until, event.grace_limit, replaced_by="")
+        return replace(key, state=KeyState.ORPHAN, revoke_after=event.revoke_after)
+
+    record = replace(record, keys=tuple(fate(key) for key in record.keys))
+    if event.settled_at:
+        intent = OpenIntent(
+            key_name=rotation.key_name,
+            revoke_after=event.revoke_after or event.settled_at,
+            settled_at=event.settled_at,
+        )
+        record = replace(record, open_intents=(*record.open_intents, intent))
+    return _forget(_move(record, event.rotation_id, Phase.ABANDONED), event.rotation_id)
+
+
+@fold.register
+def _(event: ev.OrphanFound, record: PolicyRecord) -> PolicyRecord:
+    if record.key(event.key.key_id):
+        raise IllegalMove(f"{record.policy}: {event.key.key_id} is known already")
+    return replace(record, keys=(*record.keys, event.key))
+
+
+@fold.register
+def _(event: ev.IntentSettled, record: PolicyRecord) -> PolicyRecord:
+    return replace(record, open_intents=tuple(i for i in record.open_intents if i.key_name != event.key_name))
+
+
+@fold.register
+def _(event: ev.ExpiryForwarded, record: PolicyRecord) -> PolicyRecord:
+    return _change_key(
+        record, event.key_id, lambda key: replace(key, expires_at=event.expires_at, expiry_forwarded=True)
+    )
+
+
+@fold.register
+def _(event: ev.GraceExtended, record: PolicyRecord) -> PolicyRecord:
+    return _change_key(record, event.key_id, lambda key: replace(key, grace_until=event.grace_until))
+
+
+@fold.register
+def _(event: ev.RevocationIntended, record: PolicyRecord) -> PolicyRecord:
+    key = _key(record, event.key_id)
+    if key.state not in {KeyState.RETIRING, KeyState.ORPHAN}:
+        raise IllegalMove(f"{record.policy}: {key.key_id} is {key.state}, it can't be revoked")
+    if key.replaced_by and any(r.rotation_id == key.replaced_by for r in record.rotations):
+        return _move(record, key.replaced_by, Phase.REVOKING)
+    return record
+
+
+@fold.register
+def _(event: ev.KeyRevoked, record: PolicyRecord) -> PolicyRecord:
+    return _change_key(
+        record,
+        event.key_id,
+        lambda key: replace(key, state=KeyState.REVOKED, revoked_at=event.revoked_at),
+    )
+
+
+@fold.register
+def _(event: ev.KeyClosed, record: PolicyRecord) -> PolicyRecord:
+    key = _key(record, event.key_id)
+    if key.state is KeyState.CANDIDATE:
+        raise IllegalMove(f"{record.policy}: {key.key_id} belongs to a rotation in flight")
+    record = replace(record, keys=tuple(k for k in record.keys if k.key_id != event.key_id))
+    return _complete_quiet_rotations(record)
+
+
+@fold.register
+def _(event: ev.Held, record: PolicyRecord) -> PolicyRecord:
+    return replace(record, hold=event.reason)
+
+
+@fold.register
+def _(event: ev.RotationRequested, record: PolicyRecord) -> PolicyRecord:
+    return replace(record, requested=event.reason, compromised=record.compromised or event.compromised)
+
+
+def _retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:
+    return replace(key, state=KeyState.RETIRING, grace_until=until, grace_limit=limit, replaced_by=replaced_by)
+
+
+def _key(record: PolicyRecord, key_id: str) -> KeyRecord:
+    key = record.key(key_id)
+    if key is None:
+        raise IllegalMove(f"{record.policy}: {key_id} is not ours")
+    return key
+
+
+def _change_key(record: PolicyRecord, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> PolicyRecord:
+    changed = change(_key(record, key_id))
+    return replace(record, keys=tuple(changed if key.key_id == key_id else key for key in record.keys))
+
+
+def _rotation(record: PolicyRecord, rotation_id: str) -> RotationRecord:
+    for rotation in record.rotations:
+        if rotation.rotation_id == rotation_id:
+            return rotation
+    raise IllegalMove(f"{record.policy}: no rotation {rotation_id}")
+
+
+def _put(record: PolicyRecord, rotation: RotationRecord) -> PolicyRecord:
+    return replace(
+        record,
+        rotations=tuple(rotation if r.rotation_id == rotation.rotation_id else r for r in record.rotations),
+    )
+
+
+def _same(rotation: RotationRecord) -> RotationRecord:
+    return rotation
+
+
+def _move(
+    record: PolicyRecord,
+    rotation_id: str,
+    phase: Phase,
+    change: Callable[[RotationRecord], RotationRecord] = _same,
+) -> PolicyRecord:
+    rotation = _rotation(record, rotation_id)
+    if phase not in LEGAL_MOVES[rotation.phase]:
+        raise IllegalMove(f"{record.policy}: rotation {rotation_id} can't go from {rotation.phase} to {phase}")
+    return _put(record, change(replace(rotation, phase=phase)))
+
+
+def _forget(record: PolicyRecord, rotation_id: str) -> PolicyRecord:
+    """A rotation that ended leaves the record; its events stay in the journal."""
+    return replace(record, rotations=tuple(r for r in record.rotations if r.rotation_id != rotation_id))
+
+
+def _complete_quiet_rotations(record: PolicyRecord) -> PolicyRecord:
+    """A rotation is completed when no key that it replaced is left."""
+    open_ids = {key.replaced_by for key in record.keys}
+    for rotation in record.rotations:
+        if rotation.phase in {Phase.GRACE, Phase.REVOKING} and rotation.rotation_id not in open_ids:
+            record = _forget(_move(record, rotation.rotation_id, Phase.COMPLETED), rotation.rotation_id)
+    return record

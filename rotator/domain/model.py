@@ -1,0 +1,363 @@
+"""The words of the field as types. All are immutable; every time is an aware UTC ``datetime``.
+
+``World`` is what was seen outside, ``PolicyRecord`` what the journal remembers; together they are the
+``Snapshot`` that the decision chains look at. No secret is in any of them, only fingerprints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from rotator.domain.secret import Fingerprint, SecretValue
+
+# --- configuration, as the core sees it ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One place in one backend that holds a policy's secret.
+
+    :param backend: the backend's name in the configuration.
+    :param name: unique and stable, for people and the journal: ``vault:secret/apps/chat#TOGETHER_API_KEY``.
+    :param options: what the adapter needs to find the place (``path``, ``field``, ``mount``, ...).
+    """
+
+    backend: str
+    name: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    def option(self, key: str, default: str | None = None) -> str | None:
+        """The value of one option, or ``default``."""
+        return dict(self.options).get(key, default)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Which project, which lifetime, grace and checks, which destinations.
+
+    :param instance: the name of this installation; part of every key name.
+    :param lifetime: how long a new key lives.
+    :param renew_before: how long before its end a key is replaced; also the time left to repair what fails.
+    :param grace: how long a replaced key stays valid.
+    :param grace_limit: the longest that a grace can be extended to while the old key is still in use.
+    :param check_every: how often destinations are looked at although nothing is due.
+    :param settle: how long after an attempt its late effects are still expected.
+    :param digest: changes whenever the policy's configuration does.
+    """
+
+    name: str
+    instance: str
+    provider: str
+    project: str
+    destinations: tuple[Destination, ...]
+    lifetime: timedelta
+    renew_before: timedelta
+    grace: timedelta
+    grace_limit: timedelta
+    check_every: timedelta
+    settle: timedelta
+    digest: str = ""
+
+    @property
+    def quiet(self) -> timedelta:
+        """How long an old key must not have been used before it is revoked: a quarter of the grace."""
+        return self.grace / 4
+
+
+# --- what the provider says --------------------------------------------------------------------------------
+
+
+class KeyKind(StrEnum):
+    """What a secret is, in the provider's own terms (``type`` of Together's ``GET /v3/whoami``)."""
+
+    PROJECT = "project_api_key"
+    LEGACY = "org_api_key"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFacts:
+    """One row of the provider's key list."""
+
+    key_id: str
+    name: str
+    project: str
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    created_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """The answer that creates a key: the only moment at which its secret is known."""
+
+    facts: KeyFacts
+    secret: SecretValue = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a secret is, says the provider (whoami)."""
+
+    kind: KeyKind
+    key_id: str
+    project: str | None
+    organization: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider does not accept a secret; ``evidence`` tells how it said so (``401 invalid_api_key``)."""
+
+    evidence: str
+
+
+# --- what a destination holds ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyMetadata:
+    """What each destination carries beside the secret: a hint for people, and for rebuilding a lost journal."""
+
+    instance: str
+    policy: str
+    project: str
+    rotation_id: str
+    key_id: str
+    fingerprint: str
+    created: str
+    expires: str
+    previous_key_id: str = ""
+
+    def as_pairs(self) -> dict[str, str]:
+        """Flat text pairs, in a fixed order, without the empty ones."""
+        pairs = {name: str(getattr(self, name)) for name in self.__slots__}
+        return {name: value for name, value in pairs.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One read of one destination.
+
+    :param value: the secret, or ``None`` where there is none yet (no secret, no such field, empty).
+    :param version: opaque; hand it to ``write`` to say "only if nobody wrote since".
+    :param metadata: the hints found beside the secret, as text pairs.
+    """
+
+    value: SecretValue | None = field(compare=False)
+    version: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Reach(StrEnum):
+    """Whether a destination could be looked at."""
+
+    OK = "ok"
+    UNREADABLE = "unreadable"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationView:
+    """What was seen of one destination, without the secret.
+
+    :param fingerprint: of the value that it holds; ``None`` where it is empty or was not read.
+    :param problem: why it could not be read, or is the wrong one.
+    """
+
+    destination: Destination
+    reach: Reach = Reach.OK
+    fingerprint: Fingerprint | None = None
+    version: str = ""
+    problem: str = ""
+    retryable: bool = True
+
+
+# --- what the journal remembers ----------------------------------------------------------------------------
+
+
+class KeyState(StrEnum):
+    """Where a key of ours stands. A closed key (revoked and seen refused) leaves the record."""
+
+    CURRENT = "current"
+    CANDIDATE = "candidate"
+    RETIRING = "retiring"
+    ORPHAN = "orphan"
+    REVOKED = "revoked"  # the provider said so; the refusal was not seen yet
+
+
+class Origin(StrEnum):
+    """How a key came to us."""
+
+    ISSUED = "issued"
+    ADOPTED = "adopted"
+    LEGACY = "legacy"  # the legacy organisation key: can't be revoked, only regenerated by its owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """One key that this policy has to do with.
+
+    :param since: when it came to us: issued or adopted.
+    :param jitter: drawn once, in [0, 1): spreads the renewals of keys that came together.
+    :param grace_until: retiring: not revoked before.
+    :param grace_limit: retiring: the grace is not extended beyond.
+    :param revoke_after: orphan: a late effect of its maker is expected until then.
+    :param rotation_id: the rotation that made it; empty for an adopted key.
+    :param replaced_by: retiring: the rotation that replaced it.
+    :param expiry_forwarded: its own expiration ends it soon after its grace, whatever becomes of us.
+    """
+
+    key_id: str
+    state: KeyState
+    origin: Origin
+    project: str
+    since: datetime
+    fingerprint: Fingerprint | None = None
+    name: str = ""
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    jitter: float = 0.0
+    rotation_id: str = ""
+    replaced_by: str = ""
+    grace_until: datetime | None = None
+    grace_limit: datetime | None = None
+    revoke_after: datetime | None = None
+    revoked_at: datetime | None = None
+    expiry_forwarded: bool = False
+
+
+class Phase(StrEnum):
+    """Where a rotation stands; the table of legal moves is in ``domain.lifecycle``."""
+
+    INTENDED = "intended"
+    ISSUED = "issued"
+    VERIFIED = "verified"
+    PUBLISHING = "publishing"
+    GRACE = "grace"
+    REVOKING = "revoking"
+    COMPLETED = "completed"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationRecord:
+    """One attempt to replace a policy's key, from its intent to the evidence.
+
+    :param expected: destination name to the version seen before the intent.
+    :param replaces: destination name to the fingerprint held there before; only of values known as keys.
+    :param grace: for the keys that it replaces.
+    :param published: names of the destinations that were read back with the new key.
+    """
+
+    rotation_id: str
+    reason: str
+    phase: Phase
+    key_name: str
+    expires_at: datetime
+    started_at: datetime
+    expected: Mapping[str, str]
+    replaces: Mapping[str, Fingerprint]
+    grace: timedelta
+    key_id: str = ""
+    fingerprint: Fingerprint | None = None
+    published: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIntent:
+    """A creation that may or may not have happened: its name is looked for until ``settled_at``.
+
+    :param revoke_after: a key of that name is revoked from then on; before, its maker may only be slow.
+    """
+
+    key_name: str
+    revoke_after: datetime
+    settled_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRecord:
+    """All that the journal remembers of one policy."""
+
+    policy: str
+    keys: tuple[KeyRecord, ...] = ()
+    rotations: tuple[RotationRecord, ...] = ()
+    open_intents: tuple[OpenIntent, ...] = ()
+    hold: str = ""
+    requested: str = ""
+    compromised: bool = False
+
+    def key(self, key_id: str) -> KeyRecord | None:
+        """The key of that id, or ``None``."""
+        return next((key for key in self.keys if key.key_id == key_id), None)
+
+    def by_fingerprint(self, fingerprint: Fingerprint) -> KeyRecord | None:
+        """The key of that fingerprint, or ``None``."""
+        return next((key for key in self.keys if key.fingerprint == fingerprint), None)
+
+    def in_state(self, *states: KeyState) -> tuple[KeyRecord, ...]:
+        """Every key in one of these states."""
+        return tuple(key for key in self.keys if key.state in states)
+
+    @property
+    def current(self) -> KeyRecord | None:
+        """The key that the destinations should hold, or ``None`` before the first adoption or issue."""
+        return next(iter(self.in_state(KeyState.CURRENT)), None)
+
+    @property
+    def in_flight(self) -> RotationRecord | None:
+        """The rotation that has not reached its grace yet; there is at most one."""
+        early = (Phase.INTENDED, Phase.ISSUED, Phase.VERIFIED, Phase.PUBLISHING)
+        return next((rotation for rotation in self.rotations if rotation.phase in early), None)
+
+
+# --- the two halves of what is known -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What was seen outside, once, read-only.
+
+    :param identities: what the provider says of each value that a destination of the policy holds.
+    :param listed: the project's keys; ``None`` where the list was not needed.
+    :param provider_problem: why the provider could not be asked; empty where it could.
+    :param held_by_others: fingerprints that other policies' destinations hold, with the names of these; ``None``
+        where these were not looked at.
+    :param others_unknown: other policies' destinations of the same project that could not be looked at.
+    """
+
+    destinations: tuple[DestinationView, ...]
+    identities: Mapping[Fingerprint, Identity | Refused] = field(default_factory=dict)
+    listed: tuple[KeyFacts, ...] | None = None
+    provider_problem: str = ""
+    held_by_others: Mapping[Fingerprint, tuple[str, ...]] | None = None
+    others_unknown: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> tuple[Fingerprint, ...]:
+        """The different values that the destinations hold, in their order."""
+        return tuple(dict.fromkeys(view.fingerprint for view in self.destinations if view.fingerprint))
+
+    def facts(self, key_id: str) -> KeyFacts | None:
+        """The list's row of that key, or ``None``."""
+        return next((facts for facts in self.listed or () if facts.key_id == key_id), None)
+
+    def beside(self, record: PolicyRecord) -> Snapshot:
+        """Both halves together."""
+        return Snapshot(world=self, record=record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that a decision may look at."""
+
+    world: World
+    record: PolicyRecord

@@ -1,0 +1,219 @@
+"""``plan(policy, snapshot, now)``: from what is known to an ordered list of actions, or a wait. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.domain.actions import (
+    Abandon,
+    Action,
+    Adopt,
+    Close,
+    ConfirmRefusal,
+    ExtendGrace,
+    ForwardExpiry,
+    Issue,
+    RecordOrphan,
+    Resume,
+    Revoke,
+    Settle,
+)
+from rotator.domain.key_checks import KEY_CHAIN
+from rotator.domain.model import Identity, KeyRecord, KeyState, Policy, Refused, Snapshot
+from rotator.domain.policy_checks import POLICY_CHAIN
+from rotator.domain.verdict import Context, Decision, Verdict
+
+FORWARD_MARGIN = timedelta(hours=1)
+"""How long after the last possible end of its grace an old key ends by itself."""
+
+CONFIRM_AGAIN = timedelta(seconds=30)
+"""How soon a revoked key, not seen refused yet, is tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyVerdict:
+    """What was decided of one key beside the current one."""
+
+    key: KeyRecord
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The verdicts, the actions they ask for in order, and when to look again if nothing else happens."""
+
+    policy: str
+    verdict: Verdict
+    key_verdicts: tuple[KeyVerdict, ...]
+    actions: tuple[Action, ...]
+    next_look: datetime
+
+    @property
+    def alerts(self) -> tuple[Verdict, ...]:
+        """Every verdict that a person should hear of."""
+        verdicts = (self.verdict, *(item.verdict for item in self.key_verdicts))
+        return tuple(verdict for verdict in verdicts if verdict.alert)
+
+
+def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
+    """What to do now. The same inputs give the same plan, dry run or not."""
+    context = Context(policy=policy, snapshot=snapshot, now=now)
+    verdict = decide(context)
+    key_verdicts = tuple(
+        KeyVerdict(key=key, verdict=decide_key(context, key))
+        for key in context.record.in_state(KeyState.RETIRING, KeyState.ORPHAN, KeyState.REVOKED)
+    )
+    actions: list[Action] = [*_intent_actions(context)]
+    for item in key_verdicts:
+        actions += _key_actions(context, item)
+    actions += _policy_actions(context, verdict)
+    moments = [now + policy.check_every, *(item.verdict.until for item in key_verdicts), verdict.until]
+    if not context.record.hold:
+        moments += [intent.settled_at for intent in context.record.open_intents]
+        moments += [now + CONFIRM_AGAIN for item in key_verdicts if item.verdict.decision is Decision.CONFIRM]
+    return Plan(
+        policy=policy.name,
+        verdict=verdict,
+        key_verdicts=key_verdicts,
+        actions=tuple(actions),
+        next_look=min(moment for moment in moments if moment is not None),
+    )
+
+
+def decide(context: Context) -> Verdict:
+    """The first verdict of the policy's chain."""
+    for check in POLICY_CHAIN:
+        verdict = check(context)
+        if verdict:
+            return verdict
+    raise AssertionError("the policy chain ends with a check that always answers")
+
+
+def decide_key(context: Context, key: KeyRecord) -> Verdict:
+    """The first verdict of the key's chain."""
+    for check in KEY_CHAIN:
+        verdict = check(context, key)
+        if verdict:
+            return verdict
+    raise AssertionError("the key chain ends with checks that cover every state")
+
+
+def _intent_actions(context: Context) -> list[Action]:
+    if context.world.listed is None or context.record.hold:
+        return []
+    actions: list[Action] = []
+    for intent in context.record.open_intents:
+        found = [facts for facts in context.world.listed if facts.name == intent.key_name]
+        actions += [
+            RecordOrphan(facts=facts, revoke_after=intent.revoke_after)
+            for facts in found
+            if not context.record.key(facts.key_id)
+        ]
+        if intent.settled_at <= context.now and not found:
+            actions.append(Settle(key_name=intent.key_name))
+    return actions
+
+
+def _key_actions(context: Context, item: KeyVerdict) -> list[Action]:
+    key, verdict = item.key, item.verdict
+    match verdict.decision:
+        case Decision.CLOSE:
+            return [Close(key_id=key.key_id, evidence=verdict.reason)]
+        case Decision.CONFIRM:
+            return [ConfirmRefusal(key_id=key.key_id)]
+        case Decision.REVOKE:
+            return [Revoke(key_id=key.key_id, why=verdict.reason)]
+        case Decision.EXTEND if verdict.until is not None:
+            return [ExtendGrace(key_id=key.key_id, until=verdict.until, why=verdict.reason)]
+        case Decision.WAIT | Decision.KEEP if _can_forward(context, key):
+            return [_forward(key)]
+        case _:
+            return []
+
+
+def _can_forward(context: Context, key: KeyRecord) -> bool:
+    """Only for a replaced key that no destination holds; a key that is held must not be given an end."""
+    return (
+        key.state is KeyState.RETIRING
+        and not key.expiry_forwarded
+        and not context.record.hold
+        and not context.world.provider_problem
+        and key.grace_limit is not None
+        and key.fingerprint not in context.world.held
+        and context.world.held_by_others is not None
+        and key.fingerprint not in context.world.held_by_others
+        and not context.world.others_unknown
+    )
+
+
+def _forward(key: KeyRecord) -> ForwardExpiry:
+    end = (key.grace_limit or key.since) + FORWARD_MARGIN
+    ends_sooner = key.expires_at is not None and key.expires_at <= end
+    return ForwardExpiry(key_id=key.key_id, expires_at=None if ends_sooner else end)
+
+
+def _policy_actions(context: Context, verdict: Verdict) -> list[Action]:
+    match verdict.decision:
+        case Decision.ADOPT:
+            return _adopt(context)
+        case Decision.ISSUE:
+            return [*_close_rejected(context), _issue(context, verdict)]
+        case Decision.RESUME:
+            return [_resume(context)]
+        case _:
+            return []
+
+
+def _adopt(context: Context) -> list[Action]:
+    (held,) = context.world.held
+    identity = context.world.identities[held]
+    assert isinstance(identity, Identity), "a refused key is rejected before it is adopted"
+    return [Adopt(fingerprint=held, identity=identity, facts=context.world.facts(identity.key_id))]
+
+
+def _close_rejected(context: Context) -> list[Action]:
+    """The current key is refused by the provider: it needs no grace and no revocation."""
+    current = context.record.current
+    if current is None or current.fingerprint is None:
+        return []
+    identity = context.world.identities.get(current.fingerprint)
+    return [Close(key_id=current.key_id, evidence=identity.evidence)] if isinstance(identity, Refused) else []
+
+
+def _issue(context: Context, verdict: Verdict) -> Issue:
+    views = context.world.destinations
+    known = {f for f, identity in context.world.identities.items() if isinstance(identity, Identity)}
+    return Issue(
+        reason=f"{verdict.check}: {verdict.reason}",
+        expires_at=(context.now + context.policy.lifetime).replace(microsecond=0),
+        grace=timedelta(0) if context.record.compromised else context.policy.grace,
+        expected={view.destination.name: view.version for view in views},
+        replaces={v.destination.name: v.fingerprint for v in views if v.fingerprint and v.fingerprint in known},
+    )
+
+
+def _resume(context: Context) -> Action:
+    rotation = context.record.in_flight
+    assert rotation is not None, "resume follows from a rotation in flight"
+    if not rotation.key_id:
+        why = "it is not known whether its key was created"
+        return Abandon(rotation_id=rotation.rotation_id, why=why, creation_unknown=True)
+    views = context.world.destinations
+    held = tuple(view.destination for view in views if view.fingerprint == rotation.fingerprint)
+    if not held:
+        why = "its key was published nowhere, and its secret is lost"
+        return Abandon(rotation_id=rotation.rotation_id, why=why, published=bool(rotation.published))
+    identity = context.world.identities.get(rotation.fingerprint) if rotation.fingerprint else None
+    if not isinstance(identity, Identity):
+        why = "the provider does not accept its key any more"
+        return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
+    missing = [view for view in views if view.fingerprint != rotation.fingerprint]
+    for view in missing:
+        name = view.destination.name
+        unmoved = rotation.expected.get(name) == view.version
+        same_value = view.fingerprint is not None and rotation.replaces.get(name) == view.fingerprint
+        if not unmoved and not same_value:
+            why = f"somebody else wrote {name} in the middle"
+            return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
+    return Resume(rotation_id=rotation.rotation_id, held=held, missing=tuple(view.destination for view in missing))

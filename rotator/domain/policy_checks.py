@@ -1,0 +1,221 @@
+"""The decision chain of a policy as a whole. Read ``POLICY_CHAIN`` at the end first: it is the documentation.
+
+A check is a pure function, named by the fault it finds. It returns a ``Verdict`` with its reason, or ``None``
+to let the next one look. The first verdict decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Reach, Refused
+from rotator.domain.verdict import Context, Decision, Verdict, text
+
+
+def renewal_at(policy: Policy, key: KeyRecord) -> datetime:
+    """When this key is replaced.
+
+    ``renew_before`` ahead of its end, a little earlier by its jitter. Keys that came by adoption may all be
+    too old on the first day: each waits its own part of ``renew_before``, unless its own expiry comes first.
+    """
+    ends = (key.created_at or key.since) + policy.lifetime
+    if key.expires_at:
+        ends = min(ends, key.expires_at)
+    due = ends - policy.renew_before - _slack(policy) * key.jitter
+    if key.origin is Origin.ISSUED:
+        return due
+    due = max(due, key.since + policy.renew_before * key.jitter)
+    if key.expires_at:
+        due = min(due, max(key.since, key.expires_at - policy.renew_before))
+    return due
+
+
+def on_hold(context: Context) -> Verdict | None:
+    """An operator said: hands off."""
+    if not context.record.hold:
+        return None
+    return Verdict(check="OnHold", decision=Decision.SKIP, reason=f"on hold: {context.record.hold}")
+
+
+def wrong_destination(context: Context) -> Verdict | None:
+    """A destination is not the place that the policy names."""
+    for view in context.world.destinations:
+        if view.reach is Reach.WRONG:
+            reason = f"{view.destination}: {view.problem}"
+            return Verdict(check="WrongDestination", decision=Decision.REFUSED, reason=reason, alert=True)
+    return None
+
+
+def destination_unreadable(context: Context) -> Verdict | None:
+    """A destination can't be looked at now, so nobody knows which key it holds."""
+    for view in context.world.destinations:
+        if view.reach is Reach.UNREADABLE:
+            reason = f"{view.destination}: {view.problem}"
+            return Verdict(check="DestinationUnreadable", decision=Decision.BLOCKED, reason=reason, alert=True)
+    return None
+
+
+def provider_unreadable(context: Context) -> Verdict | None:
+    """The provider can't be asked now, so nobody knows what a key is worth."""
+    if not context.world.provider_problem:
+        return None
+    reason = context.world.provider_problem
+    return Verdict(check="ProviderUnreadable", decision=Decision.BLOCKED, reason=reason, alert=True)
+
+
+def rotation_in_flight(context: Context) -> Verdict | None:
+    """A rotation was begun and did not reach its grace."""
+    rotation = context.record.in_flight
+    if rotation is None:
+        return None
+    reason = f"rotation {rotation.rotation_id} was left in phase {rotation.phase}"
+    return Verdict(check="RotationInFlight", decision=Decision.RESUME, reason=reason)
+
+
+def compromised(context: Context) -> Verdict | None:
+    """An operator said that the key has leaked."""
+    if not context.record.compromised:
+        return None
+    reason = f"compromised: {context.record.requested}"
+    return Verdict(check="Compromised", decision=Decision.ISSUE, reason=reason, alert=True)
+
+
+def destination_empty(context: Context) -> Verdict | None:
+    """A destination holds nothing yet."""
+    empty = [view.destination.name for view in context.world.destinations if view.fingerprint is None]
+    if not empty:
+        return None
+    return Verdict(check="DestinationEmpty", decision=Decision.ISSUE, reason=f"{', '.join(empty)}: holds no key yet")
+
+
+def key_from_other_project(context: Context) -> Verdict | None:
+    """A destination holds a working key that this policy must not replace: of another project, or no API key."""
+    for view, identity in _held_identities(context):
+        if not isinstance(identity, Identity) or identity.kind is KeyKind.LEGACY:
+            continue
+        if identity.kind is KeyKind.OTHER:
+            reason = f"{view}: holds a credential that is no API key of a project"
+        elif identity.project != context.policy.project:
+            reason = f"{view}: holds {identity.key_id} of project {identity.project}, not of {context.policy.project}"
+        else:
+            continue
+        return Verdict(check="KeyFromOtherProject", decision=Decision.REFUSED, reason=reason, alert=True)
+    return None
+
+
+def rejection_contradicted(context: Context) -> Verdict | None:
+    """The provider refuses a key that its own list shows alive: believe neither yet."""
+    for view in context.world.destinations:
+        key = context.record.by_fingerprint(view.fingerprint) if view.fingerprint else None
+        identity = context.world.identities.get(view.fingerprint) if view.fingerprint else None
+        if not isinstance(identity, Refused) or key is None or key.state is KeyState.REVOKED:
+            continue
+        facts = context.world.facts(key.key_id)
+        if facts and (facts.expires_at is None or facts.expires_at > context.now):
+            name = view.destination
+            reason = f"{name}: the provider refuses {key.key_id} ({identity.evidence}), yet lists it as alive"
+            return Verdict(check="RejectionContradicted", decision=Decision.BLOCKED, reason=reason, alert=True)
+    return None
+
+
+def key_rejected(context: Context) -> Verdict | None:
+    """A destination holds a value that the provider refuses: revoked or expired out of band, or never a key."""
+    for view, identity in _held_identities(context):
+        if isinstance(identity, Refused):
+            reason = f"{view}: the provider refuses the value it holds ({identity.evidence})"
+            return Verdict(check="KeyRejected", decision=Decision.ISSUE, reason=reason, alert=True)
+    return None
+
+
+def destinations_differ(context: Context) -> Verdict | None:
+    """The destinations hold different keys, and no rotation of ours explains it."""
+    if len(context.world.held) <= 1:
+        return None
+    reason = f"the destinations hold {len(context.world.held)} different keys"
+    return Verdict(check="DestinationsDiffer", decision=Decision.ISSUE, reason=reason, alert=True)
+
+
+def key_unmanaged(context: Context) -> Verdict | None:
+    """All destinations hold a key that is not the recorded current one: somebody put it there."""
+    current = context.record.current
+    (held,) = context.world.held
+    if current and current.fingerprint == held:
+        return None
+    identity = context.world.identities[held]
+    what = identity.key_id if isinstance(identity, Identity) else "a key"
+    return Verdict(check="KeyUnmanaged", decision=Decision.ADOPT, reason=f"adopt {what}, which was put there by others")
+
+
+def rotate_requested(context: Context) -> Verdict | None:
+    """An operator asked for a new key."""
+    if not context.record.requested:
+        return None
+    reason = f"requested: {context.record.requested}"
+    return Verdict(check="RotateRequested", decision=Decision.ISSUE, reason=reason)
+
+
+def expiry_near(context: Context) -> Verdict | None:
+    """The provider ends the key soon."""
+    key, policy = context.record.current, context.policy
+    if key is None or key.expires_at is None or renewal_at(policy, key) > context.now:
+        return None
+    if key.expires_at > context.now + policy.renew_before + _slack(policy):
+        return None
+    reason = f"{key.key_id} expires at {text(key.expires_at)}"
+    return Verdict(check="ExpiryNear", decision=Decision.ISSUE, reason=reason)
+
+
+def too_old(context: Context) -> Verdict | None:
+    """The key reaches the lifetime that the policy allows, whatever its own expiry."""
+    key = context.record.current
+    if key is None or renewal_at(context.policy, key) > context.now:
+        return None
+    reason = f"{key.key_id} was created at {text(key.created_at or key.since)}, too long ago for the policy"
+    return Verdict(check="TooOld", decision=Decision.ISSUE, reason=reason)
+
+
+def nothing_due(context: Context) -> Verdict | None:
+    """Wait until the next moment that matters."""
+    key = context.record.current
+    if key is None:
+        return None
+    due = renewal_at(context.policy, key)
+    return Verdict(
+        check="NothingDue", decision=Decision.WAIT, reason=f"{key.key_id} is renewed at {text(due)}", until=due
+    )
+
+
+POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
+    on_hold,
+    destination_unreadable,
+    provider_unreadable,
+    wrong_destination,
+    rotation_in_flight,
+    compromised,
+    destination_empty,
+    key_from_other_project,
+    rejection_contradicted,
+    key_rejected,
+    destinations_differ,
+    key_unmanaged,
+    rotate_requested,
+    expiry_near,
+    too_old,
+    nothing_due,
+)
+"""For the policy as a whole and its current key."""
+
+
+def _slack(policy: Policy) -> timedelta:
+    """How much earlier than necessary a key may be renewed, so that keys made together are not renewed together."""
+    return min(policy.renew_before, policy.lifetime - policy.renew_before) / 10
+
+
+def _held_identities(context: Context) -> list[tuple[str, Identity | Refused]]:
+    identities = context.world.identities
+    return [
+        (view.destination.name, identities[view.fingerprint])
+        for view in context.world.destinations
+        if view.fingerprint is not None and view.fingerprint in identities
+    ]

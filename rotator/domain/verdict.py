@@ -1,0 +1,67 @@
+"""What a check gets and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rotator.domain.model import Policy, PolicyRecord, Snapshot, World
+
+
+class Decision(StrEnum):
+    """What a verdict asks for."""
+
+    SKIP = "skip"
+    BLOCKED = "blocked"  # retry with backoff
+    REFUSED = "refused"  # a person must change something
+    RESUME = "resume"
+    ISSUE = "issue"
+    ADOPT = "adopt"
+    WAIT = "wait"
+    # for one key
+    KEEP = "keep"
+    EXTEND = "extend"
+    REVOKE = "revoke"
+    CONFIRM = "confirm"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One decision with its reason.
+
+    :param check: the name of the check that decided.
+    :param until: nothing changes by itself before; ``None`` where time does not help.
+    :param alert: a person should hear of it.
+    """
+
+    check: str
+    decision: Decision
+    reason: str
+    until: datetime | None = None
+    alert: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """All that a check may look at."""
+
+    policy: Policy
+    snapshot: Snapshot
+    now: datetime
+
+    @property
+    def world(self) -> World:
+        """What was seen outside."""
+        return self.snapshot.world
+
+    @property
+    def record(self) -> PolicyRecord:
+        """What the journal remembers."""
+        return self.snapshot.record
+
+
+def text(moment: datetime) -> str:
+    """A time as reasons write it: RFC 3339, UTC, to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

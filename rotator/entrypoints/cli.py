@@ -1,0 +1,253 @@
+"""The command line. Results go to standard output, logs and errors to standard error."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rotator import __version__
+from rotator.entrypoints import exits
+from rotator.errors import ConfigError, RotatorError
+
+if TYPE_CHECKING:  # start-up is measured: what a command needs is imported where it begins
+    from rotator.bootstrap import Application
+    from rotator.config import Settings
+    from rotator.domain.events import Event
+
+CONFIG = click.option(
+    "--config",
+    "-c",
+    "config",
+    type=click.Path(path_type=Path),
+    envvar="ROTATOR_CONFIG",
+    show_envvar=True,
+    metavar="FILE",
+    help="The configuration.",
+)
+
+EPILOG = """\b
+Exit codes:
+  0   fine
+  1   something failed
+  2   usage or configuration
+  3   --dry-run found work to do
+  75  another process holds the lock
+
+\b
+Start here:
+  rotator validate --config FILE      checks the configuration, offline
+  rotator --config FILE --dry-run     the plan; changes nothing anywhere
+  rotator --config FILE --run-once    one pass, for cron
+  rotator --config FILE               the service, in the foreground
+"""
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@CONFIG
+@click.option("--run-once", is_flag=True, help="One pass over all policies, then exit.")
+@click.option("--dry-run", is_flag=True, help="Print the plan of one pass; change nothing anywhere.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How --dry-run prints the plan.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="Overrides the configuration.",
+)
+@click.version_option(__version__, message="rotator %(version)s")
+@click.pass_context
+def cli(
+    context: click.Context,
+    config: Path | None,
+    *,
+    run_once: bool,
+    dry_run: bool,
+    style: str,
+    log_level: str | None,
+) -> None:
+    """Keep project API keys fresh.
+
+    rotator creates a replacement ahead of expiry, verifies it, writes it to every place where consumers read
+    it, and revokes the old key after a grace period. Without a command it runs as a service.
+    """
+    context.obj = config
+    if context.invoked_subcommand is not None:
+        if run_once or dry_run:
+            raise click.UsageError("--run-once and --dry-run go without a command")
+        return
+    if run_once and dry_run:
+        raise click.UsageError("--run-once and --dry-run exclude each other")
+    with _failures():
+        settings = _load(config)
+        from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
+
+        quiet = "warning" if run_once or dry_run else settings.log.level
+        telemetry.configure(level=log_level or quiet, style=settings.log.format)
+        context.exit(_dry_run(settings, style) if dry_run else _pass(settings, once=run_once))
+
+
+@cli.command()
+@CONFIG
+@click.pass_context
+def validate(context: click.Context, config: Path | None) -> None:
+    """Check the configuration, offline: fields, names, references, secrets that are missing."""
+    with _failures():
+        settings = _load(config or context.obj)
+        click.echo(
+            f"{settings.source}: fine ({len(settings.policies)} policies, {len(settings.backends)} backends, "
+            f"{len(settings.providers)} providers)"
+        )
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from rotator.config import schema as of_configuration  # noqa: PLC0415 - pydantic is slow to import
+
+    click.echo(json.dumps(of_configuration(), indent=2))
+
+
+@cli.command()
+@CONFIG
+@click.pass_context
+def status(context: click.Context, config: Path | None) -> None:
+    """Print what the journal knows of every policy; asks nobody else, changes nothing."""
+    with _failures(), _application(_load(config or context.obj), read_only=True) as application:
+        from rotator.entrypoints.render import print_status  # noqa: PLC0415 - with rich, slow to import
+
+        looks = application.journal.looks()
+        print_status(
+            [
+                (policy, application.journal.load(policy.name), looks.get(policy.name))
+                for policy in application.settings.policies
+            ]
+        )
+
+
+@cli.command()
+@click.argument("policy")
+@CONFIG
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option("--compromised", is_flag=True, help="The key has leaked: at once, and without a grace.")
+@click.pass_context
+def rotate(context: click.Context, policy: str, config: Path | None, reason: str, *, compromised: bool) -> None:
+    """Ask for a new key for POLICY; a running service begins within seconds, cron at its next run."""
+    from rotator.domain.events import RotationRequested  # noqa: PLC0415
+
+    reason = f"{reason} ({getpass.getuser()})"
+    _request(config or context.obj, policy, RotationRequested(reason=reason, compromised=compromised))
+    click.echo(f"{policy}: a new key is asked for")
+
+
+@cli.command()
+@click.argument("policy")
+@CONFIG
+@click.option("--reason", required=True, help="Why; it is recorded and shown.")
+@click.pass_context
+def hold(context: click.Context, policy: str, config: Path | None, reason: str) -> None:
+    """Leave POLICY alone, revocations included, until it is released."""
+    from rotator.domain.events import Held  # noqa: PLC0415
+
+    _request(config or context.obj, policy, Held(reason=f"{reason} ({getpass.getuser()})"))
+    click.echo(f"{policy}: on hold")
+
+
+@cli.command()
+@click.argument("policy")
+@CONFIG
+@click.pass_context
+def release(context: click.Context, policy: str, config: Path | None) -> None:
+    """Take POLICY off hold."""
+    from rotator.domain.events import Held  # noqa: PLC0415
+
+    _request(config or context.obj, policy, Held(reason=""))
+    click.echo(f"{policy}: released")
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback, unless you know why.")
+@click.option("--port", default=8555, show_default=True, help="0 picks a free one.")
+@click.option("--seed", type=click.Path(path_type=Path, exists=True), help="Organisations and projects to begin with.")
+def simulator(host: str, port: int, seed: Path | None) -> None:
+    """Run a Together-compatible server in memory, for rehearsals: public endpoints and key management."""
+    try:
+        from rotator.simulator.server import serve  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error.name} is missing: pip install 'rotator[simulator]'") from error
+    try:
+        serve(host=host, port=port, seed_file=seed, announce=lambda url: click.echo(f"listening on {url}"))
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Every error of ours ends as one clear line and an exit code; everything else is a defect, and crashes."""
+    try:
+        yield
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(exits.USAGE)
+    except RotatorError as error:
+        click.echo(f"rotator: {error}", err=True)
+        sys.exit(exits.FAILED)
+
+
+def _load(config: Path | None) -> Settings:
+    if config is None:
+        raise click.UsageError("say which configuration: --config FILE, or ROTATOR_CONFIG in the environment")
+    from rotator.config import load  # noqa: PLC0415 - pydantic is slow to import
+
+    return load(config, os.environ)
+
+
+@contextmanager
+def _application(settings: Settings, *, read_only: bool = False) -> Iterator[Application]:
+    from rotator.bootstrap import application  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    with application(settings, read_only=read_only) as wired:
+        yield wired
+
+
+def _pass(settings: Settings, *, once: bool) -> int:
+    with _application(settings) as application:
+        if once:
+            from rotator.entrypoints.once import run_once  # noqa: PLC0415
+
+            return run_once(application)
+        from rotator.entrypoints.daemon import Daemon  # noqa: PLC0415
+
+        return Daemon(application).run()
+
+
+def _dry_run(settings: Settings, style: str) -> int:
+    from rotator.entrypoints.dry import dry_run  # noqa: PLC0415
+
+    with _application(settings, read_only=True) as application:
+        return dry_run(application, style)
+
+
+def _request(config: Path | None, policy: str, event: Event) -> None:
+    with _failures():
+        settings = _load(config)
+        if policy not in {known.name for known in settings.policies}:
+            raise click.BadParameter(f"no policy {policy!r} in {settings.source}", param_hint="POLICY")
+        with _application(settings) as application:
+            application.journal.request(policy, event, application.clock.now())

@@ -1,0 +1,118 @@
+"""The service: APScheduler decides when a policy is looked at, and nothing else.
+
+One date job a policy, at the next moment that matters; each look's outcome sets the next one. A steady job
+compares the schedule with the journal: it notices what an operator asked for, and mends a job that got lost.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from rotator.bootstrap import Application
+from rotator.domain.model import Policy
+from rotator.entrypoints import exits
+from rotator.errors import JournalError
+from rotator.service.reconcile import Outcome, is_due
+
+SYNC_EVERY = timedelta(seconds=2)
+"""How soon the service notices what another process wrote into the journal."""
+
+_SYNC = "rotator: compare with the journal"
+
+
+class Daemon:
+    """Runs until a signal; see ``run``."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._policies = {policy.name: policy for policy in application.settings.policies}
+        self._log = structlog.get_logger()
+        self._stop = threading.Event()
+        self._running: set[str] = set()
+        self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
+        # A look takes its policy's lease, so that even a doubled job does no harm; a late one is still wanted.
+        self._scheduler = BackgroundScheduler(
+            executors={
+                "default": ThreadPoolExecutor(application.settings.service.workers),
+                "sync": ThreadPoolExecutor(1),
+            },
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            timezone=UTC,
+        )
+        # After the job is over: a job that sets itself anew while it runs counts as running twice, and is dropped.
+        self._scheduler.add_listener(self._after, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+
+    def run(self) -> int:
+        """Serve in the foreground. SIGTERM and SIGINT finish what is in flight; a second signal ends at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._sync()
+        self._scheduler.add_job(self._sync, "interval", seconds=SYNC_EVERY.total_seconds(), id=_SYNC, executor="sync")
+        self._scheduler.start()
+        self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
+        self._stop.wait()
+        return self._shut_down()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            exits.at_once(128 + number)
+        self._application.clock.stop()
+        self._stop.set()
+
+    def _shut_down(self) -> int:
+        bound = self._application.settings.service.shutdown_timeout
+        self._log.info("service.stopping", at_most_seconds=bound.total_seconds())
+        waiting = threading.Thread(target=self._scheduler.shutdown, name="shutdown", daemon=True)
+        waiting.start()
+        waiting.join(bound.total_seconds())
+        if waiting.is_alive():
+            self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")
+            exits.at_once(exits.OK)
+        self._application.close()
+        self._log.info("service.stopped")
+        return exits.OK
+
+    def _look(self, policy: Policy) -> Outcome | None:
+        """One look. What is still queued when the service stops is left for the next start."""
+        if self._application.clock.stopping:
+            return None
+        self._running.add(policy.name)
+        try:
+            return self._application.reconciler.reconcile(policy)
+        finally:
+            self._running.discard(policy.name)
+
+    def _after(self, event: JobExecutionEvent) -> None:
+        outcome = event.retval
+        if isinstance(outcome, Outcome):
+            self._known[outcome.policy] = outcome.next_at
+            self._schedule(self._policies[outcome.policy], outcome.next_at)
+
+    def _schedule(self, policy: Policy, at: datetime) -> None:
+        if not self._application.clock.stopping:
+            self._scheduler.add_job(self._look, "date", [policy], id=policy.name, run_date=at, replace_existing=True)
+
+    def _sync(self) -> None:
+        """Schedule every policy whose moment another process moved, and every one that has no job."""
+        try:
+            looks = self._application.journal.looks()
+        except JournalError as error:
+            self._log.error("journal.unreadable", reason=str(error))
+            return
+        now = self._application.clock.now()
+        scheduled = {job.id for job in self._scheduler.get_jobs()}
+        for name, policy in self._policies.items():
+            journaled = now if is_due(policy, looks, now) else looks[name].next_at
+            moved = name in looks and looks[name].next_at != self._known.get(name)
+            if moved or (name not in scheduled and name not in self._running):
+                if name in looks:
+                    self._known[name] = looks[name].next_at
+                self._schedule(policy, journaled)

@@ -1,0 +1,115 @@
+"""``--run-once``: one pass over all policies, for cron. A policy that is not due costs no remote call."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from rotator.bootstrap import Application
+from rotator.domain.model import Policy
+from rotator.entrypoints import exits
+from rotator.entrypoints.render import outcome_line, waiting_line
+from rotator.service.reconcile import Outcome, Result, is_due
+
+
+@dataclass(slots=True)
+class Summary:
+    """What one pass came to."""
+
+    not_due: int = 0
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def count(self, result: Result) -> int:
+        """How many looks ended so."""
+        return sum(outcome.result is result for outcome in self.outcomes)
+
+    @property
+    def exit_code(self) -> int:
+        """See ``exits``."""
+        if self.count(Result.FAILED) or self.count(Result.STOPPED):
+            return exits.FAILED
+        if self.outcomes and self.count(Result.BUSY) == len(self.outcomes):
+            return exits.LOCKED
+        return exits.OK
+
+    def __str__(self) -> str:
+        changed = sum(bool(outcome.done) for outcome in self.outcomes)
+        parts = [
+            f"{len(self.outcomes) + self.not_due} policies",
+            f"{self.not_due} not due",
+            f"{len(self.outcomes)} looked at",
+            f"{changed} changed",
+            f"{self.count(Result.FAILED)} failed",
+        ]
+        if self.count(Result.BUSY):
+            parts.append(f"{self.count(Result.BUSY)} held by another process")
+        if self.count(Result.STOPPED):
+            parts.append(f"{self.count(Result.STOPPED)} left for the next run")
+        return ", ".join(parts)
+
+
+def run_once(application: Application) -> int:
+    """Look at every policy that is due; returns the exit code."""
+    looks, now = application.journal.looks(), application.clock.now()
+    due, summary = [], Summary()
+    for policy in application.settings.policies:
+        if is_due(policy, looks, now):
+            due.append(policy)
+        else:
+            summary.not_due += 1
+            sys.stdout.write(waiting_line(policy.name, looks[policy.name]))
+    if due:
+        with _stopping_on_signals(application), _progress(len(due)) as advance:
+            workers = application.settings.service.workers
+            with ThreadPoolExecutor(max_workers=min(workers, len(due)), thread_name_prefix="look") as pool:
+                for outcome in _in_order_of_completion(pool, application, due):
+                    summary.outcomes.append(outcome)
+                    advance(outcome_line(outcome))
+    sys.stdout.write(f"{summary}\n")
+    return summary.exit_code
+
+
+def _in_order_of_completion(pool: ThreadPoolExecutor, application: Application, due: list[Policy]) -> Iterator[Outcome]:
+    pending: set[Future[Outcome]] = {pool.submit(application.reconciler.reconcile, policy) for policy in due}
+    while pending:
+        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for future in finished:
+            yield future.result()
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], object]]:
+    """A progress bar on a terminal; elsewhere just the lines."""
+    if not sys.stdout.isatty():
+        yield sys.stdout.write
+        return
+    from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415 - slow to import, and rarely needed
+
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), transient=True) as bar:
+        task = bar.add_task("policies", total=total)
+
+        def advance(line: str) -> None:
+            bar.console.print(line, end="", markup=False, highlight=False, soft_wrap=True)
+            bar.advance(task)
+
+        yield advance
+
+
+@contextmanager
+def _stopping_on_signals(application: Application) -> Iterator[None]:
+    """The first SIGTERM or SIGINT lets what is in flight finish; a second one ends the process at once."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        exits.at_once(128 + number) if application.clock.stopping else application.clock.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

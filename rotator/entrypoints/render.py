@@ -1,0 +1,190 @@
+"""What people and programs read: lines, tables, JSON. No secret can get here: plans and outcomes have none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import singledispatch
+
+from rotator.domain import actions as act
+from rotator.domain.model import Policy, PolicyRecord
+from rotator.domain.planner import Plan
+from rotator.domain.verdict import Decision, text
+from rotator.ports import Look
+from rotator.service.reconcile import Outcome, Result
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """One look, as ``--run-once`` prints it."""
+    match outcome.result:
+        case Result.FAILED:
+            what = "; ".join((*outcome.done, *outcome.problems))
+        case Result.OK:
+            what = "; ".join(outcome.done) or outcome.reason
+        case _:
+            what = outcome.reason
+    return f"{outcome.policy}: {outcome.result}: {what} (next look {text(outcome.next_at)})\n"
+
+
+def waiting_line(policy: str, look: Look) -> str:
+    """A policy that is not due."""
+    trouble = f"; last problem: {look.problem}" if look.problem else ""
+    return f"{policy}: not due until {text(look.next_at)}{trouble}\n"
+
+
+@singledispatch
+def describe(action: act.Action) -> str:
+    """What an action does, as a sentence."""
+    return type(action).__name__
+
+
+@describe.register
+def _(action: act.Adopt) -> str:
+    return f"adopt {action.identity.key_id} as the current key"
+
+
+@describe.register
+def _(action: act.Issue) -> str:
+    places = ", ".join(action.expected)
+    return (
+        f"create a key that expires {text(action.expires_at)}, verify it, publish it to {places}; "
+        f"the old one stays valid for {duration(action.grace)}"
+    )
+
+
+@describe.register
+def _(action: act.Resume) -> str:
+    missing = ", ".join(destination.name for destination in action.missing) or "nothing more"
+    return f"finish rotation {action.rotation_id}: publish to {missing}, start the grace"
+
+
+@describe.register
+def _(action: act.Abandon) -> str:
+    return f"abandon rotation {action.rotation_id}: {action.why}"
+
+
+@describe.register
+def _(action: act.RecordOrphan) -> str:
+    return f"record {action.facts.key_id} as an orphan"
+
+
+@describe.register
+def _(action: act.Settle) -> str:
+    return f"stop looking for a key named {action.key_name}"
+
+
+@describe.register
+def _(action: act.ForwardExpiry) -> str:
+    if action.expires_at is None:
+        return f"note that {action.key_id} ends by itself soon after its grace"
+    return f"let {action.key_id} end by itself at {text(action.expires_at)}"
+
+
+@describe.register
+def _(action: act.ExtendGrace) -> str:
+    return f"extend the grace of {action.key_id} until {text(action.until)}"
+
+
+@describe.register
+def _(action: act.Revoke) -> str:
+    return f"revoke {action.key_id} and see it refused"
+
+
+@describe.register
+def _(action: act.ConfirmRefusal) -> str:
+    return f"see {action.key_id} refused"
+
+
+@describe.register
+def _(action: act.Close) -> str:
+    return f"close {action.key_id}: {action.evidence}"
+
+
+def duration(length: timedelta) -> str:
+    """As the configuration writes it: ``48h``."""
+    seconds = int(length.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def plans_as_json(plans: Sequence[Plan], failures: Sequence[tuple[str, str]], now: datetime) -> str:
+    """``{"version": 1, "at", "policies": [...], "failures": [...]}``; times are RFC 3339 in UTC."""
+    document = {
+        "version": 1,
+        "at": text(now),
+        "policies": [_plan_as_dict(plan) for plan in plans],
+        "failures": [{"policy": policy, "problem": problem} for policy, problem in failures],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _plan_as_dict(plan: Plan) -> dict[str, object]:
+    return {
+        "policy": plan.policy,
+        "check": plan.verdict.check,
+        "decision": plan.verdict.decision,
+        "reason": plan.verdict.reason,
+        "next_look": text(plan.next_look),
+        "actions": [{"action": type(action).__name__, "what": describe(action)} for action in plan.actions],
+        "keys": [
+            {
+                "key_id": item.key.key_id,
+                "state": item.key.state,
+                "check": item.verdict.check,
+                "decision": item.verdict.decision,
+                "reason": item.verdict.reason,
+            }
+            for item in plan.key_verdicts
+        ],
+    }
+
+
+def print_plans(plans: Sequence[Plan], failures: Sequence[tuple[str, str]]) -> None:
+    """The plans as a table on standard output."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import, and only needed here
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table("policy", "check", "why", "what would be done", "next look (UTC)", show_lines=True)
+    for plan in plans:
+        reasons = [plan.verdict.reason, *(item.verdict.reason for item in plan.key_verdicts)]
+        doing = [f"{number}. {describe(action)}" for number, action in enumerate(plan.actions, 1)]
+        trouble = plan.verdict.decision in {Decision.BLOCKED, Decision.REFUSED}
+        table.add_row(
+            Text(plan.policy),
+            Text(plan.verdict.check, style="red" if trouble else ""),
+            Text("\n".join(reasons)),
+            Text("\n".join(doing) or "nothing"),
+            Text(text(plan.next_look)),
+        )
+    for policy, problem in failures:
+        table.add_row(Text(policy), Text("failed", style="red"), Text(problem), Text("nothing"), Text(""))
+    console = Console()
+    console.print(table)
+
+
+def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -> None:
+    """What the journal knows of each policy, as a table on standard output."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import, and only needed here
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table("policy", "current key", "expires (UTC)", "other keys", "phase", "next look (UTC)", "trouble")
+    for policy, record, look in policies:
+        current = record.current
+        others = [f"{key.key_id} {key.state}" for key in record.keys if key is not current]
+        phases = [rotation.phase for rotation in record.rotations]
+        trouble = [part for part in (record.hold and f"on hold: {record.hold}", look and look.problem) if part]
+        table.add_row(
+            Text(policy.name),
+            Text(current.key_id if current else "none yet"),
+            Text(text(current.expires_at) if current and current.expires_at else "not known"),
+            Text("\n".join(others)),
+            Text(", ".join(phases)),
+            Text(text(look.next_at) if look else "never looked at"),
+            Text("; ".join(trouble), style="red"),
+        )
+    Console().print(table)

@@ -1,0 +1,156 @@
+"""Everything that rotator raises on purpose.
+
+::
+
+    RotatorError
+    ├── ConfigError                 the configuration is wrong (with file, line and field)
+    ├── OutcomeUnknown              a changing request was sent, its answer was lost: it may have happened
+    ├── ProviderError
+    │   ├── ProviderUnavailable     no answer, or a passing one (connection, 429, 5xx on a read)      retryable
+    │   ├── ProviderDenied          the management key is refused, or lacks the right
+    │   ├── ProviderRejected        the request itself is refused; nothing happened
+    │   └── ProviderNonsense        the answer is not what the contract says; nothing of it is believed
+    ├── BackendError
+    │   ├── BackendUnavailable      no answer, or a passing one (connection, sealed, throttled)       retryable
+    │   ├── BackendDenied           the credential is refused, or lacks a right on that path
+    │   ├── WrongDestination        the place is not what the policy says (engine, format, kind)
+    │   └── VersionConflict         somebody else wrote in between; nothing was written               retryable
+    ├── JournalError
+    │   ├── JournalUnavailable      it can't be read or written (locked, disk full, read-only)        retryable
+    │   ├── LeaseHeld               another holder is at work on this policy                          retryable
+    │   └── LeaseLost               this holder's lease was taken over; it must stop
+    ├── IllegalMove                 a lifecycle move that the table does not allow: a defect of ours
+    └── Stopping                    the service is shutting down; the work is left where it is        retryable
+
+``retryable`` says whether the same call may succeed later without a person doing anything.
+
+Adapters translate at their edge, ``from`` the cause. A message never holds a secret: it names statuses,
+codes and places, and repeats no text that came with a request or an answer body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class RotatorError(Exception):
+    """The root. Every message is fit for a log and for a person."""
+
+    retryable: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of the configuration: where it is, what was found, what is allowed. Never shows a secret.
+
+    :param line: counted from 1; 0 where the file as a whole is meant.
+    :param field: as a person writes it: ``policies[3].grace``.
+    """
+
+    file: str
+    line: int
+    field: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        field = f"{self.field}: " if self.field else ""
+        return f"{where}: {field}found {self.found}; {self.allowed}"
+
+
+class ConfigError(RotatorError):
+    """The configuration is wrong; nothing was started. The text has a line for each problem."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class OutcomeUnknown(RotatorError):
+    """A changing request was sent and its answer was lost: look before anything else is done."""
+
+
+class ProviderError(RotatorError):
+    """The provider of keys did not do what was asked."""
+
+
+class ProviderUnavailable(ProviderError):
+    """No answer or a passing one; for a changing request: it was certainly not carried out.
+
+    :param retry_after: seconds that the provider asked to wait, where it said so.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProviderDenied(ProviderError):
+    """The management key is refused, or lacks the right (401, 403 on a management request)."""
+
+
+class ProviderRejected(ProviderError):
+    """The request itself is refused (400, 404, 409, 422); nothing happened."""
+
+
+class ProviderNonsense(ProviderError):
+    """The answer breaks the contract (HTML, truncated JSON, another project); nothing of it is believed."""
+
+
+class BackendError(RotatorError):
+    """A place for secrets did not do what was asked."""
+
+
+class BackendUnavailable(BackendError):
+    """No answer or a passing one; for a write: it was certainly not carried out."""
+
+    retryable = True
+
+
+class BackendDenied(BackendError):
+    """The credential is refused, or lacks a right; the message names the right and the path."""
+
+
+class WrongDestination(BackendError):
+    """The place is not what the policy says: another engine, a binary secret, no JSON object."""
+
+
+class VersionConflict(BackendError):
+    """The destination is no longer at the version that was expected; nothing was written."""
+
+    retryable = True
+
+
+class JournalError(RotatorError):
+    """The journal did not do what was asked."""
+
+
+class JournalUnavailable(JournalError):
+    """The journal can't be read or written now; no effect outside may follow."""
+
+    retryable = True
+
+
+class LeaseHeld(JournalError):
+    """Another holder is at work on this policy."""
+
+    retryable = True
+
+
+class LeaseLost(JournalError):
+    """This holder's lease was taken over: it must stop at once, without another effect."""
+
+
+class IllegalMove(RotatorError):
+    """A lifecycle move that the table in ``domain.lifecycle`` does not allow."""
+
+
+class Stopping(RotatorError):
+    """The service is shutting down; what is in flight is resumed by the next start."""
+
+    retryable = True

@@ -1,0 +1,194 @@
+"""The contracts between the service and the world. Adapters implement them; each has one contract suite.
+
+All calls are synchronous, bounded in time by the adapter, and safe to make from several threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from rotator.domain.events import Event
+from rotator.domain.model import (
+    Destination,
+    Held,
+    Identity,
+    IssuedKey,
+    KeyFacts,
+    KeyMetadata,
+    PolicyRecord,
+    Refused,
+)
+from rotator.domain.secret import Fingerprint, SecretValue
+
+
+class KeyProvider(Protocol):
+    """Issues and revokes API keys.
+
+    Reads raise ``ProviderUnavailable`` after their own bounded retries. A changing call is sent once; it raises
+    ``OutcomeUnknown`` when it may have been carried out, and any other ``ProviderError`` only when it was not.
+    """
+
+    def create_key(self, project: str, name: str, expires_at: datetime) -> IssuedKey:
+        """Create a key. Never repeated: a second call makes a second key."""
+        ...
+
+    def list_keys(self, project: str) -> Sequence[KeyFacts]:
+        """Every live key of the project, all pages."""
+        ...
+
+    def set_expiration(self, project: str, key_id: str, expires_at: datetime) -> None:
+        """Set a key's expiration date. Safe to repeat. ``ProviderRejected`` where there is no such key."""
+        ...
+
+    def revoke_key(self, project: str, key_id: str) -> None:
+        """Revoke a key for ever. Safe to repeat: a key that is gone already is a success."""
+        ...
+
+    def identify(self, secret: SecretValue) -> Identity | Refused:
+        """Ask the provider which key this is (whoami). Counts as a use of the key.
+
+        ``Refused`` only when the provider said that it does not accept the secret (or when the text can't be
+        sent at all); every other failure raises.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+class SecretBackend(Protocol):
+    """A place where secrets live.
+
+    Reads raise ``BackendUnavailable``, ``BackendDenied`` or ``WrongDestination``. ``write`` raises besides
+    ``VersionConflict`` (nothing was written) and ``OutcomeUnknown`` (it may have been).
+    """
+
+    def read(self, destination: Destination) -> Held:
+        """What the destination holds now. A missing secret or field is ``Held(value=None, ...)``, no error."""
+        ...
+
+    def read_previous(self, destination: Destination) -> SecretValue | None:
+        """The value before the current one, where the backend keeps it; ``None`` otherwise."""
+        ...
+
+    def check_writable(self, destination: Destination) -> None:
+        """Raise what a ``write`` would raise, as far as it can be known without changing anything."""
+        ...
+
+    def write(self, destination: Destination, value: SecretValue, metadata: KeyMetadata, expected: str) -> None:
+        """Compare and set: put ``value`` where ``read`` gave the version ``expected``, or raise ``VersionConflict``.
+
+        Everything else that lies in the same place is kept. ``metadata.rotation_id`` is the idempotency token.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to move one policy's rotation forward.
+
+    :param token: the fencing token: grows with every taking; the journal refuses an older one.
+    """
+
+    policy: str
+    holder: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """When a policy is looked at next, and what the last look saw.
+
+    :param digest: the policy's configuration at that look; another one makes the policy due at once.
+    :param failures: looks in a row that ended in an error.
+    :param problem: the last error, fit for people; empty when the last look was fine.
+    """
+
+    next_at: datetime
+    digest: str
+    failures: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a destination held when it was last read.
+
+    :param scope: provider and project of its policy: a key never works outside, so only there it matters.
+    :param fingerprint: ``None`` where it held nothing that the provider knows as a key.
+    """
+
+    destination: str
+    scope: str
+    fingerprint: Fingerprint | None
+    seen_at: datetime
+
+
+class Journal(Protocol):
+    """The rotator's own durable memory. Never a secret.
+
+    Every call raises ``JournalUnavailable`` when it can't be carried out. What returned is durable.
+    """
+
+    def load(self, policy: str) -> PolicyRecord:
+        """What is remembered of a policy; an empty record where there is nothing."""
+        ...
+
+    def looks(self) -> Mapping[str, Look]:
+        """The schedule of every policy that was ever looked at, in one query."""
+        ...
+
+    def look(self, policy: str) -> Look | None:
+        """The schedule of one policy; ``None`` when it was never looked at."""
+        ...
+
+    def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
+        """Take the policy's lease, or raise ``LeaseHeld``. Every ``append`` by the holder prolongs it.
+
+        A lease is free when it was released, has run out, or its holder is a process that is known to be dead.
+        """
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give the lease back; a lease that was lost meanwhile is no error."""
+        ...
+
+    def append(self, lease: Lease, events: Sequence[Event], now: datetime) -> PolicyRecord:
+        """Record events and the state that they make, in one transaction; ``LeaseLost`` when fenced off."""
+        ...
+
+    def note_look(self, lease: Lease, look: Look, seen: Sequence[Observation]) -> None:
+        """Record the end of a look; ``LeaseLost`` when fenced off."""
+        ...
+
+    def observations(self, scope: str) -> Mapping[str, Observation]:
+        """By destination name, what each destination of that provider and project was last seen to hold."""
+        ...
+
+    def request(self, policy: str, event: Event, now: datetime) -> None:
+        """Record what an operator asked for, beside whoever holds the lease, and make the policy due now."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections and files."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, as an argument of everything that needs it."""
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        ...
+
+    def sleep(self, duration: timedelta) -> None:
+        """Wait; raises ``Stopping`` when the service is asked to stop meanwhile."""
+        ...

@@ -1,0 +1,1 @@
+"""The shell over the ports: gather, plan, apply. ``reconcile`` is the place to start reading."""

@@ -1,0 +1,164 @@
+"""The dangerous part: create a key and prove what it is. Journal first, every time.
+
+The new secret lives in local variables here, from the provider's answer until it is published.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import NoReturn
+
+from rotator.domain import events as ev
+from rotator.domain.actions import Issue
+from rotator.domain.model import (
+    Identity,
+    IssuedKey,
+    KeyFacts,
+    KeyKind,
+    KeyRecord,
+    KeyState,
+    Origin,
+    Phase,
+    Policy,
+    RotationRecord,
+)
+from rotator.domain.naming import key_name
+from rotator.domain.secret import SecretValue
+from rotator.errors import JournalError, OutcomeUnknown, ProviderError, ProviderUnavailable, Stopping
+from rotator.ports import KeyProvider, SecretBackend
+from rotator.service.publish import Publisher
+from rotator.service.session import RotationFailed, Session
+
+PROPAGATION = timedelta(seconds=60)
+"""How long a new key may take to be accepted everywhere at the provider before it is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Moves a rotation from its intent to ``verified``, and hands it to the ``Publisher``.
+
+    :param draw: a random number in [0, 1), for the new key's jitter.
+    """
+
+    providers: Callable[[str], KeyProvider]
+    backends: Callable[[str], SecretBackend]
+    publisher: Publisher
+    draw: Callable[[], float]
+
+    def issue(self, session: Session, action: Issue) -> None:
+        """A whole rotation. Raises ``OutcomeUnknown`` after a lost creation, which is journaled as open."""
+        self._preflight(session.policy)
+        rotation = self._intend(session, action)
+        issued = self._create(session, rotation)
+        self._verify(session, rotation, issued)
+        session.happened(ev.KeyVerified(rotation_id=rotation.rotation_id))
+        self.publisher.publish(session, rotation.rotation_id, session.policy.destinations, issued.secret)
+
+    def _preflight(self, policy: Policy) -> None:
+        """Nothing is created when any destination can't be written."""
+        for destination in policy.destinations:
+            self.backends(destination.backend).check_writable(destination)
+
+    def _intend(self, session: Session, action: Issue) -> RotationRecord:
+        policy, now = session.policy, session.clock.now()
+        rotation = RotationRecord(
+            rotation_id=str(uuid.uuid4()),
+            reason=action.reason,
+            phase=Phase.INTENDED,
+            key_name=key_name(policy.instance, policy.name, now, secrets.token_bytes(5)),
+            expires_at=action.expires_at,
+            started_at=now,
+            expected=action.expected,
+            replaces=action.replaces,
+            grace=action.grace,
+        )
+        session.happened(ev.RotationIntended(rotation=rotation))
+        return rotation
+
+    def _create(self, session: Session, rotation: RotationRecord) -> IssuedKey:
+        provider, policy = self.providers(session.policy.provider), session.policy
+        try:
+            issued = provider.create_key(policy.project, rotation.key_name, rotation.expires_at)
+        except OutcomeUnknown as error:
+            # Nobody has the secret, and nobody can get it: what shows up under this name may be revoked at once.
+            now = session.clock.now()
+            session.abandon(rotation.rotation_id, str(error), revoke_after=now, settled_at=now + policy.settle)
+            raise
+        except ProviderError as error:
+            session.abandon(rotation.rotation_id, str(error))
+            raise
+        facts = issued.facts
+        key = KeyRecord(
+            key_id=facts.key_id,
+            state=KeyState.CANDIDATE,
+            origin=Origin.ISSUED,
+            project=facts.project,
+            since=session.clock.now(),
+            fingerprint=issued.secret.fingerprint(),
+            name=facts.name,
+            created_at=facts.created_at,
+            expires_at=facts.expires_at,
+            jitter=self.draw(),
+            rotation_id=rotation.rotation_id,
+        )
+        try:
+            session.happened(ev.KeyIssued(rotation_id=rotation.rotation_id, key=key))
+        except JournalError as error:
+            # The journal knows the intent only, and nobody but us has the secret: the key is ours to clean up.
+            _revoke_unrecorded(provider, facts, error)
+            raise
+        return issued
+
+    def _verify(self, session: Session, rotation: RotationRecord, issued: IssuedKey) -> None:
+        """The provider accepts the secret, and says that it is that key in that project, alive for long enough."""
+        policy, expires_at = session.policy, issued.facts.expires_at
+        if expires_at is not None and expires_at <= session.clock.now() + policy.renew_before:
+            self._give_up(session, rotation, "the provider gave it an expiration that is due for renewal already")
+        identity = self._accepted(session, rotation, issued.secret)
+        if identity.kind is not KeyKind.PROJECT:
+            self._give_up(session, rotation, "the provider says that it is no project key")
+        if identity.key_id != issued.facts.key_id:
+            self._give_up(session, rotation, f"the provider says that it is another key, {identity.key_id}")
+        if identity.project != policy.project:
+            self._give_up(session, rotation, f"the provider says that it belongs to project {identity.project}")
+        held = {**session.gathered.world.identities, issued.secret.fingerprint(): identity}
+        session.gathered = replace(session.gathered, world=replace(session.gathered.world, identities=held))
+
+    def _accepted(self, session: Session, rotation: RotationRecord, secret: SecretValue) -> Identity:
+        """Wait, within bounds, until a new key has reached every corner of the provider."""
+        deadline, pause = session.clock.now() + PROPAGATION, timedelta(milliseconds=100)
+        while True:
+            try:
+                answer = self.providers(session.policy.provider).identify(secret)
+            except ProviderUnavailable as error:
+                problem = str(error)
+            except ProviderError as error:
+                self._give_up(session, rotation, str(error))
+            else:
+                if isinstance(answer, Identity):
+                    return answer
+                problem = f"the provider does not accept it ({answer.evidence})"
+            if session.clock.now() >= deadline:
+                self._give_up(session, rotation, problem)
+            try:
+                session.clock.sleep(pause)
+            except Stopping:
+                self._give_up(session, rotation, f"the service is shutting down; {problem}")
+            pause = min(pause * 2, timedelta(seconds=5))
+
+    def _give_up(self, session: Session, rotation: RotationRecord, why: str) -> NoReturn:
+        """Only this process ever had the secret, and it was published nowhere."""
+        session.abandon(rotation.rotation_id, why, revoke_after=session.clock.now())
+        raise RotationFailed(f"new key {rotation.key_name} refused: {why}")
+
+
+def _revoke_unrecorded(provider: KeyProvider, facts: KeyFacts, error: JournalError) -> None:
+    """Revoke at once what could not be recorded; where that fails too, the open intent finds the key by its name."""
+    try:
+        provider.revoke_key(facts.project, facts.key_id)
+    except (ProviderError, OutcomeUnknown) as second:
+        error.add_note(f"{facts.key_id} could not be revoked either: {second}")

@@ -1,0 +1,169 @@
+"""Publish a verified key: compare and set, read back, journal, destination by destination; then start the grace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NoReturn
+
+from rotator.domain import events as ev
+from rotator.domain.actions import Resume
+from rotator.domain.model import (
+    Destination,
+    DestinationView,
+    Held,
+    KeyMetadata,
+    KeyState,
+    Phase,
+    RotationRecord,
+)
+from rotator.domain.secret import SecretValue
+from rotator.errors import BackendError, OutcomeUnknown, VersionConflict
+from rotator.ports import SecretBackend
+from rotator.service.gather import Gathered
+from rotator.service.session import RetiredSecrets, RotationFailed, Session
+
+PUBLISH_ATTEMPTS = 5
+"""How often a destination is compared and set again when somebody writes beside our value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publisher:
+    """Moves a rotation from ``verified`` to ``grace``."""
+
+    backends: Callable[[str], SecretBackend]
+    retired: RetiredSecrets
+
+    def publish(
+        self, session: Session, rotation_id: str, destinations: tuple[Destination, ...], secret: SecretValue
+    ) -> None:
+        """Write to all of them, and start the grace when all hold it.
+
+        One that fails does not keep the others from being written: each that holds the key keeps its secret safe,
+        and the next look finishes the rest. Raises ``RotationFailed``.
+        """
+        failures: list[BackendError | OutcomeUnknown] = []
+        for destination in destinations:
+            try:
+                self._publish_one(session, rotation_id, destination, secret)
+            except (BackendError, OutcomeUnknown) as error:
+                failures.append(error)
+        if not failures:
+            self._start_grace(session, rotation_id)
+            return
+        why = "; ".join(str(error) for error in failures)
+        if not session.rotation(rotation_id).published:
+            # The secret is about to be forgotten. A write whose answer was lost may still show up: wait for it.
+            late = any(isinstance(error, OutcomeUnknown) for error in failures)
+            now = session.clock.now()
+            session.abandon(rotation_id, why, revoke_after=now + session.policy.settle if late else now)
+            raise RotationFailed(f"published nowhere: {why}") from failures[0]
+        raise RotationFailed(f"not published everywhere yet: {why}") from failures[0]
+
+    def resume(self, session: Session, action: Resume) -> None:
+        """Finish a rotation from the destinations that hold its key already."""
+        rotation = session.rotation(action.rotation_id)
+        if rotation.phase is Phase.ISSUED:
+            session.happened(ev.KeyVerified(rotation_id=rotation.rotation_id))
+        for destination in action.held:
+            if destination.name not in rotation.published:
+                session.happened(
+                    ev.DestinationPublished(rotation_id=rotation.rotation_id, destination=destination.name)
+                )
+        assert rotation.fingerprint is not None, "a rotation that is resumed has a key"
+        secret = session.gathered.secrets[rotation.fingerprint]
+        self.publish(session, action.rotation_id, action.missing, secret)
+
+    def _publish_one(self, session: Session, rotation_id: str, destination: Destination, secret: SecretValue) -> None:
+        """Compare and set, read back, journal. A value that somebody else put there meanwhile is never overwritten."""
+        backend = self.backends(destination.backend)
+        for _ in range(PUBLISH_ATTEMPTS):
+            rotation = session.rotation(rotation_id)
+            try:
+                backend.write(
+                    destination, secret, _metadata(session, rotation), expected=rotation.expected[destination.name]
+                )
+            except (VersionConflict, OutcomeUnknown) as error:
+                problem = str(error)
+            else:
+                problem = "it does not hold what was written"
+            held = backend.read(destination)
+            if held.value is not None and held.value.same_as(secret):
+                session.happened(ev.DestinationPublished(rotation_id=rotation_id, destination=destination.name))
+                _saw(session, destination, held)
+                return
+            if not _is_what_we_replace(rotation, destination, held):
+                self._lose_to_others(session, rotation, destination)
+            if held.version != rotation.expected[destination.name]:
+                session.happened(
+                    ev.DestinationRebased(rotation_id=rotation_id, destination=destination.name, version=held.version)
+                )
+        raise OutcomeUnknown(f"{destination}: could not be written in {PUBLISH_ATTEMPTS} attempts: {problem}")
+
+    def _lose_to_others(self, session: Session, rotation: RotationRecord, destination: Destination) -> NoReturn:
+        """Their value wins. What was published nowhere is revoked; what was published stays valid for a grace."""
+        now, policy = session.clock.now(), session.policy
+        why = f"{destination}: somebody else wrote it in the middle of the rotation"
+        if rotation.published:
+            session.abandon(
+                rotation.rotation_id, why, grace_until=now + policy.grace, grace_limit=now + policy.grace_limit
+            )
+        else:
+            session.abandon(rotation.rotation_id, why, revoke_after=now)
+        raise RotationFailed(why)
+
+    def _start_grace(self, session: Session, rotation_id: str) -> None:
+        now, rotation = session.clock.now(), session.rotation(rotation_id)
+        replaced = session.record.in_state(KeyState.CURRENT)
+        limit = session.policy.grace_limit if rotation.grace else rotation.grace
+        session.happened(
+            ev.GraceStarted(rotation_id=rotation_id, grace_until=now + rotation.grace, grace_limit=now + limit)
+        )
+        for key in replaced:
+            secret = session.gathered.secrets.get(key.fingerprint) if key.fingerprint else None
+            if secret is not None and key.fingerprint is not None:
+                self.retired.keep(key.fingerprint, secret)
+        session.done.append(f"rotated to {rotation.key_id}, published to {len(session.policy.destinations)}")
+
+
+def _is_what_we_replace(rotation: RotationRecord, destination: Destination, held: Held) -> bool:
+    if held.version == rotation.expected[destination.name]:
+        return True
+    before = rotation.replaces.get(destination.name)
+    if held.value is None:
+        return before is None
+    return held.value.fingerprint() == before
+
+
+def _saw(session: Session, destination: Destination, held: Held) -> None:
+    """Put what was read back into the snapshot of this look."""
+    assert held.value is not None, "it was just compared"
+    view = DestinationView(destination=destination, fingerprint=held.value.fingerprint(), version=held.version)
+    world = session.gathered.world
+    views = tuple(view if old.destination.name == destination.name else old for old in world.destinations)
+    session.gathered = Gathered(
+        replace(world, destinations=views, listed=None),
+        {**session.gathered.secrets, held.value.fingerprint(): held.value},
+    )
+
+
+def _metadata(session: Session, rotation: RotationRecord) -> KeyMetadata:
+    key = session.record.key(rotation.key_id)
+    assert key is not None, "a rotation that publishes has its key in the record"
+    current = session.record.current
+    return KeyMetadata(
+        instance=session.policy.instance,
+        policy=session.policy.name,
+        project=session.policy.project,
+        rotation_id=rotation.rotation_id,
+        key_id=key.key_id,
+        fingerprint=key.fingerprint or "",
+        created=_text(key.created_at or key.since),
+        expires=_text(key.expires_at) if key.expires_at else "",
+        previous_key_id=current.key_id if current else "",
+    )
+
+
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,192 @@
+"""START HERE: gather, plan, apply, for one policy.
+
+Whatever woke it, ``reconcile`` looks at the world again and does what the plan says, until nothing is left to
+do now. A missed, doubled or late wake-up does no harm. It is the one place where policies are isolated from
+each other: every failure ends as an ``Outcome``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import structlog
+
+from rotator.domain.actions import Issue
+from rotator.domain.model import Policy
+from rotator.domain.planner import Plan, plan
+from rotator.domain.verdict import Decision
+from rotator.errors import LeaseHeld, LeaseLost, RotatorError, Stopping
+from rotator.ports import Clock, Journal, Lease, Look
+from rotator.service.apply import Executor
+from rotator.service.gather import Gatherer, observations_of
+from rotator.service.session import Session
+
+MAX_ROUNDS = 8
+"""How many plans one look may carry out; a look that still has work continues in the next one."""
+
+BACKOFF_FIRST = timedelta(seconds=30)
+BACKOFF_LAST = timedelta(hours=1)
+
+
+class Result(StrEnum):
+    """How a look ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    BUSY = "busy"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one look at one policy ended.
+
+    :param done: what was done, a sentence each.
+    :param problems: what failed, a sentence each; empty exactly when the result is not ``failed``.
+    :param next_at: when to look again.
+    :param check: the name of the check that decided.
+    :param reason: its reason.
+    """
+
+    policy: str
+    result: Result
+    next_at: datetime
+    check: str = ""
+    reason: str = ""
+    done: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciler:
+    """Gathers, plans and applies.
+
+    :param holder: who takes the leases: unique for each process.
+    :param lease_ttl: after how much silence another holder may take a policy over.
+    :param draw: a random number in [0, 1).
+    """
+
+    gatherer: Gatherer
+    executor: Executor
+    journal: Journal
+    clock: Clock
+    holder: str
+    lease_ttl: timedelta
+    draw: Callable[[], float]
+
+    def preview(self, policy: Policy) -> Plan:
+        """What ``reconcile`` would begin with now; changes nothing anywhere. The whole of a dry run."""
+        record = self.journal.load(policy.name)
+        now = self.clock.now()
+        gathered = self.gatherer.complete(policy, record, self.gatherer.look(policy), now)
+        return plan(policy, gathered.world.beside(record), now)
+
+    def reconcile(self, policy: Policy) -> Outcome:
+        """One look at one policy. Never raises: what failed is in the outcome, and in the log."""
+        log = structlog.get_logger().bind(policy=policy.name)
+        try:
+            lease = self.journal.acquire(policy.name, self.holder, self.clock.now(), self.lease_ttl)
+        except LeaseHeld as error:
+            return self._outcome(policy, Result.BUSY, self.clock.now() + self.lease_ttl / 4, reason=str(error))
+        except RotatorError as error:
+            return self._failed(policy, error)
+        try:
+            outcome = self._with_lease(policy, lease)
+        except Stopping as error:
+            outcome = self._outcome(policy, Result.STOPPED, self.clock.now(), reason=str(error))
+        except LeaseLost as error:
+            outcome = self._outcome(policy, Result.BUSY, self.clock.now() + self.lease_ttl / 4, reason=str(error))
+        except RotatorError as error:
+            outcome = self._failed(policy, error)
+        except Exception as error:
+            log.exception("look.crashed")
+            outcome = self._failed(policy, error)
+        self._release(lease)
+        return outcome
+
+    def _with_lease(self, policy: Policy, lease: Lease) -> Outcome:
+        log = structlog.get_logger().bind(policy=policy.name)
+        session = Session(
+            policy=policy,
+            lease=lease,
+            journal=self.journal,
+            clock=self.clock,
+            record=self.journal.load(policy.name),
+            gathered=self.gatherer.look(policy),
+        )
+        issued = 0
+        for _ in range(MAX_ROUNDS):
+            now = self.clock.now()
+            session.gathered = self.gatherer.complete(policy, session.record, session.gathered, now)
+            decided = plan(policy, session.gathered.world.beside(session.record), now)
+            for alert in decided.alerts:
+                log.warning("alert", check=alert.check, reason=alert.reason)
+            issues = any(isinstance(action, Issue) for action in decided.actions)
+            if not decided.actions or session.problems or (issues and issued):
+                break
+            issued += issues
+            self.executor.apply(session, decided)
+        return self._finish(session, decided)
+
+    def _finish(self, session: Session, decided: Plan) -> Outcome:
+        policy, now = session.policy, self.clock.now()
+        problems = tuple(session.problems)
+        if decided.verdict.decision in {Decision.BLOCKED, Decision.REFUSED}:
+            problems = (*problems, f"{decided.verdict.check}: {decided.verdict.reason}")
+        failures = self._failures(policy) + 1 if problems else 0
+        next_at = decided.next_look
+        if problems:
+            next_at = min(next_at, now + self._backoff(policy, failures))
+        look = Look(next_at=max(next_at, now), digest=policy.digest, failures=failures, problem="; ".join(problems))
+        self.journal.note_look(session.lease, look, observations_of(policy, session.gathered.world, now))
+        return self._outcome(
+            policy,
+            Result.FAILED if problems else Result.OK,
+            look.next_at,
+            check=decided.verdict.check,
+            reason=decided.verdict.reason,
+            done=tuple(session.done),
+            problems=problems,
+        )
+
+    def _failed(self, policy: Policy, error: Exception) -> Outcome:
+        """The look broke off: its end could not be written down, so the next one starts from the journal."""
+        known = isinstance(error, RotatorError)
+        problem = str(error) if known else f"unexpected {type(error).__name__}; the log has its traceback"
+        next_at = self.clock.now() + self._backoff(policy, failures=1)
+        return self._outcome(policy, Result.FAILED, next_at, problems=(problem,))
+
+    def _outcome(self, policy: Policy, result: Result, next_at: datetime, **rest: object) -> Outcome:
+        outcome = Outcome(policy=policy.name, result=result, next_at=next_at, **rest)  # type: ignore[arg-type]
+        log = structlog.get_logger().bind(policy=policy.name)
+        for sentence in outcome.done:
+            log.info("done", what=sentence)
+        for sentence in outcome.problems:
+            log.error("problem", what=sentence)
+        log.debug("looked", result=result, check=outcome.check, next_at=next_at.isoformat())
+        return outcome
+
+    def _backoff(self, policy: Policy, failures: int) -> timedelta:
+        """Doubles from half a minute to an hour, with jitter; eight tries fit at least into ``renew_before``."""
+        longest = min(BACKOFF_LAST, policy.renew_before / 8)
+        wait: timedelta = min(BACKOFF_FIRST * 2 ** min(failures - 1, 10), longest)
+        return wait * (0.75 + self.draw() / 4)
+
+    def _failures(self, policy: Policy) -> int:
+        last = self.journal.look(policy.name)
+        return last.failures if last else 0
+
+    def _release(self, lease: Lease) -> None:
+        try:
+            self.journal.release(lease)
+        except RotatorError as error:
+            structlog.get_logger().warning("lease.kept", policy=lease.policy, reason=str(error))
+
+
+def is_due(policy: Policy, looks: Mapping[str, Look], now: datetime) -> bool:
+    """Whether a policy is to be looked at: its moment has come, its configuration changed, or it is new."""
+    look = looks.get(policy.name)
+    return look is None or look.digest != policy.digest or look.next_at <= now

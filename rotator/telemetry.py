@@ -1,0 +1,123 @@
+"""Logging: structlog, JSON or for a terminal, with a redacting processor as second line of defence.
+
+The first line is that no call hands a secret to a logger. The second, here, replaces every secret that is alive
+in memory, and everything that is shaped like a credential, in every line that leaves the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from rotator.domain.secret import SecretValue, secrets_in_memory
+
+MASK = "[redacted]"
+
+_SHAPES = re.compile(
+    r"tgp_v1_[\w-]+"  # Together
+    r"|\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9]{20,}[\w.-]*"  # Vault and OpenBao tokens
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS access key ids
+    r"|(?<=Bearer )[^\s'\"]+"
+)
+
+_CHATTY = ("alembic", "apscheduler", "asyncio", "boto3", "botocore", "httpcore", "httpx", "hvac", "requests",
+           "sqlalchemy", "stamina", "urllib3")  # fmt: skip
+"""Libraries that log requests, headers or bodies at debug level: they stay at warning, whatever we are set to."""
+
+_SHORTEST = 8
+"""A shorter text is not searched for: it would mask half of every line, and no credential is that short."""
+
+
+def configure(*, level: str, style: str, stream: TextIO | None = None) -> None:
+    """Set up logging for the whole process.
+
+    :param level: ``debug``, ``info``, ``warning`` or ``error``.
+    :param style: ``json``, ``console``, or ``auto``: ``console`` where the stream is a terminal.
+    :param stream: standard error by default, so that standard output stays for results.
+    """
+    out = stream or sys.stderr
+    console = style == "console" or (style == "auto" and out.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Plain text, because tracebacks with local variables would show what we take care to hide.
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer(default=repr)
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=True,
+    )
+    _capture_standard_logging(shared, renderer, level, out)
+    sys.excepthook = _log_uncaught
+
+
+def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Replace secrets in every value of a log line, however deep."""
+    alive = [secret for secret in secrets_in_memory() if len(secret) >= _SHORTEST]
+    return {key: _clean(value, alive) for key, value in event_dict.items()}
+
+
+def redact_text(text: str) -> str:
+    """The same for a text that goes somewhere else than to the log."""
+    return _clean_text(text, [secret for secret in secrets_in_memory() if len(secret) >= _SHORTEST])
+
+
+def _clean(value: object, alive: list[str]) -> object:
+    match value:
+        case str():
+            return _clean_text(value, alive)
+        case None | bool() | int() | float():
+            return value
+        case SecretValue():
+            return MASK
+        case MutableMapping():
+            return {str(_clean(key, alive)): _clean(item, alive) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_clean(item, alive) for item in value]
+        case _:
+            return _clean_text(repr(value) if not isinstance(value, BaseException) else str(value), alive)
+
+
+def _clean_text(text: str, alive: list[str]) -> str:
+    for secret in alive:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    return _SHAPES.sub(MASK, text)
+
+
+def _capture_standard_logging(shared: list[Processor], renderer: Processor, level: str, out: TextIO) -> None:
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("interrupted\n")
+        return
+    structlog.get_logger().critical("crashed", exc_info=(kind, error, trace))

@@ -1,0 +1,153 @@
+"""What the tests of the backends share: metadata, and each backend with a place of its own."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBackend
+from rotator.adapters.backends.dotenv import DotenvBackend
+from rotator.adapters.backends.vault import AppRoleAuth, VaultBackend
+from rotator.domain.model import Destination, KeyMetadata
+from rotator.ports import SecretBackend
+from tests.fakes.backend import FakeBackend
+from tests.parts.aws import Aws
+from tests.parts.openbao import OpenBao
+
+LEAST_POLICY = """
+path "{mount}/data/{path}"     {{ capabilities = ["create", "read", "update"] }}
+path "{mount}/metadata/{path}" {{ capabilities = ["patch"] }}
+"""
+
+
+def some_metadata(**changes: str) -> KeyMetadata:
+    pairs = {
+        "instance": "prod",
+        "policy": "chat",
+        "project": "proj_abc",
+        "rotation_id": str(uuid.uuid4()),
+        "key_id": "key_2",
+        "fingerprint": "0123456789abcdef0123456789abcdef",
+        "created": "2026-11-23T10:00:00+00:00",
+        "expires": "2026-12-23T10:00:00+00:00",
+        "previous_key_id": "key_1",
+    }
+    return KeyMetadata(**{**pairs, **changes})
+
+
+def a_destination(name: str, **options: str) -> Destination:
+    return Destination(name, f"{name}:{'/'.join(options.values())}", tuple(options.items()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One backend, and one place in it that holds nothing yet.
+
+    :param at: the destination of a field in that place.
+    :param put: what a person does: write a field, whatever is there.
+    :param other: reads another field that a person put there.
+    """
+
+    backend: SecretBackend
+    at: Callable[[str], Destination]
+    put: Callable[[str, str], None]
+    other: Callable[[str], str | None]
+    keeps_previous: bool = True
+    one_version_for_all_fields: bool = True
+
+
+def _fake() -> Case:
+    backend = FakeBackend()
+
+    def at(field: str) -> Destination:
+        return a_destination("fake", path="place", field=field)
+
+    def other(field: str) -> str | None:
+        value = backend.read(at(field)).value
+        return value.reveal() if value else None
+
+    return Case(backend, at, lambda field, text: backend.put_by_hand(at(field), text), other)
+
+
+def _dotenv(folder: Path) -> Case:
+    path = folder / ".env"
+
+    def lines() -> dict[str, str]:
+        text = path.read_text() if path.exists() else ""
+        return dict(line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
+
+    def put(field: str, text: str) -> None:
+        path.write_text("".join(f"{name}={value}\n" for name, value in {**lines(), field: text}.items()))
+
+    return Case(
+        DotenvBackend(),
+        lambda field: a_destination("dotenv", path=str(path), field=field),
+        put,
+        lambda field: lines().get(field),
+        keeps_previous=False,
+        one_version_for_all_fields=False,
+    )
+
+
+def _vault(server: OpenBao, mount: str) -> Case:
+    role = server.approle(LEAST_POLICY.format(mount=mount, path="app"))
+    backend = VaultBackend(url=server.url, auth=AppRoleAuth(role_id=role.role_id, secret_id=role.secret_id))
+
+    def fields() -> dict[str, Any]:
+        return server.get(mount, "app") if "app" in _names(server, mount) else {}
+
+    return Case(
+        backend,
+        lambda field: a_destination("vault", mount=mount, path="app", field=field),
+        lambda field, text: void(server.put(mount, "app", {**fields(), field: text})),
+        lambda field: fields().get(field),
+    )
+
+
+def _names(server: OpenBao, mount: str) -> list[str]:
+    answer = server.root.list(f"{mount}/metadata")
+    return list(answer["data"]["keys"]) if answer else []
+
+
+def _aws(endpoint: Aws) -> Case:
+    secret_id = endpoint.new_secret()
+    backend = AwsSecretsManagerBackend(region=endpoint.region, endpoint_url=endpoint.url)
+
+    def fields() -> dict[str, Any]:
+        stages = endpoint.root.describe_secret(SecretId=secret_id).get("VersionIdsToStages") or {}
+        return dict(json.loads(endpoint.get(secret_id))) if stages else {}
+
+    def put(field: str, text: str) -> None:
+        endpoint.root.put_secret_value(SecretId=secret_id, SecretString=json.dumps({**fields(), field: text}))
+
+    return Case(
+        backend,
+        lambda field: a_destination("aws", secret_id=secret_id, field=field),
+        put,
+        lambda field: fields().get(field),
+    )
+
+
+def void(_result: object) -> None:
+    """For a call whose result nobody needs."""
+
+
+@pytest.fixture(params=["fake", "dotenv", "openbao", "aws"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
+    match request.param:
+        case "fake":
+            made = _fake()
+        case "dotenv":
+            made = _dotenv(tmp_path)
+        case "openbao":
+            made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"))
+        case _:
+            made = _aws(request.getfixturevalue("aws"))
+    yield made
+    made.backend.close()

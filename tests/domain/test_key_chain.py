@@ -1,0 +1,135 @@
+"""The chain of each key beside the current one, a sentence a row. Promise 2: no key is revoked unless ..."""
+
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.model import DestinationView, KeyState, Origin, Phase, Reach
+from rotator.domain.planner import plan
+from rotator.domain.verdict import Decision
+from tests.domain.build import (
+    DAY,
+    DOTENV,
+    HOUR,
+    NOW,
+    POLICY,
+    REFUSED,
+    VAULT,
+    facts,
+    fingerprint,
+    identity,
+    key,
+    record,
+    retiring,
+    rotation,
+    world,
+)
+
+NEW, OLD = key("new"), retiring("old")
+LISTED = (facts("new"), facts("old"))
+BOTH_NEW = world("new", "new", listed=LISTED)
+ORPHAN = key("orphan", KeyState.ORPHAN, revoke_after=NOW - HOUR)
+LISTED_ORPHAN = (facts("new"), facts("orphan"))
+UNREADABLE = DestinationView(destination=VAULT, reach=Reach.UNREADABLE, problem="sealed")
+FINE = DestinationView(destination=DOTENV, fingerprint=fingerprint("new"), version="1")
+
+CASES = {
+    "an old key whose grace is over is revoked": (
+        BOTH_NEW, record(NEW, OLD), "GraceOver", Decision.REVOKE),
+    "a hold covers revocations": (
+        BOTH_NEW, record(NEW, OLD, hold="x"), "OnHold", Decision.KEEP),
+    "a key stays while its grace runs": (
+        BOTH_NEW, record(NEW, retiring("old", grace_until=NOW + HOUR)), "GraceRunning", Decision.WAIT),
+    "a key that one of our destinations holds again stays": (
+        world("new", "old", listed=LISTED), record(NEW, OLD), "HeldSomewhere", Decision.KEEP),
+    "a key that another policy's destination holds stays": (
+        world("new", "new", listed=LISTED, held_by_others={fingerprint("old"): ("vault:x#KEY",)}),
+        record(NEW, OLD), "HeldSomewhere", Decision.KEEP),
+    "a key that was used a moment ago gets a longer grace": (
+        world("new", "new", listed=(facts("new"), facts("old", last_used_at=NOW - HOUR))),
+        record(NEW, OLD), "StillInUse", Decision.EXTEND),
+    "a key that was used long ago is revoked": (
+        world("new", "new", listed=(facts("new"), facts("old", last_used_at=NOW - 7 * HOUR))),
+        record(NEW, OLD), "GraceOver", Decision.REVOKE),
+    "a key still in use is revoked when its grace can't be extended further": (
+        world("new", "new", listed=(facts("new"), facts("old", last_used_at=NOW - HOUR))),
+        record(NEW, retiring("old", grace_limit=NOW)), "GraceOver", Decision.REVOKE),
+    "a key stays while another policy's destination can't be looked at": (
+        world("new", "new", listed=LISTED, others_unknown=("vault:x#KEY",)),
+        record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "a key stays while one of our destinations can't be looked at": (
+        world("new", "new", listed=LISTED, destinations=(UNREADABLE, FINE)),
+        record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "a key stays while a destination holds neither it nor the new one": (
+        world("new", "x", listed=LISTED), record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "a key stays while a destination is empty": (
+        world("new", None, listed=LISTED), record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "a key stays while the provider refuses the new one": (
+        world("new", "new", listed=LISTED, identities={fingerprint("new"): REFUSED}),
+        record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "a key stays while the provider takes the new one for another": (
+        world("new", "new", listed=LISTED, identities={fingerprint("new"): identity("other")}),
+        record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "a key stays while the provider says that the new one is of another project": (
+        world("new", "new", listed=LISTED, identities={fingerprint("new"): identity("new", project="proj_b")}),
+        record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "a key stays while the provider's list can't be had": (
+        world("new", "new", provider_problem="503"), record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "a key stays while the list is empty": (
+        world("new", "new", listed=()), record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "a key that somebody else revoked is closed": (
+        world("new", "new", listed=(facts("new"),)), record(NEW, OLD), "AlreadyGone", Decision.CLOSE),
+    "the legacy organisation key is never revoked": (
+        BOTH_NEW, record(NEW, retiring("old", origin=Origin.LEGACY)), "CannotBeRevoked", Decision.CLOSE),
+    "a revoked key is tried until it is refused": (
+        BOTH_NEW, record(NEW, key("old", KeyState.REVOKED, revoked_at=NOW)), "AwaitingRefusal", Decision.CONFIRM),
+    "a key stays while nobody has looked at other policies' destinations": (
+        world("new", "new", listed=LISTED, held_by_others=None),
+        record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
+    "an orphan is revoked": (
+        world("new", "new", listed=LISTED_ORPHAN), record(NEW, ORPHAN), "OrphanProven", Decision.REVOKE),
+    "an orphan whose maker may be late is left alone": (
+        world("new", "new", listed=LISTED_ORPHAN),
+        record(NEW, key("orphan", KeyState.ORPHAN, revoke_after=NOW + HOUR)), "OrphanUnsettled", Decision.WAIT),
+    "an orphan that its late maker published is kept": (
+        world("new", "orphan", listed=LISTED_ORPHAN), record(NEW, ORPHAN), "HeldSomewhere", Decision.KEEP),
+    "an orphan stays while a place that may hold it can't be looked at": (
+        world("new", "new", listed=LISTED_ORPHAN, others_unknown=("vault:x#KEY",)),
+        record(NEW, ORPHAN), "ReplacementNotProven", Decision.KEEP),
+    "an old key is revoked although the next rotation is in flight": (
+        world("newer", "new", listed=(*LISTED, facts("newer"))),
+        record(NEW, OLD, key("newer", KeyState.CANDIDATE), rotations=(rotation(Phase.PUBLISHING, "newer"),)),
+        "GraceOver", Decision.REVOKE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "remembered", "check", "decision"), CASES.values(), ids=CASES.keys())
+def test_promise_2_the_first_fault_decides(seen, remembered, check, decision):
+    (item,) = plan(POLICY, seen.beside(remembered), NOW).key_verdicts
+    assert (item.verdict.check, item.verdict.decision) == (check, decision)
+
+
+def test_a_grace_is_extended_by_the_quiet_time_and_never_over_its_limit():
+    used = (facts("new"), facts("old", last_used_at=NOW - HOUR))
+    limit = NOW + timedelta(minutes=30)
+    for old, until in ((OLD, NOW + 5 * HOUR), (retiring("old", grace_limit=limit), limit)):
+        decided = plan(POLICY, world("new", "new", listed=used).beside(record(NEW, old)), NOW)
+        assert [action.until for action in decided.actions] == [until]
+
+
+def test_a_replaced_key_is_given_an_end_of_its_own_soon_after_its_last_possible_grace():
+    old = retiring("old", grace_until=NOW + HOUR, expiry_forwarded=False)
+    (forward,) = plan(POLICY, BOTH_NEW.beside(record(NEW, old)), NOW).actions
+    assert forward.expires_at == NOW + 3 * DAY + HOUR
+
+
+def test_a_key_that_ends_sooner_by_itself_keeps_its_end():
+    old = retiring("old", grace_until=NOW + HOUR, expires_at=NOW + DAY, expiry_forwarded=False)
+    (forward,) = plan(POLICY, BOTH_NEW.beside(record(NEW, old)), NOW).actions
+    assert forward.expires_at is None
+
+
+def test_a_key_that_a_destination_holds_is_never_given_an_end():
+    old = retiring("old", grace_until=NOW + HOUR, expiry_forwarded=False)
+    decided = plan(POLICY, world("new", "old", listed=LISTED).beside(record(NEW, old)), NOW)
+    assert not [action for action in decided.actions if type(action).__name__ == "ForwardExpiry"]

@@ -1,0 +1,118 @@
+"""A backend in memory that keeps the whole contract, and fails where a test says so."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rotator.domain.model import Destination, Held, KeyMetadata
+from rotator.domain.secret import SecretValue
+from rotator.errors import VersionConflict
+
+Call = Literal["read", "read_previous", "check_writable", "write"]
+When = Literal["before", "after"]
+
+
+@dataclass
+class _Place:
+    """One place with several fields, one version for all of them, as in KV v2."""
+
+    version: int = 0
+    fields: dict[str, SecretValue] = field(default_factory=dict)
+    previous: dict[str, SecretValue] = field(default_factory=dict)
+    metadata: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class FakeBackend:
+    """Implements ``rotator.ports.SecretBackend``. ``calls`` counts by name; ``changes`` lists what was written."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._places: dict[tuple[tuple[str, str], ...], _Place] = {}
+        self._faults: dict[tuple[Call, int, When], Exception] = {}
+        self.calls: Counter[str] = Counter()
+        self.changes: list[str] = []
+        self.closed = False
+
+    def fail(self, call: Call, error: Exception, *, nth: int = 1, when: When = "before") -> None:
+        """The ``nth`` such call from now raises ``error``, before or after its effect."""
+        self._faults[call, self.calls[call] + nth, when] = error
+
+    def put_by_hand(self, destination: Destination, text: str | None) -> None:
+        """What a person does: write or delete, whatever was there."""
+        with self._lock:
+            place, name = self._find(destination)
+            self._store(place, name, None if text is None else SecretValue(text))
+
+    def read(self, destination: Destination) -> Held:
+        """See the port."""
+        number = self._begin("read")
+        with self._lock:
+            place, name = self._find(destination)
+            held = Held(
+                value=place.fields.get(name),
+                version=str(place.version),
+                metadata=dict(place.metadata.get(name, {})),
+            )
+        self._end("read", number)
+        return held
+
+    def read_previous(self, destination: Destination) -> SecretValue | None:
+        """See the port."""
+        number = self._begin("read_previous")
+        with self._lock:
+            place, name = self._find(destination)
+            previous = place.previous.get(name)
+        self._end("read_previous", number)
+        return previous
+
+    def check_writable(self, destination: Destination) -> None:
+        """See the port."""
+        self._end("check_writable", self._begin("check_writable"))
+
+    def write(self, destination: Destination, value: SecretValue, metadata: KeyMetadata, expected: str) -> None:
+        """See the port."""
+        number = self._begin("write")
+        with self._lock:
+            place, name = self._find(destination)
+            held = place.fields.get(name)
+            if held is None or not held.same_as(value):
+                if str(place.version) != expected:
+                    raise VersionConflict(f"{destination}: at version {place.version}, not {expected}")
+                self._store(place, name, value)
+                self.changes.append(destination.name)
+            place.metadata[name] = metadata.as_pairs()
+        self._end("write", number)
+
+    def close(self) -> None:
+        """See the port."""
+        self.closed = True
+
+    def _find(self, destination: Destination) -> tuple[_Place, str]:
+        options = tuple(sorted(pair for pair in destination.options if pair[0] != "field"))
+        return self._places.setdefault(options, _Place()), destination.option("field") or ""
+
+    def _store(self, place: _Place, name: str, value: SecretValue | None) -> None:
+        place.version += 1
+        old = place.fields.pop(name, None)
+        if old is not None:
+            place.previous[name] = old
+        if value is not None:
+            place.fields[name] = value
+
+    def _begin(self, call: Call) -> int:
+        with self._lock:
+            self.calls[call] += 1
+            number = self.calls[call]
+        self._raise(call, number, "before")
+        return number
+
+    def _end(self, call: Call, number: int) -> None:
+        self._raise(call, number, "after")
+
+    def _raise(self, call: Call, number: int, when: When) -> None:
+        error = self._faults.pop((call, number, when), None)
+        if error is not None:
+            raise error

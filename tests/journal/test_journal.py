@@ -1,0 +1,255 @@
+"""The journal: durable, fenced, private, migrated; and read-only when asked for."""
+
+import sqlite3
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+
+from rotator.adapters.journal import tables
+from rotator.adapters.journal.sql import SqlJournal
+from rotator.domain import events as ev
+from rotator.domain.model import KeyState, Phase
+from rotator.errors import IllegalMove, JournalUnavailable, LeaseHeld, LeaseLost
+from rotator.ports import Look, Observation
+from tests.domain.build import DAY, HOUR, NOW, VAULT, fingerprint, key, retiring, rotation
+
+TTL = timedelta(minutes=5)
+INTENDED = ev.RotationIntended(rotation=rotation(Phase.INTENDED))
+ALL_EVENTS = [
+    ev.KeyAdopted(key=key("old"), grace_until=NOW, grace_limit=NOW),
+    INTENDED,
+    ev.KeyIssued(rotation_id="r1", key=key("new", KeyState.CANDIDATE)),
+    ev.KeyVerified(rotation_id="r1"),
+    ev.DestinationRebased(rotation_id="r1", destination=VAULT.name, version="2"),
+    ev.DestinationPublished(rotation_id="r1", destination=VAULT.name),
+    ev.GraceStarted(rotation_id="r1", grace_until=NOW + DAY, grace_limit=NOW + 2 * DAY),
+    ev.ExpiryForwarded(key_id="key_old", expires_at=NOW + 3 * DAY),
+    ev.GraceExtended(key_id="key_old", grace_until=NOW + 2 * DAY, why="used"),
+    ev.RevocationIntended(key_id="key_old", why="over"),
+    ev.KeyRevoked(key_id="key_old", revoked_at=NOW),
+    ev.OrphanFound(key=retiring("lost")),
+    ev.Held(reason="incident"),
+    ev.RotationRequested(reason="leak", compromised=True),
+]
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/state/rotator.db"
+
+
+@pytest.fixture
+def journal(url):
+    opened = SqlJournal.open(url, is_dead=lambda holder: holder == "dead")
+    yield opened
+    opened.close()
+
+
+def path_of(url):
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def test_what_was_appended_is_there_after_a_restart(journal, url):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    folded = journal.append(lease, ALL_EVENTS, NOW)
+    journal.close()
+    assert SqlJournal.open(url, is_dead=lambda _: False).load("chat") == folded
+
+
+def test_every_event_can_be_written_and_leaves_a_row(journal, url):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    journal.append(lease, ALL_EVENTS, NOW)
+    with sqlite3.connect(path_of(url)) as database:
+        kinds = [kind for (kind,) in database.execute("SELECT kind FROM event ORDER BY seq")]
+    assert kinds == [type(event).__name__ for event in ALL_EVENTS]
+
+
+def test_an_illegal_move_changes_nothing(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    before = journal.append(lease, [INTENDED], NOW)
+    with pytest.raises(IllegalMove):
+        journal.append(lease, [ev.KeyIssued(rotation_id="r1", key=key("new")), INTENDED], NOW)
+    assert journal.load("chat") == before
+
+
+def test_promise_5_a_policy_has_one_holder_at_a_time(journal):
+    journal.acquire("chat", "me", NOW, TTL)
+    with pytest.raises(LeaseHeld):
+        journal.acquire("chat", "other", NOW + TTL / 2, TTL)
+    with pytest.raises(LeaseHeld):
+        journal.acquire("chat", "me", NOW, TTL)
+
+
+def test_promise_5_many_threads_race_for_a_lease_and_one_wins(journal):
+    def take(number):
+        try:
+            return journal.acquire("chat", f"holder {number}", NOW, TTL)
+        except LeaseHeld:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        leases = [lease for lease in pool.map(take, range(24)) if lease]
+    assert len(leases) == 1
+
+
+@pytest.mark.parametrize("write", ["append", "note_look"])
+def test_promise_5_a_holder_whose_lease_was_taken_over_can_not_write(journal, write):
+    late = journal.acquire("chat", "me", NOW, TTL)
+    journal.acquire("chat", "other", NOW + TTL + HOUR, TTL)
+    writes = {
+        "append": lambda: journal.append(late, [INTENDED], NOW),
+        "note_look": lambda: journal.note_look(late, Look(next_at=NOW, digest="d"), []),
+    }
+    with pytest.raises(LeaseLost):
+        writes[write]()
+    assert journal.load("chat").rotations == ()
+
+
+def test_a_lease_is_prolonged_by_every_append(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    journal.append(lease, [INTENDED], NOW + TTL * 0.9)
+    with pytest.raises(LeaseHeld):
+        journal.acquire("chat", "other", NOW + TTL * 1.5, TTL)
+
+
+def test_a_released_lease_is_free_and_a_lost_one_is_released_without_harm(journal):
+    first = journal.acquire("chat", "me", NOW, TTL)
+    journal.release(first)
+    second = journal.acquire("chat", "other", NOW, TTL)
+    journal.release(first)
+    journal.append(second, [INTENDED], NOW)
+    assert second.token == first.token + 1
+
+
+def test_the_lease_of_a_dead_process_is_taken_over_at_once(journal):
+    journal.acquire("chat", "dead", NOW, TTL)
+    assert journal.acquire("chat", "me", NOW, TTL).token == 2
+
+
+def test_the_schedule_is_one_query_and_says_nothing_of_policies_that_were_never_looked_at(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    journal.acquire("new", "me", NOW, TTL)
+    look = Look(next_at=NOW + HOUR, digest="d", failures=2, problem="sealed")
+    journal.note_look(lease, look, [])
+    assert journal.looks() == {"chat": look}
+    assert (journal.look("chat"), journal.look("new")) == (look, None)
+
+
+def test_the_newest_observation_of_a_destination_counts(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    for name, at in (("a", NOW), ("b", NOW + HOUR)):
+        seen = Observation(destination=VAULT.name, scope="together/p", fingerprint=fingerprint(name), seen_at=at)
+        journal.note_look(lease, Look(next_at=NOW, digest="d"), [seen])
+    assert journal.observations("together/p") == {VAULT.name: seen}
+    assert journal.observations("together/q") == {}
+
+
+def test_a_request_is_recorded_beside_the_holder_and_makes_the_policy_due(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    journal.request("chat", ev.RotationRequested(reason="quarterly"), NOW)
+    assert journal.append(lease, [INTENDED], NOW).requested == "quarterly"
+    assert journal.look("chat").next_at == NOW
+
+
+def test_the_file_and_its_folder_are_private(journal, url):
+    assert stat.S_IMODE(path_of(url).stat().st_mode) == 0o600
+    assert stat.S_IMODE(path_of(url).parent.stat().st_mode) == 0o700
+
+
+def test_what_returned_is_on_disk(journal):
+    with journal._engine.connect() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+    assert (mode, synchronous) == ("wal", 2)
+
+
+def test_the_migrations_lead_to_the_tables_that_the_code_uses(journal, url):
+    script = ScriptDirectory.from_config(_alembic_config())
+    assert script.get_current_head() == tables.REVISION
+    made = inspect(journal._engine)
+    fresh = create_engine("sqlite://")
+    tables.metadata.create_all(fresh)
+    for table in tables.metadata.tables:
+        described = [
+            [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)]
+            for inspector in (made, inspect(fresh))
+        ]
+        assert described[0] == described[1]
+    fresh.dispose()
+
+
+def _alembic_config():
+    config = Config()
+    config.set_main_option("script_location", str(Path(tables.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def test_promise_6_a_journal_that_is_missing_is_an_empty_one_for_a_dry_run(url):
+    journal = SqlJournal.open_read_only(url)
+    assert (journal.load("chat").keys, journal.looks()) == ((), {})
+    journal.close()
+    assert not path_of(url).exists()
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_promise_6_a_dry_run_reads_the_journal_and_can_not_change_it(journal, url, running):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    folded = journal.append(lease, ALL_EVENTS, NOW)
+    if not running:
+        journal.close()
+    reader = SqlJournal.open_read_only(url)
+    assert reader.load("chat") == folded
+    with pytest.raises(JournalUnavailable):
+        reader.acquire("chat", "auditor", NOW + DAY, TTL)
+    reader.close()
+    assert path_of(url).stat().st_size
+
+
+def test_a_journal_of_an_unknown_schema_is_not_read(journal, url):
+    with sqlite3.connect(path_of(url)) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(JournalUnavailable, match="9999"):
+        SqlJournal.open_read_only(url)
+
+
+def test_a_journal_that_can_not_be_opened_says_so(tmp_path):
+    (tmp_path / "state").write_text("a file where a folder should be")
+    with pytest.raises(JournalUnavailable):
+        SqlJournal.open(f"sqlite:///{tmp_path}/state/rotator.db", is_dead=lambda _: False)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "rotator.db").write_text("not a database at all, but long enough to be taken for one" * 20)
+    with pytest.raises(JournalUnavailable, match="not a database"):
+        SqlJournal.open(f"sqlite:///{tmp_path}/rotator.db", is_dead=lambda _: False)
+
+
+def test_a_full_disk_is_an_unavailable_journal_and_it_recovers(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    with journal._engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    limit = f"PRAGMA max_page_count={pages}"
+    with journal._engine.connect() as connection:
+        connection.exec_driver_sql(limit)
+    full = ev.Held(reason="x" * 100_000)
+    with pytest.raises(JournalUnavailable, match="full"):
+        journal.append(lease, [full], NOW)
+    with journal._engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    assert journal.append(lease, [full], NOW).hold == full.reason
+
+
+def test_two_processes_open_a_new_journal_at_once(url):
+    with ThreadPoolExecutor(4) as pool:
+        journals = list(pool.map(lambda _: SqlJournal.open(url, is_dead=lambda _: False), range(4)))
+    for number, opened in enumerate(journals):
+        opened.acquire(f"policy {number}", "me", NOW, TTL)
+        opened.close()
+    assert path_of(url).exists()

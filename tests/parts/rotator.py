@@ -1,0 +1,110 @@
+"""The rotator as a process of its own, on a configuration that a test writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+COMMAND = [sys.executable, "-m", "rotator"]
+
+
+class Rotator:
+    """One installation: a configuration, its environment, and the calls on it."""
+
+    def __init__(self, folder: Path, document: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.config = folder / "rotator.yaml"
+        self.config.write_text(yaml.safe_dump(dict(document), sort_keys=False))
+        self.environ = {**os.environ, **environ}
+
+    def call(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, with the configuration and these arguments."""
+        return subprocess.run(
+            [*COMMAND, "--config", str(self.config), *arguments],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def run_once(self, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """One pass, as cron would."""
+        return self.call("--run-once", timeout=timeout)
+
+    @contextmanager
+    def service(self, on_line: Callable[[str], None] | None = None) -> Iterator[Service]:
+        """The service, stopped at the end."""
+        process = subprocess.Popen(
+            [*COMMAND, "--config", str(self.config)],
+            env=self.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        service = Service(process, on_line)
+        try:
+            yield service
+        finally:
+            service.stop()
+
+
+class Service:
+    """A running service and what it has logged."""
+
+    def __init__(self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._on_line = on_line
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if self._on_line:
+                self._on_line(line)
+
+    def events(self) -> list[dict[str, Any]]:
+        """The log as dictionaries; lines that are no JSON are passed over."""
+        return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+
+    def wait_for(self, wanted: Callable[[list[dict[str, Any]]], bool], *, seconds: float = 40) -> None:
+        """Until the log fulfils ``wanted``; fails with the log when it does not."""
+        deadline = time.monotonic() + seconds
+        while not wanted(self.events()):
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise AssertionError("the service did not get there; its log:\n" + "".join(self.lines))
+            time.sleep(0.02)
+
+    def stop(self, *, seconds: float = 40) -> int:
+        """SIGTERM, as systemd would; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self._reader.join(timeout=5)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        return code
+
+
+def count(events: list[dict[str, Any]], name: str, **fields: str) -> int:
+    """How many events have this name and these fields."""
+    return sum(event.get("event") == name and fields.items() <= event.items() for event in events)

@@ -1,0 +1,125 @@
+"""The service over fakes and a real journal, on a clock that the test drives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from rotator.adapters.journal.sql import SqlJournal
+from rotator.domain.model import Destination, Policy
+from rotator.errors import Stopping
+from rotator.service.apply import Executor
+from rotator.service.gather import Gatherer
+from rotator.service.issue import Issuer
+from rotator.service.publish import Publisher
+from rotator.service.reconcile import Outcome, Reconciler
+from rotator.service.session import RetiredSecrets
+from tests.domain.build import NOW, POLICY
+from tests.fakes.backend import FakeBackend
+from tests.fakes.provider import FakeProvider
+
+PLACES = tuple(
+    Destination(backend=name, name=f"{name}:app#KEY", options=(("field", "KEY"), ("path", "app")))
+    for name in ("one", "two")
+)
+
+
+class DrivenClock:
+    """Time stands still until somebody sleeps, or the test moves it."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.current = now
+        self.stopping = False
+
+    def now(self) -> datetime:
+        return self.current
+
+    def sleep(self, duration: timedelta) -> None:
+        if self.stopping:
+            raise Stopping("the service is shutting down")
+        self.current += duration
+
+    def advance(self, duration: timedelta) -> None:
+        self.current += duration
+
+
+class Stage:
+    """One policy with two destinations, its provider, and everything to look at them."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.clock = DrivenClock()
+        self.provider = FakeProvider(now=self.clock.now)
+        self.backends = {"one": FakeBackend(), "two": FakeBackend(), "other": FakeBackend()}
+        self.policy: Policy = replace(POLICY, destinations=PLACES)
+        self.policies: list[Policy] = [self.policy]
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process: nothing is kept but the journal and the world."""
+        self.journal = SqlJournal.open(self.url, is_dead=lambda _holder: True)
+        retired = RetiredSecrets()
+        publisher = Publisher(backends=self.backends.__getitem__, retired=retired)
+        issuer = Issuer(
+            providers=self._provider, backends=self.backends.__getitem__, publisher=publisher, draw=lambda: 0.5
+        )
+        self.reconciler = Reconciler(
+            gatherer=Gatherer(
+                providers=self._provider,
+                backends=self.backends.__getitem__,
+                journal=self.journal,
+                policies=self.policies,
+            ),
+            executor=Executor(
+                providers=self._provider,
+                backends=self.backends.__getitem__,
+                issuer=issuer,
+                publisher=publisher,
+                retired=retired,
+                draw=lambda: 0.5,
+            ),
+            journal=self.journal,
+            clock=self.clock,
+            holder="test",
+            lease_ttl=timedelta(minutes=5),
+            draw=lambda: 0.5,
+        )
+
+    def _provider(self, _name: str) -> FakeProvider:
+        return self.provider
+
+    def look(self) -> Outcome:
+        return self.reconciler.reconcile(self.policy)
+
+    def look_until_quiet(self, limit: timedelta) -> list[Outcome]:
+        """Look whenever the last outcome says so, until nothing happens before ``limit`` from now."""
+        end, outcomes = self.clock.now() + limit, [self.look()]
+        while outcomes[-1].next_at <= end:
+            self.clock.current = max(self.clock.current, outcomes[-1].next_at)
+            outcomes.append(self.look())
+        return outcomes
+
+    def put_key_by_hand(self, **facts: object) -> str:
+        """A person makes a key in the console, and pastes it into both destinations. Answers its id."""
+        issued = self.provider.create_by_hand(self.policy.project, "my first key", **facts)
+        for place in self.policy.destinations:
+            self.backends[place.backend].put_by_hand(place, issued.secret.reveal())
+        return issued.facts.key_id
+
+    def held(self) -> list[str | None]:
+        """The ids of the keys that the destinations hold."""
+        values = [self.backends[place.backend].read(place).value for place in self.policy.destinations]
+        return [self.provider._ids_by_fingerprint.get(value.fingerprint()) if value else None for value in values]
+
+    def alive(self) -> set[str]:
+        """The ids of all live keys of the project."""
+        return set(self.provider.live(self.policy.project))
+
+
+@pytest.fixture
+def stage(tmp_path):
+    made = Stage(f"sqlite:///{tmp_path}/state.db")
+    yield made
+    made.journal.close()
