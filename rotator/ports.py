@@ -82,7 +82,9 @@ class SecretBackend(Protocol):
     def write(self, destination: Destination, value: SecretValue, metadata: KeyMetadata, expected: str) -> None:
         """Compare and set: put ``value`` where ``read`` gave the version ``expected``, or raise ``VersionConflict``.
 
-        Everything else that lies in the same place is kept. ``metadata.rotation_id`` is the idempotency token.
+        Everything else that lies in the same place is kept. ``metadata.rotation_id`` is the idempotency token: a
+        repeat with the same value succeeds, and completes the metadata. After ``OutcomeUnknown`` the value may be
+        there, with its metadata or without: read, and write again.
         """
         ...
 

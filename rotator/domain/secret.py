@@ -75,4 +75,5 @@ class SecretValue:
 
 def secrets_in_memory() -> list[str]:
     """The text of every ``SecretValue`` that is alive, for the redacting log processor alone."""
-    return [secret.reveal() for secret in list(_alive.values())]
+    # valuerefs() copies in one step; values() would fail when another thread makes a secret meanwhile.
+    return [secret.reveal() for secret in (ref() for ref in _alive.valuerefs()) if secret is not None]

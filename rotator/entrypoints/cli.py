@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,7 +151,7 @@ def rotate(context: click.Context, policy: str, config: Path | None, reason: str
     """Ask for a new key for POLICY; a running service begins within seconds, cron at its next run."""
     from rotator.domain.events import RotationRequested  # noqa: PLC0415
 
-    reason = f"{reason} ({getpass.getuser()})"
+    reason = f"{reason} ({_operator()})"
     _request(config or context.obj, policy, RotationRequested(reason=reason, compromised=compromised))
     click.echo(f"{policy}: a new key is asked for")
 
@@ -165,7 +165,7 @@ def hold(context: click.Context, policy: str, config: Path | None, reason: str) 
     """Leave POLICY alone, revocations included, until it is released."""
     from rotator.domain.events import Held  # noqa: PLC0415
 
-    _request(config or context.obj, policy, Held(reason=f"{reason} ({getpass.getuser()})"))
+    _request(config or context.obj, policy, Held(reason=f"{reason} ({_operator()})"))
     click.echo(f"{policy}: on hold")
 
 
@@ -208,6 +208,14 @@ def _failures() -> Iterator[None]:
     except RotatorError as error:
         click.echo(f"rotator: {error}", err=True)
         sys.exit(exits.FAILED)
+
+
+def _operator() -> str:
+    """Who gives an order: the login name, or the number where a container knows no name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def _load(config: Path | None) -> Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 OK = 0
@@ -15,6 +16,8 @@ LOCKED = 75  # EX_TEMPFAIL: another process holds the lock
 
 def at_once(code: int) -> NoReturn:
     """End the process without waiting for any thread: the journal is ahead of every effect, so nothing is lost."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    # Called from a signal handler, this can interrupt a write in this very thread; what was half written is lost then.
+    with suppress(RuntimeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""What people and programs read: lines, tables, JSON. No secret can get here: plans and outcomes have none."""
+"""What people and programs read. Plans and outcomes have no secret; redaction here is the second line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rotator.domain.planner import Plan
 from rotator.domain.verdict import Decision, text
 from rotator.ports import Look
 from rotator.service.reconcile import Outcome, Result
+from rotator.telemetry import redact_text
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -24,7 +25,7 @@ def outcome_line(outcome: Outcome) -> str:
             what = "; ".join(outcome.done) or outcome.reason
         case _:
             what = outcome.reason
-    return f"{outcome.policy}: {outcome.result}: {what} (next look {text(outcome.next_at)})\n"
+    return redact_text(f"{outcome.policy}: {outcome.result}: {what} (next look {text(outcome.next_at)})\n")
 
 
 def waiting_line(policy: str, look: Look) -> str:
@@ -118,7 +119,7 @@ def plans_as_json(plans: Sequence[Plan], failures: Sequence[tuple[str, str]], no
         "policies": [_plan_as_dict(plan) for plan in plans],
         "failures": [{"policy": policy, "problem": problem} for policy, problem in failures],
     }
-    return json.dumps(document, indent=2) + "\n"
+    return redact_text(json.dumps(document, indent=2)) + "\n"
 
 
 def _plan_as_dict(plan: Plan) -> dict[str, object]:
@@ -156,7 +157,7 @@ def print_plans(plans: Sequence[Plan], failures: Sequence[tuple[str, str]]) -> N
         table.add_row(
             Text(plan.policy),
             Text(plan.verdict.check, style="red" if trouble else ""),
-            Text("\n".join(reasons)),
+            Text(redact_text("\n".join(reasons))),
             Text("\n".join(doing) or "nothing"),
             Text(text(plan.next_look)),
         )

@@ -2,8 +2,9 @@
 
 Options of a destination: ``path`` (of the file) and ``field`` (the variable's name).
 
-- **Version**: the fingerprint of the variable's value, empty where there is none. Two policies with different
-  fields in one file never conflict with each other.
+- **Version**: a keyed hash of the variable's value, empty where there is none. Two policies with different fields in
+  one file never conflict with each other. The key is drawn by each process and never written, for the value may be
+  a guessable word that a person typed; after a restart a journaled version only says "look again".
 - **Lock**: ``flock`` on the file's directory. It excludes threads and processes alike, survives the replacing of
   the file, is given back when a process dies, and leaves no file behind. A file system that can't lock a directory
   (some NFS mounts) is refused.
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import stat
@@ -58,6 +60,7 @@ class DotenvBackend:
 
     def __init__(self, *, lock_timeout: float = 10.0) -> None:
         self._lock_timeout = lock_timeout
+        self._salt = secrets.token_bytes(32)
 
     def read(self, destination: Destination) -> Held:
         """See the port. A missing file is an empty destination."""
@@ -67,7 +70,7 @@ class DotenvBackend:
             if (value := file.value) is None:
                 return Held(value=None, version="", metadata=file.metadata)
             secret = SecretValue(value)
-            return Held(value=secret, version=secret.fingerprint(), metadata=file.metadata)
+            return Held(value=secret, version=self._version(secret), metadata=file.metadata)
 
     def read_previous(self, destination: Destination) -> SecretValue | None:  # noqa: ARG002 -- the port's signature
         """``None``: a .env file keeps no previous value."""
@@ -98,7 +101,7 @@ class DotenvBackend:
             file = _parsed(content, destination)
             held = None if file.value is None else SecretValue(file.value)
             ours = held is not None and held.same_as(value)
-            if not ours and (held.fingerprint() if held else "") != expected:
+            if not ours and self._version(held) != expected:
                 raise VersionConflict(f"{destination}: the variable was changed by somebody else")
             if ours and file.metadata == metadata.as_pairs():
                 return
@@ -116,6 +119,11 @@ class DotenvBackend:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+    def _version(self, value: SecretValue | None) -> str:
+        if value is None:
+            return ""
+        return hashlib.blake2b(value.fingerprint().encode(), key=self._salt, digest_size=16).hexdigest()
 
     @contextmanager
     def _locked(self, directory: Path, destination: Destination) -> Iterator[int]:

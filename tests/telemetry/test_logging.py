@@ -1,0 +1,93 @@
+"""Promise 3, second line: whatever is logged, and however, no secret is in the line."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+import structlog
+
+from rotator import telemetry
+from rotator.domain.secret import SecretValue
+
+TEXT = "tgp_v1_" + "Q" * 43
+ODD = "a-credential-without-any-known-shape"
+
+
+@pytest.fixture
+def out():
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    telemetry.configure(level="debug", style="json", stream=stream)
+    yield stream
+    structlog.reset_defaults()
+    root.handlers[:] = before
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    sys.excepthook = sys.__excepthook__
+
+
+def raise_with(text):
+    local = text
+    raise ValueError(f"a library's message with {local}")
+
+
+@pytest.mark.parametrize("text", [TEXT, ODD])
+def test_promise_3_a_secret_in_any_place_of_a_line_is_redacted(out, text):
+    alive = SecretValue(text)
+    log = structlog.get_logger()
+    log.info("plain", value=text)
+    event = f"in the event {text}"
+    log.info(event)
+    log.info("deep", value={"a": [{"b": (text,)}], text: 1})
+    log.info("object", value=ValueError(text), secret=alive, raw=text.encode())
+    log.bind(bound=text).info("bound")
+    try:
+        raise_with(text)
+    except ValueError:
+        log.exception("crashed")
+        logging.getLogger("some.library").exception("crashed in %s", text)
+    logging.getLogger("some.library").warning("extra", extra={"field": text})
+    assert text not in out.getvalue()
+    assert out.getvalue().count(telemetry.MASK) >= 7
+    assert alive.reveal() == text
+
+
+def test_shapes_of_credentials_are_redacted_although_nobody_knows_them(out):
+    shapes = [TEXT, "hvs." + "C" * 90, "AKIA" + "ABCDEFGH12345678", "Authorization: Bearer abc.def-ghi"]
+    for shape in shapes:
+        structlog.get_logger().info("seen", value=shape)
+    for shape in ("tgp_v1_Q", "hvs.C", "AKIAABC", "abc.def"):
+        assert shape not in out.getvalue()
+
+
+def test_ordinary_words_stay_readable(out):
+    structlog.get_logger().info("destination.published", destination="vault:secret/apps/chat#TOGETHER_API_KEY", n=3)
+    line = json.loads(out.getvalue())
+    assert (line["destination"], line["n"]) == ("vault:secret/apps/chat#TOGETHER_API_KEY", 3)
+
+
+@pytest.mark.parametrize("name", ["botocore.parsers", "httpcore.http11", "httpx", "urllib3.connectionpool", "hvac"])
+def test_libraries_that_log_requests_and_bodies_stay_silent_at_debug_level(out, name):
+    logging.getLogger(name).debug("Response body: %s", ODD)
+    assert out.getvalue() == ""
+
+
+def test_an_uncaught_exception_shows_neither_secret_nor_local_variables():
+    script = f"""
+from rotator import telemetry
+from rotator.domain.secret import SecretValue
+telemetry.configure(level="debug", style="console")
+kept = SecretValue("{ODD}")
+def crash():
+    local = kept.reveal()
+    raise RuntimeError(local)
+crash()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError" in done.stderr
+    assert done.stderr.count(ODD) == done.stderr.count(f'SecretValue("{ODD}")')
