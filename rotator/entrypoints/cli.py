@@ -111,8 +111,8 @@ def validate(context: click.Context, config: Path | None) -> None:
     with _failures():
         settings = _load(config or context.obj)
         click.echo(
-            f"{settings.source}: fine ({len(settings.policies)} policies, {len(settings.backends)} backends, "
-            f"{len(settings.providers)} providers)"
+            f"{settings.source}: fine; policies: {len(settings.policies)}, "
+            f"backends: {', '.join(settings.backends)}, providers: {', '.join(settings.providers)}"
         )
 
 

@@ -48,10 +48,8 @@ def _(action: act.Adopt) -> str:
 @describe.register
 def _(action: act.Issue) -> str:
     places = ", ".join(action.expected)
-    return (
-        f"create a key that expires {text(action.expires_at)}, verify it, publish it to {places}; "
-        f"the old one stays valid for {duration(action.grace)}"
-    )
+    grace = f"; the old one stays valid for {duration(action.grace)}" if action.replaces else ""
+    return f"create a key that expires {text(action.expires_at)}, verify it, publish it to {places}{grace}"
 
 
 @describe.register

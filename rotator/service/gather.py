@@ -159,6 +159,8 @@ def _known(world: World, fingerprint: Fingerprint | None) -> Fingerprint | None:
 def _needs_list(record: PolicyRecord, world: World, now: datetime) -> bool:
     if record.open_intents or any(may_be_revoked(key, now) for key in record.keys):
         return True
+    if not all(view.fingerprint for view in world.destinations):
+        return True  # a first key is due: the list shows that project and management key are right
     current = record.current
     for fingerprint, identity in world.identities.items():
         if isinstance(identity, Refused):

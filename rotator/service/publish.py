@@ -124,7 +124,9 @@ class Publisher:
             secret = session.gathered.secrets.get(key.fingerprint) if key.fingerprint else None
             if secret is not None and key.fingerprint is not None:
                 self.retired.keep(key.fingerprint, secret)
-        session.done.append(f"rotated to {rotation.key_id}, published to {len(session.policy.destinations)}")
+        places = ", ".join(destination.name for destination in session.policy.destinations)
+        old = ", ".join(key.key_id for key in replaced)
+        session.done.append(f"{old or 'no key'} replaced by {rotation.key_id} in {places}")
 
 
 def _is_what_we_replace(rotation: RotationRecord, destination: Destination, held: Held) -> bool:

@@ -87,11 +87,18 @@ def test_an_empty_destination_gets_its_first_key(stage):
     assert settled(stage) in stage.alive()
 
 
+def test_nothing_is_intended_for_an_empty_destination_when_the_project_can_not_be_listed(stage):
+    stage.provider.fail("list_keys", ProviderRejected("404 project_not_found"))
+    assert stage.look().problems == ("ProviderUnreadable: 404 project_not_found",)
+    assert record(stage).rotations == ()
+    assert "create_key" not in stage.provider.calls
+
+
 def test_a_policy_lives_for_a_year_without_a_problem_and_with_one_or_two_keys(stage):
     adopted(stage)
     outcomes = stage.look_until_quiet(365 * DAY)
     assert {outcome.result for outcome in outcomes} == {Result.OK}
-    rotations = sum("rotated to" in sentence for outcome in outcomes for sentence in outcome.done)
+    rotations = sum(" replaced by " in sentence for outcome in outcomes for sentence in outcome.done)
     assert rotations == pytest.approx(365 / 23, abs=2)
     assert len(stage.alive()) <= 2
 
