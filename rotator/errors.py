@@ -19,6 +19,7 @@
     │   ├── JournalUnavailable      it can't be read or written (locked, disk full, read-only)        retryable
     │   ├── LeaseHeld               another holder is at work on this policy                          retryable
     │   └── LeaseLost               this holder's lease was taken over; it must stop
+    ├── RotationFailed              a rotation did not come through; the journal knows how far it got   retryable
     ├── IllegalMove                 a lifecycle move that the table does not allow: a defect of ours
     └── Stopping                    the service is shutting down; the work is left where it is        retryable
 
@@ -144,6 +145,12 @@ class LeaseHeld(JournalError):
 
 class LeaseLost(JournalError):
     """This holder's lease was taken over: it must stop at once, without another effect."""
+
+
+class RotationFailed(RotatorError):
+    """A rotation did not come through; everything is journaled, and the message says why."""
+
+    retryable = True
 
 
 class IllegalMove(RotatorError):

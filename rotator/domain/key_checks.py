@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from rotator.domain.model import Identity, KeyRecord, KeyState, Origin, Reach
-from rotator.domain.verdict import Context, Decision, Verdict, text
+from rotator.domain.text import text
+from rotator.domain.verdict import Context, Decision, Verdict
 
 
 def frozen_by_hold(context: Context, key: KeyRecord) -> Verdict | None:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Reach, Refused
-from rotator.domain.verdict import Context, Decision, Verdict, text
+from rotator.domain.text import text
+from rotator.domain.verdict import Context, Decision, Verdict
 
 
 def renewal_at(policy: Policy, key: KeyRecord) -> datetime:

@@ -60,8 +60,3 @@ class Context:
     def record(self) -> PolicyRecord:
         """What the journal remembers."""
         return self.snapshot.record
-
-
-def text(moment: datetime) -> str:
-    """A time as reasons write it: RFC 3339, UTC, to the second."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

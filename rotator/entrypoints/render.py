@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import singledispatch
 
 from rotator.domain import actions as act
 from rotator.domain.model import Policy, PolicyRecord
 from rotator.domain.planner import Plan
-from rotator.domain.verdict import Decision, text
+from rotator.domain.text import duration, text
+from rotator.domain.verdict import Decision
 from rotator.ports import Look
 from rotator.service.reconcile import Outcome, Result
 from rotator.telemetry import redact_text
@@ -98,15 +99,6 @@ def _(action: act.ConfirmRefusal) -> str:
 @describe.register
 def _(action: act.Close) -> str:
     return f"close {action.key_id}: {action.evidence}"
-
-
-def duration(length: timedelta) -> str:
-    """As the configuration writes it: ``48h``."""
-    seconds = int(length.total_seconds())
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def plans_as_json(plans: Sequence[Plan], failures: Sequence[tuple[str, str]], now: datetime) -> str:

@@ -28,10 +28,17 @@ from rotator.domain.model import (
 )
 from rotator.domain.naming import key_name
 from rotator.domain.secret import SecretValue
-from rotator.errors import JournalError, OutcomeUnknown, ProviderError, ProviderUnavailable, Stopping
+from rotator.errors import (
+    JournalError,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderUnavailable,
+    RotationFailed,
+    Stopping,
+)
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.publish import Publisher
-from rotator.service.session import RotationFailed, Session
+from rotator.service.session import Session
 
 PROPAGATION = timedelta(seconds=60)
 """How long a new key may take to be accepted everywhere at the provider before it is given up."""

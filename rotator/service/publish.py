@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import NoReturn
 
 from rotator.domain import events as ev
@@ -19,10 +18,11 @@ from rotator.domain.model import (
     RotationRecord,
 )
 from rotator.domain.secret import SecretValue
-from rotator.errors import BackendError, OutcomeUnknown, VersionConflict
+from rotator.domain.text import text
+from rotator.errors import BackendError, OutcomeUnknown, RotationFailed, VersionConflict
 from rotator.ports import SecretBackend
 from rotator.service.gather import Gathered
-from rotator.service.session import RetiredSecrets, RotationFailed, Session
+from rotator.service.session import RetiredSecrets, Session
 
 PUBLISH_ATTEMPTS = 5
 """How often a destination is compared and set again when somebody writes beside our value."""
@@ -161,11 +161,7 @@ def _metadata(session: Session, rotation: RotationRecord) -> KeyMetadata:
         rotation_id=rotation.rotation_id,
         key_id=key.key_id,
         fingerprint=key.fingerprint or "",
-        created=_text(key.created_at or key.since),
-        expires=_text(key.expires_at) if key.expires_at else "",
+        created=text(key.created_at or key.since),
+        expires=text(key.expires_at) if key.expires_at else "",
         previous_key_id=current.key_id if current else "",
     )
-
-
-def _text(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

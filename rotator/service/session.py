@@ -10,15 +10,8 @@ import structlog
 from rotator.domain.events import Event, RotationAbandoned, told
 from rotator.domain.model import Policy, PolicyRecord, RotationRecord
 from rotator.domain.secret import Fingerprint, SecretValue
-from rotator.errors import RotatorError
 from rotator.ports import Clock, Journal, Lease
 from rotator.service.gather import Gathered
-
-
-class RotationFailed(RotatorError):
-    """A rotation did not come through; everything is journaled, and the message says why."""
-
-    retryable = True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,0 +1,19 @@
+"""Times and durations as every message writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+
+def text(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the second: ``2026-11-23T12:00:00Z``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(length: timedelta) -> str:
+    """As the configuration writes it: ``48h`` is ``2d``, ``90s`` stays."""
+    seconds = int(length.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
