@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,16 @@ class Rotator:
         self.environ = {**os.environ, **environ}
 
     def call(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run it to its end, with the configuration and these arguments."""
+        """Run it to its end, with the configuration and these options."""
+        return self._run("--config", str(self.config), *arguments, timeout=timeout)
+
+    def command(self, name: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run one of its commands to its end."""
+        return self._run(name, *arguments, "--config", str(self.config), timeout=timeout)
+
+    def _run(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*COMMAND, "--config", str(self.config), *arguments],
+            [*COMMAND, *arguments],
             env=self.environ,
             capture_output=True,
             text=True,
@@ -39,17 +46,19 @@ class Rotator:
             check=False,
         )
 
-    def run_once(self, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run_once(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """One pass, as cron would."""
-        return self.call("--run-once", timeout=timeout)
+        return self.call("--run-once", *arguments, timeout=timeout)
 
     @contextmanager
-    def service(self, on_line: Callable[[str], None] | None = None) -> Iterator[Service]:
+    def service(
+        self, on_line: Callable[[str], None] | None = None, *, arguments: Sequence[str] = ()
+    ) -> Iterator[Service]:
         """The service, stopped at the end."""
         process = subprocess.Popen(
-            [*COMMAND, "--config", str(self.config)],
+            [*COMMAND, "--config", str(self.config), *arguments],
             env=self.environ,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -61,21 +70,28 @@ class Rotator:
 
 
 class Service:
-    """A running service and what it has logged."""
+    """A running service, what it has logged (``lines``) and what it has printed (``output``)."""
 
     def __init__(self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None) -> None:
         self.process = process
         self.lines: list[str] = []
+        self.output: list[str] = []
         self._on_line = on_line
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read_log, self._read_output)]
+        for reader in self._readers:
+            reader.start()
 
-    def _read(self) -> None:
+    def _read_log(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.lines.append(line)
             if self._on_line:
                 self._on_line(line)
+
+    def _read_output(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line)
 
     def events(self) -> list[dict[str, Any]]:
         """The log as dictionaries; lines that are no JSON are passed over."""
@@ -89,19 +105,34 @@ class Service:
                 raise AssertionError("the service did not get there; its log:\n" + "".join(self.lines))
             time.sleep(0.02)
 
+    def wait_for_event(self, name: str, *, times: int = 1, seconds: float = 40, **fields: str) -> None:
+        """Until an event of this name, with these fields, was logged so often."""
+        self.wait_for(lambda events: count(events, name, **fields) >= times, seconds=seconds)
+
     def stop(self, *, seconds: float = 40) -> int:
         """SIGTERM, as systemd would; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+        return self.wait(seconds=seconds)
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel would when memory runs out."""
+        self.process.kill()
+        self.wait()
+
+    def wait(self, *, seconds: float = 40) -> int:
+        """Until the process has ended and its log is read to the end; returns the exit code."""
         try:
             code = self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise
-        self._reader.join(timeout=5)
-        if self.process.stderr is not None:
-            self.process.stderr.close()
+        for reader in self._readers:
+            reader.join(timeout=5)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
         return code
 
 
