@@ -4,6 +4,7 @@
 
     RotatorError
     ├── ConfigError                 the configuration is wrong (with file, line and field)
+    ├── MissingSecret               a reference to a secret leads nowhere
     ├── OutcomeUnknown              a changing request was sent, its answer was lost: it may have happened
     ├── ProviderError
     │   ├── ProviderUnavailable     no answer, or a passing one (connection, 429, 5xx on a read)      retryable
@@ -68,6 +69,10 @@ class ConfigError(RotatorError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+class MissingSecret(RotatorError):
+    """A reference leads nowhere; the message names the variable or file, never a content."""
 
 
 class OutcomeUnknown(RotatorError):

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from rotator.config import sections
 from rotator.config.check import Faults, shown
 from rotator.config.policies import PolicyReader
-from rotator.config.secrets import holds_secret
+from rotator.config.secrets import holds_secret, looks_like_secret
 from rotator.config.settings import Settings
 from rotator.config.shapes import Document, IncludedDocument
 from rotator.config.source import FieldPath, parse, read
@@ -124,5 +124,6 @@ def _line(lines: Mapping[FieldPath, int], where: FieldPath) -> int:
 def _as_written(where: FieldPath) -> str:
     text = ""
     for step in where:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        name = "..." if isinstance(step, str) and looks_like_secret(step) else step
+        text += f"[{name}]" if isinstance(step, int) else f".{name}" if text else f"{name}"
     return text

@@ -13,6 +13,7 @@ from rotator.config.settings import BackendSettings, TogetherSettings
 from rotator.config.shapes import Document, PolicyShape, Times
 from rotator.config.source import FieldPath
 from rotator.domain.model import Destination, Policy
+from rotator.domain.text import duration
 
 _DEFAULTS = {
     "lifetime": timedelta(days=30),
@@ -38,7 +39,7 @@ class PolicyReader:
         self._providers = providers
         self._backends = backends
         self._names: set[str] = set()
-        self._places: dict[tuple[str, ...], str] = {}
+        self._places: dict[tuple[str, ...], str] = {}  # identity to where it was written first
         self.made: list[Policy] = []
 
     def read(self, given: object, faults: Faults) -> None:
@@ -57,7 +58,8 @@ class PolicyReader:
         if shape.name in self._names:
             faults.add((*path, "name"), shown(shape.name), "allowed: each policy name once")
         self._names.add(shape.name)
-        faults.one_of(self._providers, shape.provider, (*path, "provider"), "a configured provider")
+        if shape.provider not in self._document.providers:
+            faults.one_of(self._providers, shape.provider, (*path, "provider"), "a configured provider")
         times = self._times(shape, path, faults)
         destinations = self._destinations(shape, path, faults)
         if len(faults.found) > before:
@@ -80,13 +82,13 @@ class PolicyReader:
         times["grace_limit"] = self._time(shape, "grace_limit") or 4 * times["grace"]
         at = self._where(shape, path)
         if times["renew_before"] >= times["lifetime"]:
-            found = f"{_text(times['renew_before'])}, with a lifetime of {_text(times['lifetime'])}"
+            found = f"renew_before {duration(times['renew_before'])}, with a lifetime of {duration(times['lifetime'])}"
             faults.add(at("renew_before"), found, "allowed: less than the lifetime")
         if times["grace"] > times["renew_before"]:
-            found = f"{_text(times['grace'])}, longer than what is left of the old key"
-            faults.add(at("grace"), found, f"allowed: at most renew_before, {_text(times['renew_before'])}")
+            found = f"grace {duration(times['grace'])}, longer than what is left of the old key"
+            faults.add(at("grace"), found, f"allowed: at most renew_before, {duration(times['renew_before'])}")
         if times["grace_limit"] < times["grace"]:
-            found = f"{_text(times['grace_limit'])}, with a grace of {_text(times['grace'])}"
+            found = f"grace_limit {duration(times['grace_limit'])}, with a grace of {duration(times['grace'])}"
             faults.add(at("grace_limit"), found, "allowed: at least the grace")
         return times
 
@@ -108,20 +110,15 @@ class PolicyReader:
         made = []
         for number, value in enumerate(given):
             where = (*path, "destinations", number)
+            named = value.get("backend") if isinstance(value, Mapping) else None
+            if named in self._document.backends and named not in self._backends:
+                continue  # the backend's own faults are reported where it is configured
             placed = place(value, where, self._backends, self._folder, faults)
             if placed is None:
                 continue
-            other = self._places.setdefault(placed.identity, shape.name)
-            if other != shape.name or placed.destination in made:
-                found = f"{placed.destination}, which policy {other!r} has already"
+            if placed.identity in self._places:
+                found = f"{placed.destination}, the same place as a destination of {self._places[placed.identity]!r}"
                 faults.add(where, found, "allowed: each place once")
+            self._places[placed.identity] = shape.name
             made.append(placed.destination)
         return tuple(made)
-
-
-def _text(length: timedelta) -> str:
-    seconds = int(length.total_seconds())
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"

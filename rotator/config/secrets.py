@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rotator.domain.model import Destination
 from rotator.domain.secret import SecretValue
+from rotator.errors import MissingSecret
 
 _SHAPES = re.compile(
     r"tgp_v1_\w{8}"  # Together
@@ -49,10 +50,6 @@ class BackendRef:
 
 
 SecretRef = EnvRef | FileRef | CredentialRef | BackendRef
-
-
-class MissingSecret(Exception):
-    """A reference leads nowhere; the message names the variable or file, never a content."""
 
 
 def resolve(ref: EnvRef | FileRef | CredentialRef, environ: Mapping[str, str]) -> SecretValue:

@@ -14,7 +14,6 @@ from rotator.config.secrets import (
     CredentialRef,
     EnvRef,
     FileRef,
-    MissingSecret,
     SecretRef,
     looks_like_secret,
     resolve,
@@ -44,6 +43,7 @@ from rotator.config.shapes import (
     VaultShape,
 )
 from rotator.config.source import FieldPath
+from rotator.errors import MissingSecret
 
 DEFAULT_STATE_DIRECTORY = "/var/lib/rotator"
 EMBEDDED = "dotenv"

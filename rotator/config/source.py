@@ -131,7 +131,7 @@ class _Builder:
             line = _at(event)
             if not isinstance(event, ScalarEvent):
                 raise _Fault(line, "a field name that is no text", "allowed: texts as field names")
-            if event.value == "<<" and event.style is None:
+            if event.value == "<<" and event.implicit[0]:
                 merged.append(self._value(next(self._events), path, depth + 1))
                 continue
             if event.value in value:

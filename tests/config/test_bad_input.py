@@ -1,0 +1,229 @@
+"""Promise 10: bad configuration names file, line, field, what was found and what is allowed; a sentence a row."""
+
+import os
+
+import pytest
+
+from rotator.config import load
+from rotator.errors import ConfigError
+from tests.config.conftest import ENVIRON, GOOD
+
+SECRET = "tgp_v1_" + "a" * 43
+LINE = "      - {backend: dotenv, path: /srv/a.env, field: KEY}\n"
+SECOND = "  - name: b\n    provider: together\n    project: p\n    destinations:\n"
+REFERENCE = "allowed: a reference: {env: NAME}, {file: PATH}, {credential: NAME} or {backend: NAME, ...}"
+DURATION = "allowed: a duration such as 90s, 15m, 24h, 30d"
+VAULTS = (
+    "backends:\n"
+    "  v: {type: vault, url: 'https://v:8200', auth: {method: token, token: {env: MANAGEMENT_KEY}}}\n"
+    "  w: {type: vault, url: 'https://v:8200/', auth: {method: token, token: {env: MANAGEMENT_KEY}}}\n"
+)
+
+
+def spoilt(old, new):
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+def times(text):
+    return spoilt("project: proj_a\n", f"project: proj_a\n    {text}\n")
+
+
+CASES = {
+    "an unknown field": (
+        times("gracee: 3h"),
+        [("rotator.yaml:9: policies[0].gracee: found an unknown field; allowed: lifetime, renew_before, grace, "
+         "grace_limit, check_every, settle, name, provider, project, destinations; did you mean 'grace'?")]),
+    "an unknown section": (
+        GOOD + "polices: []\n",
+        [("rotator.yaml:11: polices: found an unknown field; allowed: version, instance, state, defaults, providers, "
+         "backends, policies, include, service, log; did you mean 'policies'?")]),
+    "a bad duration": (
+        times("grace: 48x"), [f"rotator.yaml:9: policies[0].grace: found '48x'; {DURATION}"]),
+    "a duration of nothing": (
+        times("grace: 0s"), [f"rotator.yaml:9: policies[0].grace: found '0s'; {DURATION}"]),
+    "a duration that is a number": (
+        times("lifetime: 5"), [f"rotator.yaml:9: policies[0].lifetime: found 5; {DURATION}"]),
+    "several faults at once, in their order": (
+        times("lifetime: true\n    grace: week"),
+        [f"rotator.yaml:9: policies[0].lifetime: found true; {DURATION}",
+         f"rotator.yaml:10: policies[0].grace: found 'week'; {DURATION}"]),
+    "a renewal before the key is made": (
+        times("renew_before: 30d"),
+        [("rotator.yaml:9: policies[0].renew_before: found renew_before 30d, with a lifetime of 30d; "
+         "allowed: less than the lifetime")]),
+    "defaults that do not fit are reported at the policy": (
+        GOOD + "defaults: {lifetime: 5d}\n",
+        ["rotator.yaml:6: policies[0]: found renew_before 7d, with a lifetime of 5d; allowed: less than the lifetime"]),
+    "a grace longer than what is left of the old key": (
+        times("grace: 8d"),
+        [("rotator.yaml:9: policies[0].grace: found grace 8d, longer than what is left of the old key; "
+         "allowed: at most renew_before, 7d")]),
+    "a grace limit under the grace": (
+        times("grace_limit: 1h"),
+        [("rotator.yaml:9: policies[0].grace_limit: found grace_limit 1h, with a grace of 1d; "
+         "allowed: at least the grace")]),
+    "the same destination in two policies": (
+        GOOD + SECOND + LINE,
+        [("rotator.yaml:15: policies[1].destinations[0]: found dotenv:/srv/a.env#KEY, the same place as a destination "
+         "of 'a'; allowed: each place once")]),
+    "the same file by another path": (
+        GOOD + SECOND + LINE.replace("/srv/a.env", "/srv/../srv/a.env"),
+        [("rotator.yaml:15: policies[1].destinations[0]: found dotenv:/srv/../srv/a.env#KEY, the same place as a "
+         "destination of 'a'; allowed: each place once")]),
+    "the same destination twice in one policy": (
+        GOOD + LINE,
+        [("rotator.yaml:11: policies[0].destinations[1]: found dotenv:/srv/a.env#KEY, the same place as a destination "
+         "of 'a'; allowed: each place once")]),
+    "the same place by two backends": (
+        VAULTS + GOOD + "      - {backend: v, path: x, field: K}\n      - {backend: w, path: /x/, field: K}\n",
+        [("rotator.yaml:15: policies[0].destinations[2]: found w:secret/x#K, the same place as a destination of 'a'; "
+         "allowed: each place once")]),
+    "the same policy name twice": (
+        GOOD + SECOND.replace("name: b", "name: a") + LINE.replace("a.env", "b.env"),
+        ["rotator.yaml:11: policies[1].name: found 'a'; allowed: each policy name once"]),
+    "a missing field": (
+        spoilt("    project: proj_a\n", ""),
+        ["rotator.yaml:6: policies[0].project: found nothing; allowed: this field must be there"]),
+    "a missing environment variable": (
+        spoilt("{env: MANAGEMENT_KEY}", "{env: NOPE}"),
+        [("rotator.yaml:4: providers.together.management_key: found environment variable NOPE, which is not set or "
+         "empty; allowed: a secret that is there")]),
+    "an unreadable secret file": (
+        spoilt("{env: MANAGEMENT_KEY}", "{file: /nope}"),
+        [("rotator.yaml:4: providers.together.management_key: found file /nope, which can't be read (No such file or "
+         "directory); allowed: a secret that is there")]),
+    "an empty secret file": (
+        spoilt("{env: MANAGEMENT_KEY}", "{file: /dev/null}"),
+        [("rotator.yaml:4: providers.together.management_key: found file /dev/null, which is not set or empty; "
+         "allowed: a secret that is there")]),
+    "a credential outside systemd": (
+        spoilt("{env: MANAGEMENT_KEY}", "{credential: key}"),
+        [("rotator.yaml:4: providers.together.management_key: found credential key, but no CREDENTIALS_DIRECTORY in the "
+         "environment; allowed: a secret that is there")]),
+    "a secret in place of a reference": (
+        spoilt("{env: MANAGEMENT_KEY}", "hunter2"),
+        [("rotator.yaml:4: providers.together.management_key: found a value written into the configuration; "
+         f"{REFERENCE}; never the secret itself")]),
+    "a secret where none is asked for": (
+        spoilt("proj_a", SECRET),
+        [("rotator.yaml:8: policies[0].project: found a secret, written into the configuration; allowed: a reference, "
+         "such as {env: NAME} or {file: PATH}; never a secret itself")]),
+    "a password in a URL": (
+        VAULTS.replace("https://v:8200'", "https://me:hunter2@v'") + GOOD,
+        [("rotator.yaml:2: backends.v.url: found a secret, written into the configuration; allowed: a reference, "
+         "such as {env: NAME} or {file: PATH}; never a secret itself")]),
+    "an unknown reference": (
+        spoilt("{env: MANAGEMENT_KEY}", "{keyring: x}"),
+        [f"rotator.yaml:4: providers.together.management_key: found a mapping without a known reference; {REFERENCE}"]),
+    "a file that is a list": (
+        "- a\n", ["rotator.yaml: found a list; allowed: a mapping with version, instance, policies, ..."]),
+    "an empty file": (
+        "", ["rotator.yaml: found nothing; allowed: a mapping with version, instance, policies, ..."]),
+    "a file that is a word": (
+        "rotate", ["rotator.yaml: found 'rotate'; allowed: a mapping with version, instance, policies, ..."]),
+    "a file that is no YAML": (
+        f"a: [{SECRET},\n b: }}",
+        [("rotator.yaml:2: found no valid YAML (did not find expected node content); "
+         "allowed: a readable YAML file")]),
+    "a file that is not UTF-8": (
+        b"\xff\xfe", ["rotator.yaml: found a file that is not UTF-8; allowed: a readable YAML file"]),
+    "a field twice": (
+        GOOD + "version: 1\n",
+        ["rotator.yaml:11: found the same field twice in one mapping; allowed: each field once"]),
+    "a second document": (
+        GOOD + "---\na: 1\n", ["rotator.yaml:11: found a second document; allowed: one document a file"]),
+    "a YAML tag": (
+        spoilt("proj_a", "!!python/object:os.system x"),
+        ["rotator.yaml:8: found a YAML tag; allowed: plain values without tags"]),
+    "an alias bomb": (
+        "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"{c}: &{c} [{','.join([f'*{p}'] * 10)}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)),
+        ["rotator.yaml:7: found more than 3000000 values; allowed: a configuration that fits into memory"]),
+    "a field name that is a list": (
+        "? [a]\n: b\n", ["rotator.yaml:1: found a field name that is no text; allowed: texts as field names"]),
+    "an unknown provider": (
+        spoilt("provider: together", "provider: togethr"),
+        [("rotator.yaml:7: policies[0].provider: found 'togethr'; allowed: a configured provider: together; "
+         "did you mean 'together'?")]),
+    "an unknown backend": (
+        spoilt("backend: dotenv", "backend: vault"),
+        [("rotator.yaml:10: policies[0].destinations[0].backend: found 'vault'; "
+         "allowed: a configured backend: dotenv")]),
+    "an unknown type of backend": (
+        GOOD + "backends: {s: {type: s3}}\n",
+        [("rotator.yaml:11: backends.s.type: found 's3'; allowed: a type of backend: vault, aws-secrets-manager, "
+         "dotenv")]),
+    "an unknown way to log in": (
+        VAULTS.replace("method: token", "method: toke", 1) + GOOD,
+        [("rotator.yaml:2: backends.v.auth.method: found 'toke'; allowed: a method: token, approle; "
+         "did you mean 'token'?")]),
+    "no version": (
+        spoilt("version: 1\n", ""), ["rotator.yaml: version: found nothing; allowed: this field must be there"]),
+    "another version": (
+        spoilt("version: 1", "version: 2"), ["rotator.yaml:1: version: found 2; allowed: 1"]),
+    "an underscore in a name": (
+        spoilt("instance: prod", "instance: my_prod"),
+        [("rotator.yaml:2: instance: found 'my_prod'; allowed: letters, digits, '.' and '-', at most 63, beginning "
+         "with a letter or digit (no '_': it joins key names)")]),
+    "plain http to a provider": (
+        spoilt("type: together,", "type: together, base_url: 'http://example.com',"),
+        [("rotator.yaml:4: providers.together.base_url: found 'http://example.com'; "
+         "allowed: https (plain http only to this machine)")]),
+    "a URL that is none": (
+        spoilt("type: together,", "type: together, base_url: 'http://[',"),
+        ["rotator.yaml:4: providers.together.base_url: found 'http://['; allowed: an https URL"]),
+    "assisted issuance": (
+        spoilt("type: together,", "type: together, issuance: assisted,"),
+        [("rotator.yaml:4: providers.together.issuance: found 'assisted'; allowed: api; assisted issuance is not "
+         "available in this version yet")]),
+    "a journal in PostgreSQL": (
+        GOOD + "state: {url: 'postgresql://h/db'}\n",
+        ["rotator.yaml:11: state.url: found a PostgreSQL URL; allowed: sqlite; PostgreSQL is not supported yet"]),
+    "an included file that does not exist": (
+        GOOD + "include: [nope.yaml]\n",
+        ["rotator.yaml:11: include[0]: found 'nope.yaml'; allowed: a file that exists, or a glob"]),
+    "no destination": (
+        spoilt(f"destinations:\n{LINE}", "destinations: []\n"),
+        ["rotator.yaml:9: policies[0].destinations: found none; allowed: at least one destination"]),
+    "a destination that is a word": (
+        spoilt("{backend: dotenv, path: /srv/a.env, field: KEY}", "x"),
+        ["rotator.yaml:10: policies[0].destinations[0]: found 'x'; allowed: a mapping that begins with 'backend'"]),
+    "no worker": (
+        GOOD + "service: {workers: 0}\n",
+        ["rotator.yaml:11: service.workers: found 0; allowed: greater than or equal to 1"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES.values(), ids=CASES.keys())
+def test_promise_10_each_fault_has_one_clear_line(configuration, text, expected):
+    problems = configuration.problems(text)
+    assert problems == expected
+    for secret in (SECRET, "hunter2", *ENVIRON.values()):
+        assert secret not in "\n".join(problems)
+
+
+def test_a_policy_name_twice_across_files_is_reported_in_the_second(configuration):
+    (configuration.folder / "more.yaml").write_text(
+        "policies:\n" + SECOND.replace("name: b", "name: a") + LINE.replace("a.env", "b.env")
+    )
+    assert configuration.problems(GOOD + "include: ['*.yaml']\n") == [
+        "more.yaml:2: policies[0].name: found 'a'; allowed: each policy name once"
+    ]
+
+
+def test_an_included_file_holds_policies_alone(configuration):
+    (configuration.folder / "more.yaml").write_text("policies: []\ninstance: other\n")
+    assert configuration.problems(GOOD + "include: [more.yaml]\n") == [
+        "more.yaml:2: instance: found an unknown field; allowed: policies"
+    ]
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nope\.yaml: found a file that can't be read \(No such file or directory\)"):
+        load(tmp_path / "nope.yaml", {})
+
+
+def test_an_unreadable_configuration_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="can't be read"):
+        load(tmp_path, os.environ)

@@ -1,0 +1,104 @@
+"""What a good configuration becomes."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rotator.config import BackendRef, EnvRef, load, resolve
+from rotator.errors import ConfigError
+from tests.config.conftest import ENVIRON, GOOD
+
+
+def test_defaults_fill_what_a_policy_does_not_say(configuration):
+    (policy,) = configuration.load(GOOD + "defaults: {lifetime: 60d, grace: 2d}\n").policies
+    assert (policy.lifetime, policy.renew_before, policy.grace, policy.grace_limit) == (
+        timedelta(days=60),
+        timedelta(days=7),
+        timedelta(days=2),
+        timedelta(days=8),
+    )
+
+
+def test_a_policy_overrides_the_defaults(configuration):
+    text = GOOD.replace("project: proj_a", "project: proj_a\n    lifetime: 90d") + "defaults: {lifetime: 60d}\n"
+    assert configuration.load(text).policies[0].lifetime == timedelta(days=90)
+
+
+def test_a_relative_dotenv_path_is_beside_the_configuration(configuration):
+    (destination,) = configuration.load(GOOD.replace("/srv/a.env", "a.env")).policies[0].destinations
+    assert destination.option("path") == str(configuration.folder / "a.env")
+    assert destination.name == f"dotenv:{configuration.folder}/a.env#KEY"
+
+
+def test_policies_come_from_included_files_too(configuration):
+    folder = configuration.folder / "policies.d"
+    folder.mkdir()
+    for name in ("b", "c"):
+        start = GOOD.index("policies:")
+        text = GOOD[start:].replace("name: a", f"name: {name}").replace("a.env", f"{name}.env")
+        (folder / f"{name}.yaml").write_text(text)
+    loaded = configuration.load(GOOD + "include: [policies.d/*.yaml, 'nothing/*.yaml']\n")
+    assert [policy.name for policy in loaded.policies] == ["a", "b", "c"]
+
+
+def test_the_digest_changes_with_what_matters_and_with_nothing_else(configuration):
+    (first,) = configuration.load(GOOD).policies
+    (same,) = configuration.load("# a comment\n" + GOOD + "log: {level: debug}\n").policies
+    (other,) = configuration.load(GOOD.replace("proj_a", "proj_b")).policies
+    assert first.digest == same.digest != other.digest
+
+
+def test_no_secret_is_in_the_settings(configuration):
+    loaded = configuration.load(GOOD)
+    assert loaded.providers["together"].management_key == EnvRef("MANAGEMENT_KEY")
+    assert ENVIRON["MANAGEMENT_KEY"] not in repr(loaded)
+    assert resolve(EnvRef("MANAGEMENT_KEY"), ENVIRON).reveal() == ENVIRON["MANAGEMENT_KEY"]
+
+
+def test_a_management_key_can_lie_in_a_backend(configuration):
+    text = GOOD.replace("{env: MANAGEMENT_KEY}", "{backend: dotenv, path: /srv/m.env, field: MK}")
+    reference = configuration.load(text).providers["together"].management_key
+    assert isinstance(reference, BackendRef)
+    assert reference.destination.name == "dotenv:/srv/m.env#MK"
+
+
+def test_the_last_line_end_of_a_secret_file_is_not_part_of_it(configuration):
+    (configuration.folder / "key").write_text("s3cret\n")
+    reference = configuration.load(GOOD.replace("{env: MANAGEMENT_KEY}", "{file: key}")).providers["together"]
+    assert resolve(reference.management_key, {}).reveal() == "s3cret"
+
+
+def test_anchors_and_merge_keys_are_understood(configuration):
+    text = GOOD.replace("  - name: a\n", "  - &first\n    name: a\n") + (
+        "  - <<: *first\n    name: b\n    destinations: [{backend: dotenv, path: /srv/b.env, field: KEY}]\n"
+    )
+    assert [policy.name for policy in configuration.load(text).policies] == ["a", "b"]
+
+
+def test_the_state_is_where_systemd_says(configuration):
+    assert configuration.load(GOOD, STATE_DIRECTORY="/x/y").state_url == "sqlite:////x/y/state.db"
+    assert configuration.load(GOOD).state_url == "sqlite:////var/lib/rotator/state.db"
+
+
+PLANTED = "tgp_v1_" + "P" * 43
+words = st.sampled_from(["version", "instance", "policies", "providers", "env", "1", "a", PLANTED, "grace", "30d"])
+documents = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), words),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(words, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.binary(max_size=200), documents.map(lambda value: repr(value).encode())))
+def test_whatever_the_file_holds_the_answer_is_one_error_without_a_secret(tmp_path: Path, content: bytes):
+    file = tmp_path / "rotator.yaml"
+    file.write_bytes(content)
+    problem = ""
+    try:
+        load(file, {})
+    except ConfigError as error:
+        problem = str(error)
+    assert PLANTED not in problem
