@@ -99,8 +99,8 @@ CASES = {
          "allowed: a secret that is there")]),
     "a credential outside systemd": (
         spoilt("{env: MANAGEMENT_KEY}", "{credential: key}"),
-        [("rotator.yaml:4: providers.together.management_key: found credential key, but no CREDENTIALS_DIRECTORY in the "
-         "environment; allowed: a secret that is there")]),
+        [("rotator.yaml:4: providers.together.management_key: found credential key, but no CREDENTIALS_DIRECTORY in "
+         "the environment; allowed: a secret that is there")]),
     "a secret in place of a reference": (
         spoilt("{env: MANAGEMENT_KEY}", "hunter2"),
         [("rotator.yaml:4: providers.together.management_key: found a value written into the configuration; "

@@ -149,6 +149,11 @@ class OpenBao:
                 found.append(f"{operation} {path}")
         return found
 
+    def requests(self) -> int:
+        """How many requests were answered so far; needs ``audit=True``."""
+        log = Path(self._folder.name) / "audit.log"
+        return sum('"type":"request"' in line for line in log.read_text().splitlines())
+
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:

@@ -1,0 +1,80 @@
+"""The floor: the HTTP calls of a rotation with bare clients, and nothing else.
+
+Usage: ``floor.py PLAN`` where the plan is JSON: ``{"workers", "provider", "vault", "mount", "tokens", "policies"}``.
+For each policy it sends what the rotator sends, in the same order: look (read, whoami), rights, create, whoami,
+compare-and-set, hint, read back, the old key's expiration.
+"""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import requests
+from requests.adapters import HTTPAdapter
+
+FIELD = "TOGETHER_API_KEY"
+
+
+class Floor:
+    def __init__(self, plan):
+        self.plan = plan
+        self.manage = {"Authorization": f"Bearer {plan['management_key']}"}
+        self.provider = httpx.Client(base_url=plan["provider"], limits=httpx.Limits(max_connections=plan["workers"]))
+        self.vault = requests.Session()
+        self.vault.mount("http://", HTTPAdapter(pool_maxsize=plan["workers"]))
+        self.vault.headers["X-Vault-Token"] = plan["vault_token"]
+        self.end = (datetime.now(UTC) + timedelta(days=30)).replace(microsecond=0).isoformat()
+
+    def rotate(self, policy):
+        keys = f"/v1/projects/{policy['project']}/api-keys"
+        old = self.read(policy)
+        whoami = self.whoami(old["data"][FIELD])
+        self.rights(policy)
+        body = {"name": f"floor_{policy['name']}", "expires_at": self.end}
+        made = self.sent(self.provider.post(keys, headers=self.manage, json=body))
+        self.whoami(made["key"])
+        self.write(policy, {**old["data"], FIELD: made["key"]}, old["metadata"]["version"])
+        self.hint(policy, made["id"])
+        assert self.read(policy)["data"][FIELD] == made["key"]
+        old_id = whoami["api_key"]["id"]
+        self.sent(self.provider.patch(f"{keys}/{old_id}", headers=self.manage, json={"expires_at": self.end}))
+
+    def read(self, policy):
+        return self.sent(self.vault.get(self.data(policy)))["data"]
+
+    def data(self, policy):
+        return f"{self.plan['vault']}/v1/{self.plan['mount']}/data/{policy['path']}"
+
+    def rights(self, policy):
+        paths = [f"{self.plan['mount']}/{kind}/{policy['path']}" for kind in ("data", "metadata")]
+        self.sent(self.vault.post(f"{self.plan['vault']}/v1/sys/capabilities-self", json={"paths": paths}))
+        self.read(policy)  # the rotator looks how full the hint is
+
+    def write(self, policy, fields, version):
+        self.read(policy)  # read-modify-write: other fields are kept as they are now
+        self.sent(self.vault.post(self.data(policy), json={"data": fields, "options": {"cas": version}}))
+
+    def hint(self, policy, key_id):
+        url = self.data(policy).replace("/data/", "/metadata/")
+        hints = {f"rotator/{FIELD}/{name}": key_id for name in ("key_id", "policy", "project", "rotation_id")}
+        headers = {"Content-Type": "application/merge-patch+json"}
+        answer = self.vault.patch(url, data=json.dumps({"custom_metadata": hints}), headers=headers)
+        answer.raise_for_status()
+
+    def whoami(self, key):
+        return self.sent(self.provider.get("/v3/whoami", headers={"Authorization": f"Bearer {key}"}))
+
+    @staticmethod
+    def sent(answer):
+        answer.raise_for_status()
+        return answer.json()
+
+
+if __name__ == "__main__":
+    given = json.loads(Path(sys.argv[1]).read_text())
+    floor = Floor(given)
+    with ThreadPoolExecutor(given["workers"]) as pool:
+        list(pool.map(floor.rotate, given["policies"]))
