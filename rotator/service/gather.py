@@ -162,7 +162,8 @@ def _needs_list(record: PolicyRecord, world: World, now: datetime) -> bool:
     if not all(view.fingerprint for view in world.destinations):
         return True  # a first key is due: the list shows that project and management key are right
     current = record.current
-    for fingerprint, identity in world.identities.items():
+    for fingerprint in world.held:
+        identity = world.identities.get(fingerprint)
         if isinstance(identity, Refused):
             if record.by_fingerprint(fingerprint):
                 return True

@@ -66,14 +66,13 @@ class Publisher:
         rotation = session.rotation(action.rotation_id)
         if rotation.phase is Phase.ISSUED:
             session.happened(ev.KeyVerified(rotation_id=rotation.rotation_id))
-        for destination in action.held:
-            if destination.name not in rotation.published:
-                session.happened(
-                    ev.DestinationPublished(rotation_id=rotation.rotation_id, destination=destination.name)
-                )
+        unrecorded = tuple(place for place in action.held if place.name not in rotation.published)
+        for destination in unrecorded:
+            session.happened(ev.DestinationPublished(rotation_id=rotation.rotation_id, destination=destination.name))
         assert rotation.fingerprint is not None, "a rotation that is resumed has a key"
         secret = session.gathered.secrets[rotation.fingerprint]
-        self.publish(session, action.rotation_id, action.missing, secret)
+        # What holds the key though nobody recorded it may lack the hints: the value and they are never one step.
+        self.publish(session, action.rotation_id, (*unrecorded, *action.missing), secret)
 
     def _publish_one(self, session: Session, rotation_id: str, destination: Destination, secret: SecretValue) -> None:
         """Compare and set, read back, journal. A value that somebody else put there meanwhile is never overwritten."""

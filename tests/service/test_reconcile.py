@@ -81,6 +81,14 @@ def test_the_whole_life_of_an_adopted_key(stage):
     assert [key.key_id for key in record(stage).keys] == [new]
 
 
+def test_a_plain_rotation_asks_no_more_than_it_needs(stage):
+    adopted(stage)
+    rotate_now(stage)
+    calls = len(stage.provider.calls)
+    stage.look()
+    assert stage.provider.calls[calls:] == ["identify", "create_key", "identify", "set_expiration"]
+
+
 def test_an_empty_destination_gets_its_first_key(stage):
     outcome = stage.look()
     assert outcome.result is Result.OK

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -100,13 +100,14 @@ class SqlJournal:
 
     def append(self, lease: Lease, events: Sequence[Event], now: datetime) -> PolicyRecord:
         """See ``ports.Journal``."""
+        holding = {"p": lease.policy, "t": lease.token, "h": lease.holder}
         with self._write() as connection:
-            seconds = connection.execute(select(policy_state.c.lease_seconds).where(_held_by(lease))).scalar()
-            if seconds is None:
+            row = connection.execute(_HELD_STATE, holding).one_or_none()
+            if row is None:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
-            record = self._record(connection, lease.policy, events, now, lease.token)
-            until = time_to_text(now + timedelta(seconds=seconds))
-            connection.execute(update(policy_state).where(_held_by(lease)).values(lease_until=until))
+            record = self._fold(connection, record_from_json(row.state), events, now, lease.token)
+            until = time_to_text(now + timedelta(seconds=row.lease_seconds))
+            connection.execute(_PUT_STATE, {"p": lease.policy, "state": record_to_json(record), "until": until})
         return record
 
     def note_look(self, lease: Lease, look: Look, seen: Sequence[Observation]) -> None:
@@ -117,13 +118,20 @@ class SqlJournal:
             "failures": look.failures,
             "problem": look.problem,
         }
+        rows = [
+            {
+                "destination": one.destination,
+                "scope": one.scope,
+                "fingerprint": one.fingerprint,
+                "seen_at": time_to_text(one.seen_at),
+            }
+            for one in seen
+        ]
         with self._write() as connection:
             if connection.execute(update(policy_state).where(_held_by(lease)).values(values)).rowcount == 0:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
-            for one in seen:
-                fresh = {"scope": one.scope, "fingerprint": one.fingerprint, "seen_at": time_to_text(one.seen_at)}
-                statement = upsert(observation).values(destination=one.destination, **fresh)
-                connection.execute(statement.on_conflict_do_update(index_elements=["destination"], set_=fresh))
+            if rows:
+                connection.execute(_PUT_OBSERVATION, rows)
 
     def observations(self, scope: str) -> Mapping[str, Observation]:
         """See ``ports.Journal``."""
@@ -145,24 +153,24 @@ class SqlJournal:
             empty = record_to_json(PolicyRecord(policy=policy))
             statement = upsert(policy_state).values(policy=policy, state=empty)
             connection.execute(statement.on_conflict_do_nothing(index_elements=["policy"]))
-            self._record(connection, policy, (event,), now, token=0)
-            due = update(policy_state).where(policy_state.c.policy == policy).values(next_at=time_to_text(now))
-            connection.execute(due)
+            record = self._fold(connection, _load(connection, policy), (event,), now, token=0)
+            due = {"state": record_to_json(record), "next_at": time_to_text(now)}
+            connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(due))
 
     def close(self) -> None:
         """See ``ports.Journal``."""
         self._engine.dispose()
 
-    def _record(
-        self, connection: Connection, policy: str, events: Sequence[Event], now: datetime, token: int
+    @staticmethod
+    def _fold(
+        connection: Connection, record: PolicyRecord, events: Sequence[Event], now: datetime, token: int
     ) -> PolicyRecord:
-        record = _load(connection, policy)
+        """Write the events, and answer the record that they make."""
+        at = time_to_text(now)
         for event in events:
             record = fold(event, record)
-            row = {"at": time_to_text(now), "policy": policy, "token": token, "kind": type(event).__name__}
-            connection.execute(insert(event_table).values(body=event_to_json(event), **row))
-        state = record_to_json(record)
-        connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(state=state))
+            row = {"at": at, "policy": record.policy, "token": token, "kind": type(event).__name__}
+            connection.execute(_ADD_EVENT, {**row, "body": event_to_json(event)})
         return record
 
     @contextmanager
@@ -186,6 +194,24 @@ class SqlJournal:
             raise _unavailable(error) from error
 
 
+# The statements of every rotation, built once: building one costs as much as running it.
+_HELD_STATE = select(policy_state.c.state, policy_state.c.lease_seconds).where(
+    policy_state.c.policy == bindparam("p"),
+    policy_state.c.lease_token == bindparam("t"),
+    policy_state.c.lease_holder == bindparam("h"),
+)
+_STATE = select(policy_state.c.state).where(policy_state.c.policy == bindparam("p"))
+_PUT_STATE = (
+    update(policy_state)
+    .where(policy_state.c.policy == bindparam("p"))
+    .values(state=bindparam("state"), lease_until=bindparam("until"))
+)
+_ADD_EVENT = insert(event_table)
+_new = upsert(observation)
+_PUT_OBSERVATION = _new.on_conflict_do_update(
+    index_elements=["destination"],
+    set_={name: _new.excluded[name] for name in ("scope", "fingerprint", "seen_at")},
+)
 _LOOKS = select(
     policy_state.c.policy,
     policy_state.c.next_at,
@@ -209,7 +235,7 @@ def _held_by(lease: Lease) -> ColumnElement[bool]:
 
 
 def _load(connection: Connection, policy: str) -> PolicyRecord:
-    state = connection.execute(select(policy_state.c.state).where(policy_state.c.policy == policy)).scalar()
+    state = connection.execute(_STATE, {"p": policy}).scalar()
     return record_from_json(state) if state else PolicyRecord(policy=policy)
 
 
