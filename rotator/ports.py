@@ -168,7 +168,7 @@ class Journal(Protocol):
         ...
 
     def note_look(self, lease: Lease, look: Look, seen: Sequence[Observation]) -> None:
-        """Record the end of a look; ``LeaseLost`` when fenced off."""
+        """Record the end of a look, and give the lease back; ``LeaseLost`` when fenced off."""
         ...
 
     def observations(self, scope: str) -> Mapping[str, Observation]:

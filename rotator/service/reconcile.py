@@ -104,7 +104,8 @@ class Reconciler:
         except Exception as error:
             log.exception("look.crashed")
             outcome = self._failed(policy, error)
-        self._release(lease)
+        if outcome.result is not Result.OK:
+            self._release(lease)  # a look that came to its end has given it back already
         return outcome
 
     def _with_lease(self, policy: Policy, lease: Lease) -> Outcome:

@@ -142,12 +142,20 @@ def test_the_schedule_is_one_query_and_says_nothing_of_policies_that_were_never_
 
 
 def test_the_newest_observation_of_a_destination_counts(journal):
-    lease = journal.acquire("chat", "me", NOW, TTL)
     for name, at in (("a", NOW), ("b", NOW + HOUR)):
+        lease = journal.acquire("chat", "me", NOW, TTL)
         seen = Observation(destination=VAULT.name, scope="together/p", fingerprint=fingerprint(name), seen_at=at)
         journal.note_look(lease, Look(next_at=NOW, digest="d"), [seen])
     assert journal.observations("together/p") == {VAULT.name: seen}
     assert journal.observations("together/q") == {}
+
+
+def test_the_end_of_a_look_gives_the_lease_back(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    journal.note_look(lease, Look(next_at=NOW, digest="d"), [])
+    with pytest.raises(LeaseLost):
+        journal.append(lease, [INTENDED], NOW)
+    assert journal.acquire("chat", "other", NOW, TTL).token == 2
 
 
 def test_a_request_is_recorded_beside_the_holder_and_makes_the_policy_due(journal):
@@ -233,16 +241,13 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
 
 def test_a_full_disk_is_an_unavailable_journal_and_it_recovers(journal):
     lease = journal.acquire("chat", "me", NOW, TTL)
-    with journal._engine.connect() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-    limit = f"PRAGMA max_page_count={pages}"
-    with journal._engine.connect() as connection:
-        connection.exec_driver_sql(limit)
+    writer = journal._writer.connection.driver_connection  # the limit counts for one connection
+    (pages,) = writer.execute("PRAGMA page_count").fetchone()
+    writer.execute(f"PRAGMA max_page_count={pages}")
     full = ev.Held(reason="x" * 100_000)
     with pytest.raises(JournalUnavailable, match="full"):
         journal.append(lease, [full], NOW)
-    with journal._engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    writer.execute("PRAGMA max_page_count=1000000")
     assert journal.append(lease, [full], NOW).hold == full.reason
 
 

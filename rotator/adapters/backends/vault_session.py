@@ -10,6 +10,7 @@ hvac builds the requests. Its adapter is narrowed in three ways:
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ import urllib3.exceptions
 from hvac.adapters import JSONAdapter
 from hvac.api.auth_methods import AppRole
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 
 from rotator.domain.secret import SecretValue
 from rotator.errors import (
@@ -103,7 +105,12 @@ class VaultSession:
         session = requests.Session()
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0))
-        session.verify = ca_file or True
+        # What requests would look up in the environment for every single request is looked up once. A netrc file is
+        # not asked at all: the one credential of this session is the configured one.
+        session.trust_env = False
+        session.proxies = dict(get_environ_proxies(url))
+        bundles = (ca_file, os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("CURL_CA_BUNDLE"))
+        session.verify = next((bundle for bundle in bundles if bundle), True)
         self._adapter = _Adapter(
             base_uri=url, session=session, namespace=namespace, timeout=timeout, allow_redirects=False
         )

@@ -41,6 +41,7 @@ class SqlJournal:
         self._is_dead = is_dead
         # SQLite lets one write at a time; threads queue here instead of polling its lock.
         self._writing = threading.Lock()
+        self._writer: Connection | None = None
 
     @classmethod
     def open(cls, url: str, *, is_dead: Callable[[str], bool], pool_size: int = 10) -> Self:
@@ -128,7 +129,8 @@ class SqlJournal:
             for one in seen
         ]
         with self._write() as connection:
-            if connection.execute(update(policy_state).where(_held_by(lease)).values(values)).rowcount == 0:
+            done = {**values, "lease_holder": "", "lease_until": ""}
+            if connection.execute(update(policy_state).where(_held_by(lease)).values(done)).rowcount == 0:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
             if rows:
                 connection.execute(_PUT_OBSERVATION, rows)
@@ -159,6 +161,10 @@ class SqlJournal:
 
     def close(self) -> None:
         """See ``ports.Journal``."""
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
         self._engine.dispose()
 
     @staticmethod
@@ -184,12 +190,11 @@ class SqlJournal:
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         try:
-            with (
-                self._writing,
-                self._engine.connect().execution_options(write=True) as connection,
-                connection.begin(),
-            ):
-                yield connection
+            with self._writing:
+                if self._writer is None:
+                    self._writer = self._engine.connect().execution_options(write=True)
+                with self._writer.begin():
+                    yield self._writer
         except SQLAlchemyError as error:
             raise _unavailable(error) from error
 
