@@ -171,8 +171,8 @@ class Journal(Protocol):
         """Record the end of a look, and give the lease back; ``LeaseLost`` when fenced off."""
         ...
 
-    def observations(self, scope: str) -> Mapping[str, Observation]:
-        """By destination name, what each destination of that provider and project was last seen to hold."""
+    def observations(self, scope: str, since: datetime) -> Mapping[str, Fingerprint | None]:
+        """By destination name, what each of that provider and project was seen to hold at ``since`` or later."""
         ...
 
     def request(self, policy: str, event: Event, now: datetime) -> None:

@@ -98,13 +98,12 @@ class Gatherer:
         return replace(world, listed=listed)
 
     def _with_others(self, policy: Policy, world: World, now: datetime) -> World:
-        seen = self.journal.observations(scope_of(policy))
+        seen = self.journal.observations(scope_of(policy), since=now - OBSERVATION_MAX_AGE)
         held: dict[Fingerprint, tuple[str, ...]] = {}
         unknown: list[str] = []
         for destination in self._others(policy):
-            observation = seen.get(destination.name)
-            if observation is not None and now - observation.seen_at <= OBSERVATION_MAX_AGE:
-                fingerprint = observation.fingerprint
+            if destination.name in seen:
+                fingerprint = seen[destination.name]
             else:
                 view = self._view(destination, {})
                 fingerprint = view.fingerprint
@@ -116,7 +115,8 @@ class Gatherer:
 
     def _others(self, policy: Policy) -> Iterable[Destination]:
         for other in self.policies:
-            if other.name != policy.name and scope_of(other) == scope_of(policy):
+            same_scope = other.project == policy.project and other.provider == policy.provider
+            if same_scope and other.name != policy.name:
                 yield from other.destinations
 
 

@@ -146,8 +146,9 @@ def test_the_newest_observation_of_a_destination_counts(journal):
         lease = journal.acquire("chat", "me", NOW, TTL)
         seen = Observation(destination=VAULT.name, scope="together/p", fingerprint=fingerprint(name), seen_at=at)
         journal.note_look(lease, Look(next_at=NOW, digest="d"), [seen])
-    assert journal.observations("together/p") == {VAULT.name: seen}
-    assert journal.observations("together/q") == {}
+    assert journal.observations("together/p", since=NOW + HOUR) == {VAULT.name: fingerprint("b")}
+    assert journal.observations("together/p", since=NOW + 2 * HOUR) == {}
+    assert journal.observations("together/q", since=NOW) == {}
 
 
 def test_the_end_of_a_look_gives_the_lease_back(journal):

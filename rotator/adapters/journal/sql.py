@@ -135,19 +135,11 @@ class SqlJournal:
             if rows:
                 connection.execute(_PUT_OBSERVATION, rows)
 
-    def observations(self, scope: str) -> Mapping[str, Observation]:
+    def observations(self, scope: str, since: datetime) -> Mapping[str, Fingerprint | None]:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            rows = connection.execute(select(observation).where(observation.c.scope == scope)).all()
-        return {
-            row.destination: Observation(
-                destination=row.destination,
-                scope=row.scope,
-                fingerprint=Fingerprint(row.fingerprint) if row.fingerprint else None,
-                seen_at=time_from_text(row.seen_at),
-            )
-            for row in rows
-        }
+            rows = connection.execute(_OBSERVATIONS, {"scope": scope, "since": time_to_text(since)}).all()
+        return {destination: Fingerprint(found) if found else None for destination, found in rows}
 
     def request(self, policy: str, event: Event, now: datetime) -> None:
         """See ``ports.Journal``."""
@@ -216,6 +208,9 @@ _new = upsert(observation)
 _PUT_OBSERVATION = _new.on_conflict_do_update(
     index_elements=["destination"],
     set_={name: _new.excluded[name] for name in ("scope", "fingerprint", "seen_at")},
+)
+_OBSERVATIONS = select(observation.c.destination, observation.c.fingerprint).where(
+    observation.c.scope == bindparam("scope"), observation.c.seen_at >= bindparam("since")
 )
 _LOOKS = select(
     policy_state.c.policy,
