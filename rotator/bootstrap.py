@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+import stamina.instrumentation
+
 from rotator import process
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.clock import SystemClock
@@ -87,6 +89,8 @@ def application(
     :raises JournalUnavailable: when the journal can't be opened.
     """
     process.forbid_core_dumps()
+    # Its own hook logs each retry with the call's arguments; ours are secrets, and a retry that helps is no news.
+    stamina.instrumentation.set_on_retry_hooks(())
     clock, draw = SystemClock(), random.SystemRandom().random
     workers = settings.service.workers
     journal = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Reach, Refused
+from rotator.domain.model import DestinationView, Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Reach, Refused
 from rotator.domain.text import text
 from rotator.domain.verdict import Context, Decision, Verdict
 
@@ -43,7 +43,7 @@ def wrong_destination(context: Context) -> Verdict | None:
     """A destination is not the place that the policy names."""
     for view in context.world.destinations:
         if view.reach is Reach.WRONG:
-            reason = f"{view.destination}: {view.problem}"
+            reason = _problem_of(view)
             return Verdict(check="WrongDestination", decision=Decision.REFUSED, reason=reason, alert=True)
     return None
 
@@ -52,7 +52,7 @@ def destination_unreadable(context: Context) -> Verdict | None:
     """A destination can't be looked at now, so nobody knows which key it holds."""
     for view in context.world.destinations:
         if view.reach is Reach.UNREADABLE:
-            reason = f"{view.destination}: {view.problem}"
+            reason = _problem_of(view)
             return Verdict(check="DestinationUnreadable", decision=Decision.BLOCKED, reason=reason, alert=True)
     return None
 
@@ -211,6 +211,12 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
 def _slack(policy: Policy) -> timedelta:
     """How much earlier than necessary a key may be renewed, so that keys made together are not renewed together."""
     return min(policy.renew_before, policy.lifetime - policy.renew_before) / 10
+
+
+def _problem_of(view: DestinationView) -> str:
+    """The adapter's own words, which may begin with the destination's name already."""
+    name = view.destination.name
+    return view.problem if view.problem.startswith(name) else f"{name}: {view.problem}"
 
 
 def _held_identities(context: Context) -> list[tuple[str, Identity | Refused]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from functools import singledispatch
+from typing import TYPE_CHECKING
 
 from rotator.domain import actions as act
 from rotator.domain.model import Policy, PolicyRecord
@@ -15,6 +17,11 @@ from rotator.domain.verdict import Decision
 from rotator.ports import Look
 from rotator.service.reconcile import Outcome, Result
 from rotator.telemetry import redact_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_WIDE = 200
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -135,8 +142,7 @@ def _plan_as_dict(plan: Plan) -> dict[str, object]:
 
 def print_plans(plans: Sequence[Plan], failures: Sequence[tuple[str, str]]) -> None:
     """The plans as a table on standard output."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import, and only needed here
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
     from rich.text import Text  # noqa: PLC0415
 
     table = Table("policy", "check", "why", "what would be done", "next look (UTC)", show_lines=True)
@@ -153,14 +159,12 @@ def print_plans(plans: Sequence[Plan], failures: Sequence[tuple[str, str]]) -> N
         )
     for policy, problem in failures:
         table.add_row(Text(policy), Text("failed", style="red"), Text(problem), Text("nothing"), Text(""))
-    console = Console()
-    console.print(table)
+    _print(table)
 
 
 def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -> None:
     """What the journal knows of each policy, as a table on standard output."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import, and only needed here
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
     from rich.text import Text  # noqa: PLC0415
 
     table = Table("policy", "current key", "expires (UTC)", "other keys", "phase", "next look (UTC)", "trouble")
@@ -178,4 +182,11 @@ def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -
             Text(text(look.next_at) if look else "never looked at"),
             Text("; ".join(trouble), style="red"),
         )
-    Console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """On a terminal as wide as it is; in a file or a pipe wide enough that nothing is cut."""
+    from rich.console import Console  # noqa: PLC0415 - see print_plans
+
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

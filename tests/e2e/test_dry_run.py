@@ -6,7 +6,7 @@ import json
 import pytest
 
 from rotator.domain.secret import SecretValue
-from tests.e2e.conftest import FIELD, LONG, SHORT, until
+from tests.e2e.conftest import LONG, SHORT, until
 
 
 def read_only(installation):
@@ -42,17 +42,6 @@ def unchanged(installation):
     return look
 
 
-def test_promise_6_the_plan_of_an_adoption_changes_nothing(installation, unchanged):
-    read_only(installation)
-    rotator = installation.rotator(LONG)
-    before, seen = unchanged(), files(installation.folder)
-    done = rotator.call("--dry-run", "--format", "json")
-    (policy,) = json.loads(done.stdout)["policies"]
-    assert (done.returncode, policy["check"], policy["actions"][0]["action"]) == (3, "KeyUnmanaged", "Adopt")
-    assert (unchanged(), files(installation.folder)) == (before, seen)
-    assert not (installation.folder / "state").exists()
-
-
 def test_promise_6_the_plan_of_a_rotation_and_a_revocation_changes_nothing(installation, unchanged):
     rotator = installation.rotator(SHORT)
     until(lambda: len(installation.live()) == 2, rotator.run_once)
@@ -70,24 +59,8 @@ def test_promise_6_the_plan_of_a_rotation_and_a_revocation_changes_nothing(insta
     assert (unchanged(), files(installation.folder)) == (before, seen)
 
 
-def test_a_plan_with_nothing_to_do_exits_0_as_a_table(installation):
-    rotator = installation.rotator(LONG)
-    assert rotator.run_once().returncode == 0
-    done = rotator.call("--dry-run")
-    assert done.returncode == 0
-    assert "NothingDue" in done.stdout
-    assert "nothing was changed" in done.stdout
-
-
 def test_a_plan_that_can_not_look_exits_1_and_says_why(installation):
     installation.credentials["SECRET_ID"] = SecretValue("wrong")
     done = installation.rotator(LONG).call("--dry-run", "--format", "json")
     (policy,) = json.loads(done.stdout)["policies"]
     assert (done.returncode, policy["check"]) == (1, "DestinationUnreadable")
-
-
-def test_a_dry_run_never_changes_a_verdict(installation):
-    rotator = installation.rotator(LONG)
-    first, second = (json.loads(rotator.call("--dry-run", "--format", "json").stdout) for _ in range(2))
-    assert [p["check"] for p in first["policies"]] == [p["check"] for p in second["policies"]]
-    assert FIELD in installation.dotenv.read_text()
