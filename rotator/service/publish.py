@@ -125,7 +125,8 @@ class Publisher:
                 self.retired.keep(key.fingerprint, secret)
         places = ", ".join(destination.name for destination in session.policy.destinations)
         old = ", ".join(key.key_id for key in replaced)
-        session.done.append(f"{old or 'no key'} replaced by {rotation.key_id} in {places}")
+        done = f"{old} replaced by {rotation.key_id}" if old else f"first key {rotation.key_id}"
+        session.done.append(f"{done} in {places}")
 
 
 def _is_what_we_replace(rotation: RotationRecord, destination: Destination, held: Held) -> bool:

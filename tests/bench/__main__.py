@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,15 +43,13 @@ class Cost:
     memory: float
 
 
-def measured(command: list[str], environ: dict[str, str] | None = None, *, expect: int = 0) -> Cost:
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - begun
-    if process.returncode != expect:
-        raise RuntimeError(f"{command[1:4]} ended with {process.returncode}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+def measured(command: list[str], environ: dict[str, str] | None = None) -> Cost:
+    measure = [sys.executable, str(Path(__file__).with_name("measure.py")), *command]
+    done = subprocess.run(measure, env=environ, check=True, capture_output=True, text=True)
+    cost = json.loads(done.stdout)
+    if cost.pop("code") != 0:
+        raise RuntimeError(f"{command[1:4]} failed")
+    return Cost(**cost)
 
 
 class Stage:
