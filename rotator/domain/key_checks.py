@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from rotator.domain.model import Identity, KeyRecord, KeyState, Origin, Reach
+from rotator.domain.model import Identity, KeyRecord, KeyState, Origin
+from rotator.domain.snapshot import Reach
 from rotator.domain.text import text
 from rotator.domain.verdict import Context, Decision, Verdict
 

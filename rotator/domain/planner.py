@@ -20,8 +20,9 @@ from rotator.domain.actions import (
     Settle,
 )
 from rotator.domain.key_checks import KEY_CHAIN
-from rotator.domain.model import Identity, KeyRecord, KeyState, Policy, Refused, Snapshot
+from rotator.domain.model import Identity, KeyRecord, KeyState, Policy, Refused
 from rotator.domain.policy_checks import POLICY_CHAIN
+from rotator.domain.snapshot import Snapshot
 from rotator.domain.verdict import Context, Decision, Verdict
 
 FORWARD_MARGIN = timedelta(hours=1)

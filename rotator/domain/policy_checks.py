@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.domain.model import DestinationView, Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Reach, Refused
+from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
+from rotator.domain.snapshot import DestinationView, Reach
 from rotator.domain.text import text
 from rotator.domain.verdict import Context, Decision, Verdict
 

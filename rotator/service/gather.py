@@ -6,19 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rotator.domain.model import (
-    Destination,
-    DestinationView,
-    Identity,
-    KeyRecord,
-    KeyState,
-    Policy,
-    PolicyRecord,
-    Reach,
-    Refused,
-    World,
-)
+from rotator.domain.model import Destination, Identity, KeyRecord, KeyState, Policy, PolicyRecord, Refused
 from rotator.domain.secret import Fingerprint, SecretValue
+from rotator.domain.snapshot import DestinationView, Reach, World
 from rotator.errors import BackendError, ProviderError, WrongDestination
 from rotator.ports import Journal, KeyProvider, Observation, SecretBackend
 

@@ -8,16 +8,9 @@ from typing import NoReturn
 
 from rotator.domain import events as ev
 from rotator.domain.actions import Resume
-from rotator.domain.model import (
-    Destination,
-    DestinationView,
-    Held,
-    KeyMetadata,
-    KeyState,
-    Phase,
-    RotationRecord,
-)
+from rotator.domain.model import Destination, Held, KeyMetadata, KeyState, Phase, RotationRecord
 from rotator.domain.secret import SecretValue
+from rotator.domain.snapshot import DestinationView
 from rotator.domain.text import text
 from rotator.errors import BackendError, OutcomeUnknown, RotationFailed, VersionConflict
 from rotator.ports import SecretBackend

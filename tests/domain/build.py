@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.domain.model import (
     Destination,
-    DestinationView,
     Identity,
     KeyFacts,
     KeyKind,
@@ -19,10 +18,9 @@ from rotator.domain.model import (
     PolicyRecord,
     Refused,
     RotationRecord,
-    Snapshot,
-    World,
 )
 from rotator.domain.secret import Fingerprint
+from rotator.domain.snapshot import DestinationView, Snapshot, World
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

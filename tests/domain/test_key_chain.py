@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.model import DestinationView, KeyState, Origin, Phase, Reach
+from rotator.domain.model import KeyState, Origin, Phase
 from rotator.domain.planner import plan
+from rotator.domain.snapshot import DestinationView, Reach
 from rotator.domain.verdict import Decision
 from tests.domain.build import (
     DAY,
