@@ -2,7 +2,8 @@
 
 import sqlite3
 import stat
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -250,6 +251,17 @@ def test_a_full_disk_is_an_unavailable_journal_and_it_recovers(journal):
         journal.append(lease, [full], NOW)
     writer.execute("PRAGMA max_page_count=1000000")
     assert journal.append(lease, [full], NOW).hold == full.reason
+
+
+def test_a_new_journal_is_opened_while_another_process_begins_it(url):
+    path_of(url).parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path_of(url), isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(SqlJournal.open, url, is_dead=lambda _: False)
+            assert wait([opening], timeout=0.3).not_done
+            other.execute("COMMIT")
+            opening.result(timeout=30).close()
 
 
 def test_two_processes_open_a_new_journal_at_once(url):

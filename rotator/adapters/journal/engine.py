@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
+import stamina
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,7 +26,8 @@ def open_engine(url: str, *, pool_size: int) -> Engine:
     try:
         if path is not None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _create(path)
+            _write_ahead(path)
         engine = create_engine(
             url,
             pool_size=pool_size,
@@ -35,7 +38,7 @@ def open_engine(url: str, *, pool_size: int) -> Engine:
         event.listen(engine, "connect", _durable)
         event.listen(engine, "begin", _begin)
         _upgrade(engine)
-    except (OSError, SQLAlchemyError) as error:
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise JournalUnavailable(f"the journal {url} can't be opened: {_cause(error)}") from error
     return engine
 
@@ -72,9 +75,28 @@ def _path(url: str) -> Path | None:
     return Path(database) if database and database != ":memory:" else None
 
 
+def _create(path: Path) -> None:
+    """With mode 0600. A file that is there is not even opened: closing it would end this process's locks on it."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _write_ahead(path: Path) -> None:
+    """Set the mode, which the file keeps. SQLite does not wait for others here, whatever its timeout says."""
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        for attempt in stamina.retry_context(
+            on=_is_locked, attempts=None, timeout=BUSY_SECONDS, wait_initial=0.01, wait_max=0.1, wait_jitter=0.1
+        ):
+            with attempt:
+                connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _is_locked(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+
+
 def _durable(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where _begin says so, not at the first write
-    connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
 
 
