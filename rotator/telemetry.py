@@ -21,7 +21,8 @@ MASK = "[redacted]"
 
 _SHAPES = re.compile(
     r"tgp_v1_[\w-]+"  # Together
-    r"|\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9]{20,}[\w.-]*"  # Vault and OpenBao tokens
+    r"|\bhv[sbr]\.[\w.-]{20,}"  # Vault tokens; the random part is base64url
+    r"|\b[sbr]\.[A-Za-z0-9]{20,}[\w.-]*"  # OpenBao tokens
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS access key ids
     r"|(?<=Bearer )[^\s'\"]+"
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rotator.config.check import Faults, shown
 from rotator.config.settings import AwsSettings, BackendSettings, DotenvSettings, VaultSettings
@@ -15,7 +18,10 @@ from rotator.domain.model import Destination
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A destination, and the place that it really is, whatever the backend is called."""
+    """A destination, and the place that it really is, whatever the backend is called.
+
+    :param identity: ends with the field; an empty one is the place as a whole.
+    """
 
     destination: Destination
     identity: tuple[str, ...]
@@ -46,7 +52,8 @@ def _dotenv(shape: DotenvPlace | None, folder: Path) -> Placed | None:
     file = folder / shape.path
     options = (("field", shape.field), ("path", str(file)))
     name = f"{shape.backend}:{file}#{shape.field}"
-    return Placed(Destination(shape.backend, name, options), ("dotenv", str(file.resolve()), shape.field))
+    real = os.path.realpath(file)  # Path.resolve() raises on a loop of links
+    return Placed(Destination(shape.backend, name, options), ("dotenv", real, shape.field))
 
 
 def _vault(shape: VaultPlace | None, settings: VaultSettings) -> Placed | None:
@@ -55,10 +62,9 @@ def _vault(shape: VaultPlace | None, settings: VaultSettings) -> Placed | None:
     mount, path = shape.mount.strip("/"), shape.path.strip("/")
     options = (("field", shape.field), ("mount", mount), ("path", path))
     name = f"{shape.backend}:{mount}/{path}#{shape.field}"
-    return Placed(
-        Destination(shape.backend, name, options),
-        ("vault", settings.url, (settings.namespace or "").strip("/"), mount, path, shape.field),
-    )
+    # A namespace and a mount stand side by side in the request's path, and can be written in either field.
+    whole = "/".join(part for part in ((settings.namespace or "").strip("/"), mount, path) if part)
+    return Placed(Destination(shape.backend, name, options), ("vault", _host(settings.url), whole, shape.field))
 
 
 def _aws(shape: AwsPlace | None, settings: AwsSettings) -> Placed | None:
@@ -68,5 +74,18 @@ def _aws(shape: AwsPlace | None, settings: AwsSettings) -> Placed | None:
         (("field", shape.field), ("secret_id", shape.secret_id)) if shape.field else (("secret_id", shape.secret_id),)
     )
     name = f"{shape.backend}:{shape.secret_id}" + (f"#{shape.field}" if shape.field else "")
-    where = (settings.region, settings.endpoint_url or "", settings.profile or "")
+    endpoint = settings.endpoint_url or f"https://secretsmanager.{settings.region}.amazonaws.com"
+    # A profile can mean another account, where the same name is another secret.
+    where = (settings.region, _host(endpoint), settings.profile or "")
     return Placed(Destination(shape.backend, name, options), ("aws", *where, shape.secret_id, shape.field or ""))
+
+
+@lru_cache(maxsize=64)
+def _host(url: str) -> str:
+    """A URL in one spelling: small letters, with its port, without a last slash."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:  # reported where the URL is
+        return url
+    return f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"

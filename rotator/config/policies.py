@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from rotator.config.check import Faults, shown
-from rotator.config.places import place
+from rotator.config.check import Faults, one_line, shown
+from rotator.config.places import Placed, place
 from rotator.config.settings import BackendSettings, TogetherSettings
 from rotator.config.shapes import Document, PolicyShape, Times
 from rotator.config.source import FieldPath
-from rotator.domain.model import Destination, Policy
+from rotator.domain.model import Policy
 from rotator.domain.text import duration
 
 _DEFAULTS = {
@@ -33,13 +33,24 @@ class PolicyReader:
         folder: Path,
         providers: Mapping[str, TogetherSettings],
         backends: Mapping[str, BackendSettings],
+        *,
+        reserved: Mapping[tuple[str, ...], str],
+        broken: Collection[str],
     ) -> None:
+        """Nothing read yet.
+
+        :param reserved: places where no policy may write, and what needs each.
+        :param broken: sections that can't be relied on; what follows from their faults is not reported again.
+        """
         self._document = document
+        self._broken = broken
         self._folder = folder
         self._providers = providers
         self._backends = backends
         self._names: set[str] = set()
-        self._places: dict[tuple[str, ...], str] = {}  # identity to where it was written first
+        self._places = dict(reserved)  # identity to whose it is
+        self._fields: dict[tuple[str, ...], str] = {}  # whole places with a field in use, to whose it is
+        self._known: set[str] = set()
         self.made: list[Policy] = []
 
     def read(self, given: object, faults: Faults) -> None:
@@ -58,20 +69,26 @@ class PolicyReader:
         if shape.name in self._names:
             faults.add((*path, "name"), shown(shape.name), "allowed: each policy name once")
         self._names.add(shape.name)
-        if shape.provider not in self._document.providers:
+        if not self._is_reported("providers", self._document.providers, shape.provider):
             faults.one_of(self._providers, shape.provider, (*path, "provider"), "a configured provider")
         times = self._times(shape, path, faults)
-        destinations = self._destinations(shape, path, faults)
+        placed = self._destinations(shape, path, faults)
         if len(faults.found) > before:
             return
-        digest = hashlib.sha256(repr((shape.provider, shape.project, sorted(times.items()), destinations)).encode())
+        matters = (
+            shape.provider,
+            shape.project,
+            sorted(times.items()),
+            [(one.destination, one.identity) for one in placed],
+        )
+        digest = hashlib.sha256(repr(matters).encode())
         self.made.append(
             Policy(
                 name=shape.name,
                 instance=self._document.instance,
                 provider=shape.provider,
                 project=shape.project,
-                destinations=destinations,
+                destinations=tuple(one.destination for one in placed),
                 digest=digest.hexdigest()[:16],
                 **times,
             )
@@ -80,6 +97,8 @@ class PolicyReader:
     def _times(self, shape: PolicyShape, path: FieldPath, faults: Faults) -> dict[str, timedelta]:
         times = {name: self._time(shape, name) or default for name, default in _DEFAULTS.items()}
         times["grace_limit"] = self._time(shape, "grace_limit") or 4 * times["grace"]
+        if "defaults" in self._broken:
+            return times
         at = self._where(shape, path)
         if times["renew_before"] >= times["lifetime"]:
             found = f"renew_before {duration(times['renew_before'])}, with a lifetime of {duration(times['lifetime'])}"
@@ -102,23 +121,43 @@ class PolicyReader:
         """A time that only the defaults set is still reported at the policy that it does not fit."""
         return lambda name: (*path, name) if getattr(shape, name) else path
 
-    def _destinations(self, shape: PolicyShape, path: FieldPath, faults: Faults) -> tuple[Destination, ...]:
+    def _is_reported(self, section: str, given: object, name: object) -> bool:
+        """Whether an entry is configured, or can't be: its faults are reported where it stands."""
+        return section in self._broken or (isinstance(given, Mapping) and isinstance(name, str) and name in given)
+
+    def _destinations(self, shape: PolicyShape, path: FieldPath, faults: Faults) -> list[Placed]:
         given: object = shape.destinations
         if not isinstance(given, list) or not given:
-            faults.add((*path, "destinations"), shown(given) if given else "none", "allowed: at least one destination")
-            return ()
+            faults.add(
+                (*path, "destinations"), "none" if given == [] else shown(given), "allowed: at least one destination"
+            )
+            return []
         made = []
         for number, value in enumerate(given):
             where = (*path, "destinations", number)
             named = value.get("backend") if isinstance(value, Mapping) else None
-            if named in self._document.backends and named not in self._backends:
-                continue  # the backend's own faults are reported where it is configured
-            placed = place(value, where, self._backends, self._folder, faults)
-            if placed is None:
+            is_made = isinstance(named, str) and named in self._backends
+            if not is_made and named is not None and self._is_reported("backends", self._document.backends, named):
                 continue
-            if placed.identity in self._places:
-                found = f"{placed.destination}, the same place as a destination of {self._places[placed.identity]!r}"
-                faults.add(where, found, "allowed: each place once")
-            self._places[placed.identity] = shape.name
-            made.append(placed.destination)
-        return tuple(made)
+            placed = place(value, where, self._backends, self._folder, faults)
+            if placed is not None:
+                self._claim(placed, shape.name, where, faults)
+                made.append(placed)
+        return made
+
+    def _claim(self, placed: Placed, policy: str, where: FieldPath, faults: Faults) -> None:
+        """Each place is written by one policy, and the name of a destination is enough to find it."""
+        whole = (*placed.identity[:-1], "")
+        name = placed.destination.name
+        other = self._places.get(placed.identity) or self._places.get(whole)
+        if other is None and placed.identity == whole:
+            other = self._fields.get(whole)
+        if other is not None:
+            faults.add(where, f"{one_line(name)}, the same place as {other}", "allowed: each place once")
+        elif name in self._known:
+            faults.add(where, f"{one_line(name)}, a name that another destination has", "allowed: paths without '#'")
+        owner = f"a destination of '{policy}'"
+        self._known.add(name)
+        self._places[placed.identity] = owner
+        if placed.identity[0] == "aws" and placed.identity != whole:
+            self._fields[whole] = owner

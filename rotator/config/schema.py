@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from rotator.config.shapes import Document
+from rotator.domain.text import duration
 
 
 def schema() -> dict[str, Any]:
     """Draft 2020-12, with descriptions; ``rotator schema`` prints it."""
-    made = Document.model_json_schema()
-    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made = Document.model_json_schema(schema_generator=_Generator)
+    made["$schema"] = GenerateJsonSchema.schema_dialect
     made["title"] = "rotator"
     return made
+
+
+class _Generator(GenerateJsonSchema):
+    """Durations as the file writes them: an editor that fills in a default must not write ``PT10S``."""
+
+    def encode_default(self, dft: Any) -> Any:  # noqa: ANN401 - pydantic's own signature
+        return duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)

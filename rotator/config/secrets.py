@@ -12,13 +12,22 @@ from rotator.domain.secret import SecretValue
 from rotator.errors import MissingSecret
 
 _SHAPES = re.compile(
-    r"tgp_v1_\w{8}"  # Together
-    r"|\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9]{20}"  # Vault and OpenBao tokens
+    r"tgp_v1_[\w-]{8}"  # Together; the random part is base64url, so it may have a '-' anywhere
+    r"|\bhv[sbr]\.[\w-]{20}"  # Vault tokens; base64url too
+    r"|\b[sbr]\.[A-Za-z0-9]{20}"  # OpenBao tokens
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS access key ids
     r"|://[^/\s:@]*:[^/\s@]+@"  # a password in a URL
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
-_LONG_AND_MIXED = re.compile(r"(?=\S*[0-9])(?=\S*[a-z])(?=\S*[A-Z])[A-Za-z0-9+/=_-]{24,}")
+# For display alone, where a false alarm only hides a value: better one too many than one too few.
+_BEGINNINGS = re.compile(r"tgp_v1_|\bhv[sbr]\.|\b(?:AKIA|ASIA)|://\S*@|[?&]\S+=")
+_RANDOM = re.compile(
+    r"[0-9a-fA-F-]{32,}"  # hexadecimal, UUIDs (the secret id of an AppRole is one)
+    r"|(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}"  # one run of letters and digits
+    r"|(?=[\w+=-]*[0-9])(?=[\w+=-]*[a-z])(?=[\w+=-]*[A-Z])[\w+=-]{24,}"
+)
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+_BASE64 = re.compile(r"(?=\S*[0-9])(?=\S*[a-z])(?=\S*[A-Z])[A-Za-z0-9+/=_-]{24,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +62,36 @@ SecretRef = EnvRef | FileRef | CredentialRef | BackendRef
 
 
 def resolve(ref: EnvRef | FileRef | CredentialRef, environ: Mapping[str, str]) -> SecretValue:
-    """The secret itself. Raises ``MissingSecret``."""
+    """The secret itself; blanks alone are none. Raises ``MissingSecret``."""
     match ref:
         case EnvRef(name):
-            text, where = environ.get(name, ""), f"environment variable {name}"
+            text, where = environ.get(name, ""), f"environment variable {name}, which is not set or empty"
         case FileRef(path):
-            text, where = _read(path), f"file {path}"
+            text, where = _read(path), f"file {path}, which is empty"
         case CredentialRef(name):
             directory = environ.get("CREDENTIALS_DIRECTORY")
             if not directory:
                 raise MissingSecret(f"credential {name}, but no CREDENTIALS_DIRECTORY in the environment")
-            text, where = _read(Path(directory) / name), f"credential {name}"
-    if not text:
-        raise MissingSecret(f"{where}, which is not set or empty")
+            text, where = _read(Path(directory) / name), f"credential {name}, which is empty"
+    if not text.strip():
+        raise MissingSecret(where)
     return SecretValue(text)
 
 
 def looks_like_secret(text: str) -> bool:
     """Whether a text must not be shown in an error."""
-    return bool(_SHAPES.search(text) or _LONG_AND_MIXED.fullmatch(text.strip()))
+    return any(shape.search(text) for shape in (_SHAPES, _BEGINNINGS, _RANDOM)) or bool(_BASE64.fullmatch(text.strip()))
 
 
 def holds_secret(text: str) -> bool:
     """Whether a text has something in it that has the certain shape of a credential."""
-    return bool(_SHAPES.search(text))
+    return _SHAPES.search(text) is not None
+
+
+def comments_with_secrets(text: str) -> list[int]:
+    """The lines, counted from 1, whose YAML comment has a credential in it."""
+    comments = ((number, _COMMENT.search(line)) for number, line in enumerate(text.splitlines(), 1))
+    return [number for number, comment in comments if comment and holds_secret(comment[0])]
 
 
 def _read(path: Path) -> str:
@@ -86,3 +101,5 @@ def _read(path: Path) -> str:
         raise MissingSecret(f"file {path}, which can't be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise MissingSecret(f"file {path}, which is no text") from None
+    except ValueError:  # what the system can't have as a name
+        raise MissingSecret("a file whose name is not possible") from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rotator.config.check import Faults, shown
+from rotator.config.check import Faults, as_written, one_line, shown
 from rotator.config.places import place
 from rotator.config.secrets import (
     BackendRef,
@@ -15,6 +17,7 @@ from rotator.config.secrets import (
     EnvRef,
     FileRef,
     SecretRef,
+    holds_secret,
     looks_like_secret,
     resolve,
 )
@@ -50,6 +53,8 @@ EMBEDDED = "dotenv"
 """The backend that exists without being configured."""
 
 _REFERENCE = "allowed: a reference: {env: NAME}, {file: PATH}, {credential: NAME} or {backend: NAME, ...}"
+_LOGIN = "allowed: a reference: {env: NAME}, {file: PATH} or {credential: NAME}"
+_VISIBLE = re.compile(r"[!-~]+")
 
 
 def service(shape: ServiceShape) -> ServiceSettings:
@@ -69,11 +74,13 @@ class SectionReader:
         self._faults = faults
         self._environ = environ
         self._folder = folder
+        self.reserved: dict[tuple[str, ...], str] = {}
+        """Places that hold credentials of ours: no policy may write there."""
 
     def state_url(self, state: StateShape | None) -> str:
         """Where the journal is."""
         if state is None:
-            folder = self._environ.get("STATE_DIRECTORY", DEFAULT_STATE_DIRECTORY).split(":")[0]
+            folder = self._environ.get("STATE_DIRECTORY", "").split(":")[0] or DEFAULT_STATE_DIRECTORY
             return f"sqlite:///{folder}/state.db"
         scheme, _, rest = state.url.partition("://")
         if scheme.startswith("postgresql"):
@@ -89,20 +96,19 @@ class SectionReader:
     def backends(self, given: object) -> dict[str, BackendSettings]:
         """The backends by name, the embedded one included."""
         made: dict[str, BackendSettings] = {EMBEDDED: DotenvSettings()}
-        for name, value, path in self._named(given, "backends"):
+        for name, value, path in self._faults.named(given, "backends"):
             kind = value.get("type")
             shape = self._faults.one_of(BACKENDS, kind, (*path, "type"), "a type of backend")
             checked = self._faults.check(shape, value, path) if shape else None
             if isinstance(checked, VaultShape):
                 self._url(checked.url, (*path, "url"), plain_http=True)
                 auth = self._auth(checked.auth, (*path, "auth"))
-                self._file(checked.ca_file, (*path, "ca_file"))
                 if auth:
                     made[name] = VaultSettings(
                         url=checked.url.rstrip("/"),
                         auth=auth,
                         namespace=checked.namespace,
-                        ca_file=checked.ca_file,
+                        ca_file=self._file(checked.ca_file, (*path, "ca_file")),
                         timeout=checked.timeout,
                     )
             elif isinstance(checked, AwsShape):
@@ -121,7 +127,7 @@ class SectionReader:
     def providers(self, given: object, backends: Mapping[str, BackendSettings]) -> dict[str, TogetherSettings]:
         """The providers by name."""
         made: dict[str, TogetherSettings] = {}
-        for name, value, path in self._named(given, "providers"):
+        for name, value, path in self._faults.named(given, "providers"):
             if value.get("issuance") == "assisted":
                 allowed = "allowed: api; assisted issuance is not available in this version yet"
                 self._faults.add((*path, "issuance"), "'assisted'", allowed)
@@ -144,62 +150,70 @@ class SectionReader:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
         return made
 
-    def _named(self, given: object, section: str) -> list[tuple[str, Mapping[str, object], FieldPath]]:
-        if not isinstance(given, Mapping):
-            self._faults.add((section,), shown(given), "allowed: a mapping of names")
-            return []
-        named: list[tuple[str, Mapping[str, object], FieldPath]] = []
-        for name, value in given.items():
-            if isinstance(value, Mapping):
-                named.append((str(name), value, (section, str(name))))
-            else:
-                self._faults.add((section, str(name)), shown(value), "allowed: a mapping that begins with 'type'")
-        return named
-
     def _auth(self, given: object, path: FieldPath) -> TokenSettings | AppRoleSettings | None:
-        method = given.get("method") if isinstance(given, Mapping) else None
+        if not isinstance(given, Mapping):
+            found = "nothing" if given is None else "a value written into the configuration"
+            self._faults.add(path, found, "allowed: a mapping that begins with 'method'")
+            return None
+        method = given.get("method")
         shape = self._faults.one_of(AUTHS, method, (*path, "method"), "a method")
         checked = self._faults.check(shape, given, path) if shape else None
         if isinstance(checked, TokenShape):
-            token = self._reference(checked.token, (*path, "token"), {})
+            token = self._reference(checked.token, (*path, "token"))
             return TokenSettings(token=token) if token else None
         if isinstance(checked, AppRoleShape):
-            role_id = self._reference(checked.role_id, (*path, "role_id"), {})
-            secret_id = self._reference(checked.secret_id, (*path, "secret_id"), {})
+            role_id = self._reference(checked.role_id, (*path, "role_id"))
+            secret_id = self._reference(checked.secret_id, (*path, "secret_id"))
             if role_id and secret_id:
                 return AppRoleSettings(role_id=role_id, secret_id=secret_id, mount=checked.mount)
         return None
 
-    def _reference(self, given: object, path: FieldPath, backends: Mapping[str, BackendSettings]) -> SecretRef | None:
+    def _reference(
+        self, given: object, path: FieldPath, backends: Mapping[str, BackendSettings] | None = None
+    ) -> SecretRef | None:
+        """A reference, after a look whether it leads somewhere.
+
+        :param backends: where it may lead besides; a backend's own credential never comes from a backend.
+        """
+        allowed = _LOGIN if backends is None else _REFERENCE
         if not isinstance(given, Mapping):
             # Whatever is written here in full is meant as the secret: it is not shown.
-            self._faults.add(path, "a value written into the configuration", f"{_REFERENCE}; never the secret itself")
+            found = "nothing" if given is None else "a value written into the configuration"
+            self._faults.add(path, found, f"{allowed}; never the secret itself")
             return None
-        if "backend" in given and backends:
+        if "backend" in given and backends is not None:
             made = place(given, path, backends, self._folder, self._faults)
-            return BackendRef(made.destination) if made else None
+            if made is not None:
+                self.reserved[made.identity] = as_written(path)
+            return BackendRef(made.destination) if made is not None else None
         kind = next((name for name in REFERENCES if name in given), None)
         if kind is None:
-            self._faults.add(path, "a mapping without a known reference", _REFERENCE)
+            what = "a reference to a backend" if "backend" in given else "a mapping without a known reference"
+            self._faults.add(path, what, allowed)
             return None
-        if self._faults.check(REFERENCES[kind], given, path) is None:
+        if self._faults.check(REFERENCES[kind], given, path, hide=True) is None:
             return None
-        text = str(given[kind])
-        ref: EnvRef | FileRef | CredentialRef
-        match kind:
-            case "env":
-                ref = EnvRef(text)
-            case "file":
-                ref = FileRef(self._folder / text)
-            case _:
-                ref = CredentialRef(text)
+        return self._followed(self._made(kind, str(given[kind])), str(given[kind]), path)
+
+    def _followed(self, ref: EnvRef | FileRef | CredentialRef, name: str, path: FieldPath) -> SecretRef | None:
+        """The reference, if a secret is where it leads."""
         try:
             resolve(ref, self._environ)
         except MissingSecret as error:
-            found = "a reference whose name looks like a secret" if looks_like_secret(text) else str(error)
+            hidden = looks_like_secret(name)
+            found = "a reference whose name looks like a secret" if hidden else one_line(str(error))
             self._faults.add(path, found, "allowed: a secret that is there")
             return None
         return ref
+
+    def _made(self, kind: str, text: str) -> EnvRef | FileRef | CredentialRef:
+        match kind:
+            case "env":
+                return EnvRef(text)
+            case "file":
+                return FileRef(self._folder / text)
+            case _:
+                return CredentialRef(text)
 
     def _url(self, url: str, path: FieldPath, *, plain_http: bool) -> None:
         try:
@@ -207,14 +221,22 @@ class SectionReader:
             _ = parts.port
         except ValueError:
             parts = urlsplit("")
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            self._faults.add(path, shown(url), "allowed: an https URL")
+        if holds_secret(url):
+            return  # reported as such, with all others in the file
+        # urlsplit() drops line ends and tabs, which an HTTP library refuses later.
+        strange = not _VISIBLE.fullmatch(url) or "@" in parts.netloc or parts.query or parts.fragment
+        if parts.scheme not in {"http", "https"} or not parts.hostname or strange:
+            self._faults.add(path, shown(url), "allowed: an https URL, without user, query and fragment")
         elif parts.scheme == "http" and not plain_http and not _is_loopback(parts.hostname):
             self._faults.add(path, shown(url), "allowed: https (plain http only to this machine)")
 
-    def _file(self, name: str | None, path: FieldPath) -> None:
-        if name is not None and not (self._folder / name).is_file():
+    def _file(self, name: str | None, path: FieldPath) -> str | None:
+        if name is None:
+            return None
+        file = str(self._folder / name)
+        if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file() raises where a folder is closed to us
             self._faults.add(path, shown(name), "allowed: a file that exists")
+        return file
 
 
 def _is_loopback(host: str) -> bool:

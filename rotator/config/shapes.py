@@ -11,12 +11,40 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, StringConstraints, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from rotator.domain.text import duration
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = r"^[0-9]+[smhd]$"
+_DURATION = r"^0*[1-9][0-9]*[smhd]$"
+_LONGEST = timedelta(days=36_500)  # beyond lies the end of what a date can say
 NAME = r"^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$"
-NAME_RULE = "letters, digits, '.' and '-', at most 63, beginning with a letter or digit (no '_': it joins key names)"
+_PLAIN = r"[^{}?#\s]*"
+LABEL = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$"
+RULES = {
+    NAME: "letters, digits, '.' and '-', at most 63, beginning with a letter or digit (no '_': it joins key names)",
+    LABEL: "letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit",
+    (_TEXT := r"^[^\x00-\x1f\x7f]+$"): "a text of one line, not empty",
+    (_CREDENTIAL := r"^[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$"): "the name of a credential, without '/'",
+    (
+        _VARIABLE := r"^[A-Za-z_][A-Za-z0-9_]*$"
+    ): "a variable's name: letters, digits and '_', not beginning with a digit",
+    (_VAULT_PATH := r"^/*[^/\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"): "a path of one line, not empty",
+    (_ENDPOINT := rf"^/{_PLAIN}$"): "a path that begins with '/', without placeholders",
+    (_KEYS := rf"^/{_PLAIN}\{{project_id\}}{_PLAIN}$"): "a path that begins with '/' and has {project_id}",
+    (_KEY := rf"^/{_PLAIN}\{{project_id\}}{_PLAIN}\{{key_id\}}{_PLAIN}$"): (
+        "a path that begins with '/' and has {project_id} and {key_id}"
+    ),
+}
+"""What each pattern asks for, in words."""
 
 
 @lru_cache(maxsize=4096)
@@ -24,7 +52,10 @@ def _duration(text: str) -> timedelta:
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     if not found or int(found[1]) == 0:
         raise ValueError("allowed: a duration such as 90s, 15m, 24h, 30d")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    seconds = int(found[1]) * _UNITS[found[2]]
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError(f"allowed: a duration of at most {duration(_LONGEST)}")
+    return timedelta(seconds=seconds)
 
 
 def _parse_duration(value: object) -> timedelta:
@@ -33,15 +64,23 @@ def _parse_duration(value: object) -> timedelta:
     return _duration(value)
 
 
+def _version(value: object) -> object:
+    if type(value) is not int:  # true and 1.0 equal 1
+        raise ValueError("allowed: 1")
+    return value
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(_parse_duration),
     WithJsonSchema({"type": "string", "pattern": _DURATION, "examples": ["90s", "15m", "24h", "30d"]}),
 ]
-Text = Annotated[str, StringConstraints(min_length=1)]
+Text = Annotated[str, StringConstraints(pattern=_TEXT)]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Path_ = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]+$")]
+Label = Annotated[str, StringConstraints(pattern=LABEL)]
+Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
+VaultPath = Annotated[str, StringConstraints(pattern=_VAULT_PATH)]
+Endpoint = Annotated[str, StringConstraints(pattern=_ENDPOINT)]
 
 
 class Shape(BaseModel):
@@ -53,57 +92,58 @@ class Shape(BaseModel):
 class EnvShape(Shape):
     """An environment variable."""
 
-    env: Text
+    env: Variable
 
 
 class FileShape(Shape):
     """The content of a file, without its last line end."""
 
-    file: Path_
+    file: Text
 
 
 class CredentialShape(Shape):
     """A systemd credential (LoadCredential=)."""
 
-    credential: Text
+    credential: Annotated[str, StringConstraints(pattern=_CREDENTIAL)]
 
 
 class DotenvPlace(Shape):
     """A variable in a dotenv file."""
 
-    backend: Name
-    path: Path_ = Field(description="The file; relative to this configuration's folder.")
+    backend: Label
+    path: Text = Field(description="The file; relative to this configuration's folder.")
     field: Variable = Field(description="The variable.")
 
 
 class VaultPlace(Shape):
     """A field of a secret in a KV version 2 engine."""
 
-    backend: Name
-    mount: Text = Field("secret", description="Where the engine is mounted.")
-    path: Text = Field(description="The secret, without mount and 'data/'.")
+    backend: Label
+    mount: VaultPath = Field("secret", description="Where the engine is mounted.")
+    path: VaultPath = Field(description="The secret, without mount and 'data/'.")
     field: Text
 
 
 class AwsPlace(Shape):
     """A secret in AWS Secrets Manager, or one field of a JSON secret."""
 
-    backend: Name
+    backend: Label
     secret_id: Text = Field(description="Name or ARN.")
     field: Text | None = Field(None, description="The key in a JSON secret; without it the whole secret is the value.")
 
 
 Place = DotenvPlace | VaultPlace | AwsPlace
-Secret = EnvShape | FileShape | CredentialShape | Place
+Login = EnvShape | FileShape | CredentialShape  # a backend's own credential can't come from a backend
+Secret = Login | Place
 
 
 class PathsShape(Shape):
     """Where endpoints are, if not at their usual places; {project_id} and {key_id} are filled in."""
 
-    keys: Text | None = None
-    key: Text | None = None
-    whoami: Text | None = None
-    whoami_flat: Text | None = None
+    keys: Annotated[str, StringConstraints(pattern=_KEYS)] | None = None
+    key: Annotated[str, StringConstraints(pattern=_KEY)] | None = None
+    whoami: Endpoint | None = None
+    whoami_flat: Endpoint | None = None
 
 
 class TogetherShape(Shape):
@@ -121,16 +161,16 @@ class TokenShape(Shape):
     """A token."""
 
     method: Literal["token"]
-    token: SkipValidation[Secret]
+    token: SkipValidation[Login]
 
 
 class AppRoleShape(Shape):
     """An AppRole."""
 
     method: Literal["approle"]
-    role_id: SkipValidation[Secret]
-    secret_id: SkipValidation[Secret]
-    mount: Text = "approle"
+    role_id: SkipValidation[Login]
+    secret_id: SkipValidation[Login]
+    mount: VaultPath = "approle"
 
 
 class VaultShape(Shape):
@@ -140,7 +180,7 @@ class VaultShape(Shape):
     url: Text
     auth: SkipValidation[TokenShape | AppRoleShape]
     namespace: Text | None = None
-    ca_file: Path_ | None = None
+    ca_file: Text | None = Field(None, description="Relative to this configuration's folder.")
     timeout: Duration = timedelta(seconds=10)
 
 
@@ -160,13 +200,16 @@ class DotenvShape(Shape):
     type: Literal["dotenv"]
 
 
+_GRACE_LIMIT = "The longest grace while the old key is in use. Default: 4 x grace."
+
+
 class Times(Shape):
     """The times of a policy."""
 
     lifetime: Duration | None = Field(None, description="How long a new key lives. Default: 30d.")
     renew_before: Duration | None = Field(None, description="How long before its end a key is replaced. Default: 7d.")
     grace: Duration | None = Field(None, description="How long a replaced key stays valid. Default: 24h.")
-    grace_limit: Duration | None = Field(None, description="The longest grace while the old key is in use: 4 x grace.")
+    grace_limit: Duration | None = Field(None, description=_GRACE_LIMIT)
     check_every: Duration | None = Field(None, description="How often a destination is looked at. Default: 6h.")
     settle: Duration | None = Field(None, description="How long late effects are expected. Default: 10m.")
 
@@ -175,7 +218,7 @@ class PolicyShape(Times):
     """Which project, which times, which destinations."""
 
     name: Name
-    provider: Name
+    provider: Label
     project: Text
     destinations: SkipValidation[list[Place]]
 
@@ -204,12 +247,12 @@ class LogShape(Shape):
 class Document(Shape):
     """The configuration of rotator."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_version)]
     instance: Name = Field(description="The name of this installation; part of every key name.")
     state: StateShape | None = None
     defaults: Times = Times()
-    providers: SkipValidation[dict[Name, TogetherShape]]
-    backends: SkipValidation[dict[Name, VaultShape | AwsShape | DotenvShape]] = Field(default_factory=dict)
+    providers: SkipValidation[dict[Label, TogetherShape]]
+    backends: SkipValidation[dict[Label, VaultShape | AwsShape | DotenvShape]] = Field(default_factory=dict)
     policies: SkipValidation[list[PolicyShape]] = Field(default_factory=list)
     include: list[Text] = Field(default_factory=list, description="More files with policies; globs, relative to this.")
     service: ServiceShape = ServiceShape()

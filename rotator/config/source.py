@@ -32,7 +32,9 @@ FieldPath = tuple[str | int, ...]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_WORDS: dict[str, bool | None] = {"": None, "~": None}
+for _name, _meaning in {"null": None, "true": True, "false": False}.items():
+    _WORDS |= dict.fromkeys((_name, _name.capitalize(), _name.upper()), _meaning)
 _MOST_VALUES = 3_000_000
 _DEEPEST = 40
 
@@ -51,8 +53,9 @@ def read(path: Path) -> str:
         raise ConfigError(
             [Problem(str(path), 0, "", f"a file that can't be read ({error.strerror})", _READABLE)]
         ) from None
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(str(path), 0, "", "a file that is not UTF-8", _READABLE)]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(str(path), line, "", "a file that is not UTF-8", _READABLE)]) from None
 
 
 _READABLE = "allowed: a readable YAML file"
@@ -69,12 +72,23 @@ def parse(path: Path, text: str, lines: dict[FieldPath, int] | None = None) -> A
     except _Fault as fault:
         problem = Problem(str(path), fault.line, "", fault.found, fault.allowed)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        what = re.sub(r"'[^']*'|\"[^\"]*\"", "...", error.problem or "something")
-        problem = Problem(str(path), line, "", f"no valid YAML ({what})", _READABLE)
-    except (yaml.YAMLError, ValueError):
-        problem = Problem(str(path), 0, "", "no valid YAML (an unreadable character)", _READABLE)
+        problem = _syntax_error(path, text, error)
+    except yaml.reader.ReaderError as error:
+        # The C parser counts bytes where it was given text.
+        line = text.encode("utf-8", "surrogatepass").count(b"\n", 0, error.position) + 1
+        problem = Problem(str(path), line, "", "no valid YAML (a control character)", _READABLE)
     raise ConfigError([problem])
+
+
+def _syntax_error(path: Path, text: str, error: yaml.MarkedYAMLError) -> Problem:
+    """Where it is and what the parser calls it, without the parser's quotations: they may be of a secret."""
+    mark = error.problem_mark
+    if mark is None:
+        return Problem(str(path), 0, "", "no valid YAML", _READABLE)
+    what = re.sub(r"'[^']*'|\"[^\"]*\"", "...", error.problem or "something")
+    if text[mark.index : mark.index + 1] == "\t":
+        what = "a tab, where only spaces indent"
+    return Problem(str(path), mark.line + 1, "", f"no valid YAML at column {mark.column + 1} ({what})", _READABLE)
 
 
 class _Builder:
@@ -126,24 +140,32 @@ class _Builder:
 
     def _mapping(self, path: FieldPath, depth: int) -> dict[str, Any]:
         value: dict[str, Any] = {}
-        merged: list[Any] = []
+        merged: list[dict[str, Any]] = []
         for event in self._until(MappingEndEvent):
             line = _at(event)
             if not isinstance(event, ScalarEvent):
                 raise _Fault(line, "a field name that is no text", "allowed: texts as field names")
             if event.value == "<<" and event.implicit[0]:
-                merged.append(self._value(next(self._events), path, depth + 1))
+                if merged:
+                    raise _Fault(line, "the same field twice in one mapping", "allowed: each field once")
+                merged = self._merged(path, depth, line)
                 continue
             if event.value in value:
                 raise _Fault(line, "the same field twice in one mapping", "allowed: each field once")
             if self._lines is not None:
                 self._lines[*path, event.value] = line
             value[event.value] = self._value(next(self._events), (*path, event.value), depth + 1)
-        for source in merged:
-            for one in source if isinstance(source, list) else [source]:
-                if isinstance(one, dict):
-                    value = {**one, **value}
+        for one in merged:
+            value = {**one, **value}
         return value
+
+    def _merged(self, path: FieldPath, depth: int, line: int) -> list[dict[str, Any]]:
+        """What ``<<`` brings in; the first has precedence. Source: yaml.org/type/merge.html."""
+        given = self._value(next(self._events), path, depth + 1)
+        sources = given if isinstance(given, list) else [given]
+        if not sources or not all(isinstance(one, dict) for one in sources):
+            raise _Fault(line, "a merge of something that is no mapping", "allowed: <<: *anchor, or a list of those")
+        return sources
 
     def _alias(self, event: AliasEvent, line: int) -> Any:  # noqa: ANN401 - any YAML value
         if event.anchor not in self._anchors:

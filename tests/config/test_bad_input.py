@@ -32,59 +32,63 @@ def times(text):
 CASES = {
     "an unknown field": (
         times("gracee: 3h"),
-        [("rotator.yaml:9: policies[0].gracee: found an unknown field; allowed: lifetime, renew_before, grace, "
+        [("rotator.yaml:9: policies[0].gracee (a): found an unknown field; allowed: lifetime, renew_before, grace, "
          "grace_limit, check_every, settle, name, provider, project, destinations; did you mean 'grace'?")]),
     "an unknown section": (
         GOOD + "polices: []\n",
         [("rotator.yaml:11: polices: found an unknown field; allowed: version, instance, state, defaults, providers, "
          "backends, policies, include, service, log; did you mean 'policies'?")]),
     "a bad duration": (
-        times("grace: 48x"), [f"rotator.yaml:9: policies[0].grace: found '48x'; {DURATION}"]),
+        times("grace: 48x"), [f"rotator.yaml:9: policies[0].grace (a): found '48x'; {DURATION}"]),
     "a duration of nothing": (
-        times("grace: 0s"), [f"rotator.yaml:9: policies[0].grace: found '0s'; {DURATION}"]),
+        times("grace: 0s"), [f"rotator.yaml:9: policies[0].grace (a): found '0s'; {DURATION}"]),
     "a duration that is a number": (
-        times("lifetime: 5"), [f"rotator.yaml:9: policies[0].lifetime: found 5; {DURATION}"]),
+        times("lifetime: 5"), [f"rotator.yaml:9: policies[0].lifetime (a): found 5; {DURATION}"]),
     "several faults at once, in their order": (
         times("lifetime: true\n    grace: week"),
-        [f"rotator.yaml:9: policies[0].lifetime: found true; {DURATION}",
-         f"rotator.yaml:10: policies[0].grace: found 'week'; {DURATION}"]),
+        [f"rotator.yaml:9: policies[0].lifetime (a): found true; {DURATION}",
+         f"rotator.yaml:10: policies[0].grace (a): found 'week'; {DURATION}"]),
     "a renewal before the key is made": (
         times("renew_before: 30d"),
-        [("rotator.yaml:9: policies[0].renew_before: found renew_before 30d, with a lifetime of 30d; "
+        [("rotator.yaml:9: policies[0].renew_before (a): found renew_before 30d, with a lifetime of 30d; "
          "allowed: less than the lifetime")]),
     "defaults that do not fit are reported at the policy": (
         GOOD + "defaults: {lifetime: 5d}\n",
-        ["rotator.yaml:6: policies[0]: found renew_before 7d, with a lifetime of 5d; allowed: less than the lifetime"]),
+        [("rotator.yaml:6: policies[0] (a): found renew_before 7d, with a lifetime of 5d; allowed: "
+         "less than the lifetime")]),
     "a grace longer than what is left of the old key": (
         times("grace: 8d"),
-        [("rotator.yaml:9: policies[0].grace: found grace 8d, longer than what is left of the old key; "
+        [("rotator.yaml:9: policies[0].grace (a): found grace 8d, longer than what is left of the old key; "
          "allowed: at most renew_before, 7d")]),
     "a grace limit under the grace": (
         times("grace_limit: 1h"),
-        [("rotator.yaml:9: policies[0].grace_limit: found grace_limit 1h, with a grace of 1d; "
+        [("rotator.yaml:9: policies[0].grace_limit (a): found grace_limit 1h, with a grace of 1d; "
          "allowed: at least the grace")]),
     "the same destination in two policies": (
         GOOD + SECOND + LINE,
-        [("rotator.yaml:15: policies[1].destinations[0]: found dotenv:/srv/a.env#KEY, the same place as a destination "
+        [("rotator.yaml:15: policies[1].destinations[0] (b): found dotenv:/srv/a.env#KEY, the same "
+         "place as a destination "
          "of 'a'; allowed: each place once")]),
     "the same file by another path": (
         GOOD + SECOND + LINE.replace("/srv/a.env", "/srv/../srv/a.env"),
-        [("rotator.yaml:15: policies[1].destinations[0]: found dotenv:/srv/../srv/a.env#KEY, the same place as a "
+        [("rotator.yaml:15: policies[1].destinations[0] (b): found dotenv:/srv/../srv/a.env#KEY, the same place as a "
          "destination of 'a'; allowed: each place once")]),
     "the same destination twice in one policy": (
         GOOD + LINE,
-        [("rotator.yaml:11: policies[0].destinations[1]: found dotenv:/srv/a.env#KEY, the same place as a destination "
+        [("rotator.yaml:11: policies[0].destinations[1] (a): found dotenv:/srv/a.env#KEY, the same "
+         "place as a destination "
          "of 'a'; allowed: each place once")]),
     "the same place by two backends": (
         VAULTS + GOOD + "      - {backend: v, path: x, field: K}\n      - {backend: w, path: /x/, field: K}\n",
-        [("rotator.yaml:15: policies[0].destinations[2]: found w:secret/x#K, the same place as a destination of 'a'; "
+        [("rotator.yaml:15: policies[0].destinations[2] (a): found w:secret/x#K, the same place as a "
+         "destination of 'a'; "
          "allowed: each place once")]),
     "the same policy name twice": (
         GOOD + SECOND.replace("name: b", "name: a") + LINE.replace("a.env", "b.env"),
-        ["rotator.yaml:11: policies[1].name: found 'a'; allowed: each policy name once"]),
+        ["rotator.yaml:11: policies[1].name (a): found 'a'; allowed: each policy name once"]),
     "a missing field": (
         spoilt("    project: proj_a\n", ""),
-        ["rotator.yaml:6: policies[0].project: found nothing; allowed: this field must be there"]),
+        ["rotator.yaml:6: policies[0].project (a): found nothing; allowed: this field must be there"]),
     "a missing environment variable": (
         spoilt("{env: MANAGEMENT_KEY}", "{env: NOPE}"),
         [("rotator.yaml:4: providers.together.management_key: found environment variable NOPE, which is not set or "
@@ -95,7 +99,7 @@ CASES = {
          "directory); allowed: a secret that is there")]),
     "an empty secret file": (
         spoilt("{env: MANAGEMENT_KEY}", "{file: /dev/null}"),
-        [("rotator.yaml:4: providers.together.management_key: found file /dev/null, which is not set or empty; "
+        [("rotator.yaml:4: providers.together.management_key: found file /dev/null, which is empty; "
          "allowed: a secret that is there")]),
     "a credential outside systemd": (
         spoilt("{env: MANAGEMENT_KEY}", "{credential: key}"),
@@ -107,7 +111,8 @@ CASES = {
          f"{REFERENCE}; never the secret itself")]),
     "a secret where none is asked for": (
         spoilt("proj_a", SECRET),
-        [("rotator.yaml:8: policies[0].project: found a secret, written into the configuration; allowed: a reference, "
+        [("rotator.yaml:8: policies[0].project (a): found a secret, written into the configuration; "
+         "allowed: a reference, "
          "such as {env: NAME} or {file: PATH}; never a secret itself")]),
     "a password in a URL": (
         VAULTS.replace("https://v:8200'", "https://me:hunter2@v'") + GOOD,
@@ -124,10 +129,10 @@ CASES = {
         "rotate", ["rotator.yaml: found 'rotate'; allowed: a mapping with version, instance, policies, ..."]),
     "a file that is no YAML": (
         f"a: [{SECRET},\n b: }}",
-        [("rotator.yaml:2: found no valid YAML (did not find expected node content); "
+        [("rotator.yaml:2: found no valid YAML at column 5 (did not find expected node content); "
          "allowed: a readable YAML file")]),
     "a file that is not UTF-8": (
-        b"\xff\xfe", ["rotator.yaml: found a file that is not UTF-8; allowed: a readable YAML file"]),
+        b"\xff\xfe", ["rotator.yaml:1: found a file that is not UTF-8; allowed: a readable YAML file"]),
     "a field twice": (
         GOOD + "version: 1\n",
         ["rotator.yaml:11: found the same field twice in one mapping; allowed: each field once"]),
@@ -144,11 +149,11 @@ CASES = {
         "? [a]\n: b\n", ["rotator.yaml:1: found a field name that is no text; allowed: texts as field names"]),
     "an unknown provider": (
         spoilt("provider: together", "provider: togethr"),
-        [("rotator.yaml:7: policies[0].provider: found 'togethr'; allowed: a configured provider: together; "
+        [("rotator.yaml:7: policies[0].provider (a): found 'togethr'; allowed: a configured provider: together; "
          "did you mean 'together'?")]),
     "an unknown backend": (
         spoilt("backend: dotenv", "backend: vault"),
-        [("rotator.yaml:10: policies[0].destinations[0].backend: found 'vault'; "
+        [("rotator.yaml:10: policies[0].destinations[0].backend (a): found 'vault'; "
          "allowed: a configured backend: dotenv")]),
     "an unknown type of backend": (
         GOOD + "backends: {s: {type: s3}}\n",
@@ -172,7 +177,8 @@ CASES = {
          "allowed: https (plain http only to this machine)")]),
     "a URL that is none": (
         spoilt("type: together,", "type: together, base_url: 'http://[',"),
-        ["rotator.yaml:4: providers.together.base_url: found 'http://['; allowed: an https URL"]),
+        [("rotator.yaml:4: providers.together.base_url: found 'http://['; allowed: an https URL, without user, query "
+         "and fragment")]),
     "assisted issuance": (
         spoilt("type: together,", "type: together, issuance: assisted,"),
         [("rotator.yaml:4: providers.together.issuance: found 'assisted'; allowed: api; assisted issuance is not "
@@ -185,10 +191,10 @@ CASES = {
         ["rotator.yaml:11: include[0]: found 'nope.yaml'; allowed: a file that exists, or a glob"]),
     "no destination": (
         spoilt(f"destinations:\n{LINE}", "destinations: []\n"),
-        ["rotator.yaml:9: policies[0].destinations: found none; allowed: at least one destination"]),
+        ["rotator.yaml:9: policies[0].destinations (a): found none; allowed: at least one destination"]),
     "a destination that is a word": (
         spoilt("{backend: dotenv, path: /srv/a.env, field: KEY}", "x"),
-        ["rotator.yaml:10: policies[0].destinations[0]: found 'x'; allowed: a mapping that begins with 'backend'"]),
+        ["rotator.yaml:10: policies[0].destinations[0] (a): found 'x'; allowed: a mapping that begins with 'backend'"]),
     "no worker": (
         GOOD + "service: {workers: 0}\n",
         ["rotator.yaml:11: service.workers: found 0; allowed: greater than or equal to 1"]),
@@ -208,7 +214,7 @@ def test_a_policy_name_twice_across_files_is_reported_in_the_second(configuratio
         "policies:\n" + SECOND.replace("name: b", "name: a") + LINE.replace("a.env", "b.env")
     )
     assert configuration.problems(GOOD + "include: ['*.yaml']\n") == [
-        "more.yaml:2: policies[0].name: found 'a'; allowed: each policy name once"
+        "more.yaml:2: policies[0].name (a): found 'a'; allowed: each policy name once"
     ]
 
 
