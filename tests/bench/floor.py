@@ -1,12 +1,15 @@
 """The floor: the HTTP calls of a rotation with bare clients, and nothing else.
 
-Usage: ``floor.py PLAN`` where the plan is JSON: ``{"workers", "provider", "vault", "mount", "tokens", "policies"}``.
+Usage: ``floor.py PLAN`` where the plan is JSON: ``{"workers", "provider", "vault", "mount", "tokens", "policies"}``,
+and ``"journal"``, a path, for a second floor: as many durable transactions as a rotation makes, in bare SQLite.
 For each policy it sends what the rotator sends, in the same order: look (read, whoami), rights, create, whoami,
 compare-and-set, hint, read back, the old key's expiration.
 """
 
 import json
+import sqlite3
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 FIELD = "TOGETHER_API_KEY"
+RECORD = "x" * 900  # about what a policy's record is in JSON
 
 
 class Floor:
@@ -27,20 +31,53 @@ class Floor:
         self.vault.mount("http://", HTTPAdapter(pool_maxsize=plan["workers"]))
         self.vault.headers["X-Vault-Token"] = plan["vault_token"]
         self.end = (datetime.now(UTC) + timedelta(days=30)).replace(microsecond=0).isoformat()
+        self.journal = self.opened(plan["journal"]) if "journal" in plan else None
+        self.writing = threading.Lock()
+
+    @staticmethod
+    def opened(path):
+        journal = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        for statement in (
+            "PRAGMA journal_mode=WAL",
+            "PRAGMA synchronous=FULL",
+            "CREATE TABLE IF NOT EXISTS state (policy TEXT PRIMARY KEY, record TEXT)",
+            "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, policy TEXT, body TEXT)",
+        ):
+            journal.execute(statement)
+        return journal
+
+    def durable(self, policy):
+        if self.journal is None:
+            return
+        name = policy["name"]
+        with self.writing:
+            self.journal.execute("BEGIN IMMEDIATE")
+            self.journal.execute("SELECT record FROM state WHERE policy = ?", (name,)).fetchone()
+            self.journal.execute("INSERT INTO event (policy, body) VALUES (?, ?)", (name, RECORD[:300]))
+            self.journal.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, RECORD))
+            self.journal.execute("COMMIT")
 
     def rotate(self, policy):
         keys = f"/v1/projects/{policy['project']}/api-keys"
+        self.durable(policy)  # the lease
         old = self.read(policy)
         whoami = self.whoami(old["data"][FIELD])
         self.rights(policy)
+        self.durable(policy)  # intended
         body = {"name": f"floor_{policy['name']}", "expires_at": self.end}
         made = self.sent(self.provider.post(keys, headers=self.manage, json=body))
+        self.durable(policy)  # issued
         self.whoami(made["key"])
+        self.durable(policy)  # verified
         self.write(policy, {**old["data"], FIELD: made["key"]}, old["metadata"]["version"])
         self.hint(policy, made["id"])
         assert self.read(policy)["data"][FIELD] == made["key"]
+        self.durable(policy)  # published
+        self.durable(policy)  # grace
         old_id = whoami["api_key"]["id"]
         self.sent(self.provider.patch(f"{keys}/{old_id}", headers=self.manage, json={"expires_at": self.end}))
+        self.durable(policy)  # expiry forwarded
+        self.durable(policy)  # the look, and the lease given back
 
     def read(self, policy):
         return self.sent(self.vault.get(self.data(policy)))["data"]
