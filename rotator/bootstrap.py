@@ -81,17 +81,22 @@ class _Lazy(Generic[_Adapter]):
 
 @contextmanager
 def application(
-    settings: Settings, environ: Mapping[str, str] = os.environ, *, read_only: bool = False
+    settings: Settings,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    read_only: bool = False,
+    clock: SystemClock | None = None,
 ) -> Iterator[Application]:
     """The wired application, closed at the end.
 
     :param read_only: open the journal for reading alone: for a dry run.
+    :param clock: the system's where it is not given; a rehearsal brings one that it can drive.
     :raises JournalUnavailable: when the journal can't be opened.
     """
     process.forbid_core_dumps()
     # Its own hook logs each retry with the call's arguments; ours are secrets, and a retry that helps is no news.
     stamina.instrumentation.set_on_retry_hooks(())
-    clock, draw = SystemClock(), random.SystemRandom().random
+    clock, draw = clock or SystemClock(), random.SystemRandom().random
     workers = settings.service.workers
     journal = (
         SqlJournal.open_read_only(settings.state_url)
