@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -29,13 +30,17 @@ from rotator.config import (
 )
 from rotator.domain.secret import SecretValue
 from rotator.errors import WrongDestination
-from rotator.ports import Journal, KeyProvider, SecretBackend
+from rotator.ports import Clock, Journal, KeyProvider, SecretBackend
 from rotator.service.apply import Executor
+from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
 from rotator.service.reconcile import Reconciler
 from rotator.service.session import RetiredSecrets
+
+SERVICE_RUN = timedelta(hours=1)
+"""What ``max_rotations_per_run`` means for a service, which has no end: a sliding hour."""
 
 _Adapter = TypeVar("_Adapter", bound=KeyProvider | SecretBackend)
 
@@ -85,11 +90,13 @@ def application(
     environ: Mapping[str, str] = os.environ,
     *,
     read_only: bool = False,
+    service: bool = False,
     clock: SystemClock | None = None,
 ) -> Iterator[Application]:
     """The wired application, closed at the end.
 
     :param read_only: open the journal for reading alone: for a dry run.
+    :param service: it runs until it is stopped: its budget is for each hour.
     :param clock: the system's where it is not given; a rehearsal brings one that it can drive.
     :raises JournalUnavailable: when the journal can't be opened.
     """
@@ -107,10 +114,17 @@ def application(
         lambda name: _backend(settings.backends[name], partial(_secret, environ=environ, backends=None), workers)
     )
     secret = partial(_secret, environ=environ, backends=backends)
-    providers: _Lazy[KeyProvider] = _Lazy(lambda name: _together(settings.providers[name], secret, workers))
+    providers: _Lazy[KeyProvider] = _Lazy(lambda name: _together(settings.providers[name], secret, workers, clock))
     retired = RetiredSecrets()
     publisher = Publisher(backends=backends, retired=retired)
-    issuer = Issuer(providers=providers, backends=backends, publisher=publisher, draw=draw)
+    begun = clock.now()
+    budget = Budget(
+        most=settings.service.max_rotations_per_run,
+        begins_at=(lambda now: now - SERVICE_RUN) if service else (lambda _now: begun),
+        journal=journal,
+        policies=settings.policies,
+    )
+    issuer = Issuer(providers=providers, backends=backends, publisher=publisher, budget=budget, draw=draw)
     wired = Application(
         settings=settings,
         journal=journal,
@@ -174,7 +188,9 @@ def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValu
             return DotenvBackend()
 
 
-def _together(settings: TogetherSettings, secret: Callable[[SecretRef], SecretValue], workers: int) -> KeyProvider:
+def _together(
+    settings: TogetherSettings, secret: Callable[[SecretRef], SecretValue], workers: int, clock: Clock
+) -> KeyProvider:
     from rotator.adapters.providers.together import TogetherPaths, TogetherProvider  # noqa: PLC0415 - see _backend
 
     return TogetherProvider(
@@ -183,6 +199,7 @@ def _together(settings: TogetherSettings, secret: Callable[[SecretRef], SecretVa
         paths=TogetherPaths(**settings.paths),
         timeout=settings.timeout.total_seconds(),
         max_connections=workers,
+        now=clock.now,
     )
 
 

@@ -22,6 +22,7 @@
     │   └── LeaseLost               this holder's lease was taken over; it must stop
     ├── RotationFailed              a rotation did not come through; the journal knows how far it got   retryable
     ├── IllegalMove                 a lifecycle move that the table does not allow: a defect of ours
+    ├── Deferred                    due, and left for a later run: the budget, or a canary                 retryable
     └── Stopping                    the service is shutting down; the work is left where it is        retryable
 
 ``retryable`` says whether the same call may succeed later without a person doing anything.
@@ -154,6 +155,12 @@ class LeaseLost(JournalError):
 
 class RotationFailed(RotatorError):
     """A rotation did not come through; everything is journaled, and the message says why."""
+
+    retryable = True
+
+
+class Deferred(RotatorError):
+    """A rotation that is due is left for a later run; nothing was begun, and nothing is wrong."""
 
     retryable = True
 

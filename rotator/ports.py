@@ -5,7 +5,7 @@ All calls are synchronous, bounded in time by the adapter, and safe to make from
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -55,6 +55,21 @@ class KeyProvider(Protocol):
         """
         ...
 
+    def used_until(
+        self, key_ids: Collection[str], since: datetime, as_key: SecretValue, organization: str | None
+    ) -> Mapping[str, datetime]:
+        """For each of these keys that was billed since then: the end of the last period with its use.
+
+        A hint only: use shows up late, and not every use is billed. Empty where the provider has no such figures.
+
+        :param as_key: a key of that organisation, to ask with.
+        """
+        ...
+
+    def skew(self) -> timedelta | None:
+        """The provider's clock minus ours, as its last answer told; ``None`` where none did."""
+        ...
+
     def close(self) -> None:
         """Give back connections."""
         ...
@@ -98,11 +113,13 @@ class Lease:
     """The right to move one policy's rotation forward.
 
     :param token: the fencing token: grows with every taking; the journal refuses an older one.
+    :param ttl: after how much silence of its holder it is free.
     """
 
     policy: str
     holder: str
     token: int
+    ttl: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +143,14 @@ class Observation:
 
     :param scope: provider and project of its policy: a key never works outside, so only there it matters.
     :param fingerprint: ``None`` where it held nothing that the provider knows as a key.
+    :param key_id: of that key; empty where there is none, or it was not written down.
     """
 
     destination: str
     scope: str
     fingerprint: Fingerprint | None
     seen_at: datetime
+    key_id: str = ""
 
 
 class Journal(Protocol):
@@ -155,8 +174,13 @@ class Journal(Protocol):
     def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
         """Take the policy's lease, or raise ``LeaseHeld``. Every ``append`` by the holder prolongs it.
 
-        A lease is free when it was released, has run out, or its holder is a process that is known to be dead.
+        A lease is free when it was released, has run out, or its holder is a process that is known to be dead. One
+        that runs out later than its holder can have meant was taken before the clock stepped back: it is free too.
         """
+        ...
+
+    def renew(self, lease: Lease, now: datetime) -> None:
+        """Prolong the lease, or raise ``LeaseLost``: the heartbeat of work that records nothing for a while."""
         ...
 
     def release(self, lease: Lease) -> None:
@@ -171,8 +195,16 @@ class Journal(Protocol):
         """Record the end of a look, and give the lease back; ``LeaseLost`` when fenced off."""
         ...
 
-    def observations(self, scope: str, since: datetime) -> Mapping[str, Fingerprint | None]:
+    def observations(self, scope: str, since: datetime) -> Mapping[str, Observation]:
         """By destination name, what each of that provider and project was seen to hold at ``since`` or later."""
+        ...
+
+    def others_with(self, key_id: str, policy: str) -> Sequence[PolicyRecord]:
+        """The records of other policies that have that key."""
+        ...
+
+    def begun_since(self, moment: datetime) -> int:
+        """How many rotations were begun, of all policies, at ``moment`` or later."""
         ...
 
     def request(self, policy: str, event: Event, now: datetime) -> None:

@@ -89,6 +89,7 @@ class PolicyReader:
                 provider=shape.provider,
                 project=shape.project,
                 destinations=tuple(one.destination for one in placed),
+                canary=shape.canary,
                 digest=digest.hexdigest()[:16],
                 **times,
             )

@@ -59,7 +59,12 @@ _VISIBLE = re.compile(r"[!-~]+")
 
 def service(shape: ServiceShape) -> ServiceSettings:
     """The service section."""
-    return ServiceSettings(workers=shape.workers, lease=shape.lease, shutdown_timeout=shape.shutdown_timeout)
+    return ServiceSettings(
+        workers=shape.workers,
+        max_rotations_per_run=shape.max_rotations_per_run,
+        lease=shape.lease,
+        shutdown_timeout=shape.shutdown_timeout,
+    )
 
 
 def log(shape: LogShape) -> LogSettings:

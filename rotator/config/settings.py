@@ -71,11 +71,13 @@ class ServiceSettings:
     """How it runs.
 
     :param workers: policies that are looked at side by side.
+    :param max_rotations_per_run: how many rotations one run may begin; a service's run is any hour.
     :param lease: after how much silence another process may take a policy over.
     :param shutdown_timeout: how long SIGTERM waits for what is in flight.
     """
 
     workers: int
+    max_rotations_per_run: int
     lease: timedelta
     shutdown_timeout: timedelta
 

@@ -144,6 +144,7 @@ class PathsShape(Shape):
     key: Annotated[str, StringConstraints(pattern=_KEY)] | None = None
     whoami: Endpoint | None = None
     whoami_flat: Endpoint | None = None
+    usage: Endpoint | None = None
 
 
 class TogetherShape(Shape):
@@ -220,6 +221,9 @@ class PolicyShape(Times):
     name: Name
     provider: Label
     project: Text
+    canary: bool = Field(
+        False, description="It rotates first: others of its provider begin no rotation while it is in trouble."
+    )
     destinations: SkipValidation[list[Place]]
 
 
@@ -233,6 +237,9 @@ class ServiceShape(Shape):
     """How it runs."""
 
     workers: int = Field(8, ge=1, le=64)
+    max_rotations_per_run: int = Field(
+        50, ge=1, description="How many rotations one run may begin; for the service: in any hour."
+    )
     lease: Duration = timedelta(minutes=5)
     shutdown_timeout: Duration = timedelta(seconds=30)
 

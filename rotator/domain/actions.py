@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.domain.model import Destination, Identity, KeyFacts
@@ -16,12 +16,23 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adopt(Action):
-    """Record the key that all destinations hold as the current one. Journal only."""
+class Sighting:
+    """A key that a destination holds: the fingerprint of its value, who the provider says it is, and its list row.
+
+    :param ours: its name says that this instance made it for this policy.
+    """
 
     fingerprint: Fingerprint
     identity: Identity
     facts: KeyFacts | None
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt(Action):
+    """Record the key that all destinations hold as the current one. Journal only."""
+
+    key: Sighting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +41,7 @@ class Issue(Action):
 
     :param expected: destination name to the version seen now.
     :param replaces: destination name to the fingerprint held now, of values that the provider knows.
+    :param found: keys that the destinations hold and the record does not have.
     """
 
     reason: str
@@ -37,6 +49,18 @@ class Issue(Action):
     grace: timedelta
     expected: Mapping[str, str]
     replaces: Mapping[str, Fingerprint]
+    found: tuple[Sighting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild(Action):
+    """Record a rotation that the journal had lost, from what the destinations and the list show. Journal only."""
+
+    key: Sighting
+    published: tuple[str, ...]
+    expected: Mapping[str, str]
+    replaces: Mapping[str, Fingerprint]
+    found: tuple[Sighting, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +78,14 @@ class Abandon(Action):
 
     :param published: its key lies in a destination: it becomes retiring. Otherwise it becomes an orphan.
     :param creation_unknown: its name is looked for until the settle time is over.
+    :param lands_on: what its maker would replace, if it is only slow.
     """
 
     rotation_id: str
     why: str
     published: bool = False
     creation_unknown: bool = False
+    lands_on: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +94,13 @@ class RecordOrphan(Action):
 
     facts: KeyFacts
     revoke_after: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordStray(Action):
+    """A key with a name of ours is in the list and not in the journal: retire it, with a full grace from now."""
+
+    facts: KeyFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ Each event is recorded before the next effect outside. None holds a secret.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from rotator.domain.model import KeyRecord, RotationRecord
@@ -83,7 +84,8 @@ class RotationAbandoned(Event):
 
     :param revoke_after: the candidate is an orphan, revoked from then on; ``None`` where there is no candidate.
     :param grace_until: the candidate was published somewhere: it is retiring, not an orphan.
-    :param settled_at: whether the creation happened is unknown; its name is looked for until then.
+    :param settled_at: whether the creation happened, or as which key, is unknown; its name is looked for until then.
+    :param lands_on: see ``KeyRecord``.
     """
 
     rotation_id: str
@@ -92,6 +94,22 @@ class RotationAbandoned(Event):
     grace_until: datetime | None = None
     grace_limit: datetime | None = None
     settled_at: datetime | None = None
+    lands_on: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationRebuilt(Event):
+    """A rotation that the journal had lost: some destinations hold its key already, the others are to follow."""
+
+    rotation: RotationRecord
+    key: KeyRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrayFound(Event):
+    """A key with a name of ours that the journal does not know. Somebody may hold it: it gets a full grace."""
+
+    key: KeyRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,16 +186,18 @@ def told(event: Event) -> tuple[str, dict[str, str]]:
     """The event for a log: ``("key.issued", {"key_id": ..., ...})``, flat and short."""
     name = ".".join(re.findall("[A-Z][a-z]+", type(event).__name__)).lower()
     flat: dict[str, str] = {}
-    for field in fields(event):
-        match getattr(event, field.name):
+    for one in fields(event):
+        match getattr(event, one.name):
             case None | "":
                 continue
+            case Mapping():
+                continue  # destination to fingerprint: of no use to a reader
             case KeyRecord() as key:
                 flat |= {"key_id": key.key_id, "key_name": key.name}
             case RotationRecord() as rotation:
                 flat |= {"rotation_id": rotation.rotation_id, "key_name": rotation.key_name, "why": rotation.reason}
             case datetime() as moment:
-                flat[field.name] = moment.isoformat(timespec="seconds")
+                flat[one.name] = moment.isoformat(timespec="seconds")
             case value:
-                flat[field.name] = str(value)
+                flat[one.name] = str(value)
     return name, flat

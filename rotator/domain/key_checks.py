@@ -9,10 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from rotator.domain.model import Identity, KeyRecord, KeyState, Origin
+from rotator.domain.model import KeyRecord, KeyState, Origin
 from rotator.domain.snapshot import Reach
-from rotator.domain.text import text
+from rotator.domain.text import duration, text
 from rotator.domain.verdict import Context, Decision, Verdict
+
+LARGEST_SKEW = timedelta(minutes=5)
+"""How far our clock may be from the provider's before nothing is revoked."""
+
+ASK_AGAIN = timedelta(minutes=10)
+"""How soon something that could not be known is looked at again."""
 
 
 def frozen_by_hold(context: Context, key: KeyRecord) -> Verdict | None:
@@ -31,34 +37,52 @@ def awaiting_refusal(context: Context, key: KeyRecord) -> Verdict | None:
     return Verdict(check="AwaitingRefusal", decision=Decision.CONFIRM, reason=reason, alert=late)
 
 
-def cannot_be_revoked(_context: Context, key: KeyRecord) -> Verdict | None:
-    """The legacy organisation key is only ever regenerated, by its owner."""
+def cannot_be_revoked(context: Context, key: KeyRecord) -> Verdict | None:
+    """The legacy organisation key is only ever regenerated, by its owner: the finding stays until it is refused."""
     if key.origin is not Origin.LEGACY or key.state is not KeyState.RETIRING:
         return None
     reason = f"{key.key_id} is the legacy organisation key: it can't be revoked, regenerate it in the console"
-    return Verdict(check="CannotBeRevoked", decision=Decision.CLOSE, reason=reason, alert=True)
+    if key.grace_until is not None and key.grace_until > context.now:
+        return Verdict(
+            check="CannotBeRevoked", decision=Decision.WAIT, reason=reason, until=key.grace_until, alert=True
+        )
+    return Verdict(check="CannotBeRevoked", decision=Decision.WATCH, reason=reason, alert=True)
 
 
 def already_gone(context: Context, key: KeyRecord) -> Verdict | None:
-    """The key is not in a list that shows our current key: it expired, or somebody else revoked it."""
+    """The key is not in a list that shows our current key: it expired, or somebody else revoked it. See it refused."""
     current = context.record.current
     if context.world.listed is None or context.world.facts(key.key_id):
         return None
     if current is None or not context.world.facts(current.key_id):
         return None  # a list that lacks a key which works is not believed
-    return Verdict(check="AlreadyGone", decision=Decision.CLOSE, reason=f"{key.key_id} is no longer in the list")
+    if key.since + context.policy.settle > context.now:
+        return None  # a list can be behind: a key that is this young may not be in it yet
+    reason = f"{key.key_id} is no longer in the list"
+    return Verdict(check="AlreadyGone", decision=Decision.CONFIRM, reason=reason)
 
 
 def held_somewhere(context: Context, key: KeyRecord) -> Verdict | None:
-    """A destination, of this or of any other policy, holds the key (or may: it could not be looked at)."""
-    if key.fingerprint is None:
-        return None
-    holders = [v.destination.name for v in context.world.destinations if v.fingerprint == key.fingerprint]
-    holders += (context.world.held_by_others or {}).get(key.fingerprint, ())
+    """A destination, of this or of any other policy, holds the key."""
+    holders = context.world.holders(key)
     if not holders:
         return None
     reason = f"{key.key_id} is still held by {', '.join(holders)}"
     return Verdict(check="HeldSomewhere", decision=Decision.KEEP, reason=reason, alert=True)
+
+
+def claimed_elsewhere(context: Context, key: KeyRecord) -> Verdict | None:
+    """Another policy has the same key (a person copied it), and needs it, or gave its own consumers a grace."""
+    claims = context.world.claims.get(key.key_id, ())
+    needed = [claim.policy for claim in claims if claim.until is None]
+    if needed:
+        reason = f"{key.key_id} is the key of {', '.join(needed)} too"
+        return Verdict(check="ClaimedElsewhere", decision=Decision.KEEP, reason=reason)
+    until = max((claim.until for claim in claims if claim.until), default=context.now)
+    if until <= context.now:
+        return None
+    reason = f"{key.key_id} stays valid until {text(until)} for {', '.join(claim.policy for claim in claims)}"
+    return Verdict(check="ClaimedElsewhere", decision=Decision.WAIT, reason=reason, until=until)
 
 
 def grace_running(context: Context, key: KeyRecord) -> Verdict | None:
@@ -72,16 +96,35 @@ def grace_running(context: Context, key: KeyRecord) -> Verdict | None:
 
 def still_in_use(context: Context, key: KeyRecord) -> Verdict | None:
     """The grace is over, and the provider says that the key was used a moment ago."""
-    facts = context.world.facts(key.key_id)
-    if key.state is not KeyState.RETIRING or facts is None or facts.last_used_at is None:
-        return None
-    quiet_at = facts.last_used_at + context.policy.quiet
+    used_at = context.world.last_use(key.key_id)
     limit = key.grace_limit or key.grace_until or context.now
-    if quiet_at <= context.now or limit <= context.now or context.policy.quiet == timedelta(0):
+    if key.state is not KeyState.RETIRING or used_at is None or limit <= context.now:
         return None
-    reason = f"{key.key_id} was used at {text(facts.last_used_at)}"
+    quiet_at = used_at + context.policy.quiet
+    if quiet_at <= context.now or context.policy.quiet == timedelta(0):
+        return None
+    reason = f"{key.key_id} was used at {text(used_at)}"
     until = min(quiet_at, limit)
     return Verdict(check="StillInUse", decision=Decision.EXTEND, reason=reason, until=until, alert=True)
+
+
+def use_unknown(context: Context, key: KeyRecord) -> Verdict | None:
+    """The provider has figures of a key's use, and does not give them now. Waited for as long as a grace may be."""
+    limit = key.grace_limit or key.grace_until or context.now
+    if not context.world.use_problem or key.state is not KeyState.RETIRING or limit <= context.now:
+        return None
+    reason = f"{key.key_id}: whether it is still used can't be asked now ({context.world.use_problem})"
+    return _kept(context, "UseUnknown", reason)
+
+
+def clock_skewed(context: Context, key: KeyRecord) -> Verdict | None:
+    """Our clock and the provider's do not agree: nobody knows which graces are over."""
+    skew = context.world.skew
+    if skew is None or abs(skew) <= LARGEST_SKEW:
+        return None
+    way = "behind" if skew > timedelta(0) else "ahead of"
+    reason = f"{key.key_id}: this machine's clock is {duration(abs(skew))} {way} the provider's"
+    return _kept(context, "ClockSkewed", reason)
 
 
 def places_unknown(context: Context, key: KeyRecord) -> Verdict | None:
@@ -90,10 +133,9 @@ def places_unknown(context: Context, key: KeyRecord) -> Verdict | None:
     unknown += context.world.others_unknown
     if context.world.held_by_others is None:
         unknown.append("the destinations of other policies")
-    if not unknown or key.fingerprint is None:
+    if not unknown:
         return None
-    reason = f"{key.key_id}: can't look at {', '.join(unknown)}"
-    return Verdict(check="ReplacementNotProven", decision=Decision.KEEP, reason=reason, alert=True)
+    return _kept(context, "ReplacementNotProven", f"{key.key_id}: can't look at {', '.join(unknown)}")
 
 
 def replacement_not_proven(context: Context, key: KeyRecord) -> Verdict | None:
@@ -103,8 +145,16 @@ def replacement_not_proven(context: Context, key: KeyRecord) -> Verdict | None:
     problem = _unproven(context)
     if not problem:
         return None
-    reason = f"{key.key_id}: {problem}"
-    return Verdict(check="ReplacementNotProven", decision=Decision.KEEP, reason=reason, alert=True)
+    return _kept(context, "ReplacementNotProven", f"{key.key_id}: {problem}")
+
+
+def not_the_key_that_we_made(context: Context, key: KeyRecord) -> Verdict | None:
+    """The list shows another name under this id than the one that we gave: then it is not ours to revoke."""
+    facts = context.world.facts(key.key_id)
+    if key.origin is not Origin.ISSUED or facts is None or facts.name == key.name:
+        return None
+    reason = f"{key.key_id} has another name in the list than {key.name}"
+    return Verdict(check="NotTheKeyThatWeMade", decision=Decision.KEEP, reason=reason, alert=True)
 
 
 def grace_over(_context: Context, key: KeyRecord) -> Verdict | None:
@@ -123,6 +173,22 @@ def orphan_unsettled(context: Context, key: KeyRecord) -> Verdict | None:
     return Verdict(check="OrphanUnsettled", decision=Decision.WAIT, reason=reason, until=until)
 
 
+def may_still_land(context: Context, key: KeyRecord) -> Verdict | None:
+    """A holder that lost its lease may be paused in the middle of publishing the key, for as long as it likes.
+
+    Its write compares with what it had seen. So it can't land any more once every place holds something else.
+    """
+    if key.state is not KeyState.ORPHAN:
+        return None
+    for view in context.world.destinations:
+        name = view.destination.name
+        there = view.fingerprint if context.world.identity(view.fingerprint) else ""
+        if name in key.lands_on and key.lands_on[name] == there:
+            reason = f"{key.key_id} may still be published late at {name}; it is kept until that holds another key"
+            return Verdict(check="MayStillLand", decision=Decision.KEEP, reason=reason)
+    return None
+
+
 def orphan_proven(_context: Context, key: KeyRecord) -> Verdict | None:
     """Created by us, never published: nobody can hold its secret."""
     if key.state is not KeyState.ORPHAN:
@@ -136,15 +202,26 @@ KEY_CHAIN: tuple[Callable[[Context, KeyRecord], Verdict | None], ...] = (
     cannot_be_revoked,
     already_gone,
     held_somewhere,
+    claimed_elsewhere,
     grace_running,
     orphan_unsettled,
     still_in_use,
+    use_unknown,
+    clock_skewed,
     places_unknown,
     replacement_not_proven,
+    not_the_key_that_we_made,
     grace_over,
+    may_still_land,
     orphan_proven,
 )
 """For each retiring, orphan or revoked key, beside the policy's chain and every time."""
+
+
+def _kept(context: Context, check: str, reason: str) -> Verdict:
+    """Kept because something can't be known now: a person hears of it, and it is tried again soon."""
+    until = context.now + ASK_AGAIN
+    return Verdict(check=check, decision=Decision.KEEP, reason=reason, until=until, alert=True)
 
 
 def _unproven(context: Context) -> str:
@@ -157,8 +234,8 @@ def _unproven(context: Context) -> str:
         key = good.get(view.fingerprint) if view.fingerprint else None
         if key is None:
             return f"{view.destination} does not hold the new key"
-        identity = world.identities.get(view.fingerprint) if view.fingerprint else None
-        if not isinstance(identity, Identity):
+        identity = world.identity(view.fingerprint)
+        if identity is None:
             return f"the provider does not accept the new key {key.key_id}"
         if identity.key_id != key.key_id or identity.project != context.policy.project:
             return f"the provider says that {view.destination} holds another key than {key.key_id}"

@@ -35,6 +35,9 @@ LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
     Phase.ABANDONED: frozenset(),
 }
 
+CLOSED_REMEMBERED = 16
+"""How many ended keys are remembered by their id."""
+
 
 @singledispatch
 def fold(event: ev.Event, record: PolicyRecord) -> PolicyRecord:
@@ -59,7 +62,11 @@ def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
         return _retired(key, event.grace_until, event.grace_limit, replaced_by="")
 
     rest = [displaced(key) for key in record.keys if key.key_id != event.key.key_id]
-    return replace(record, keys=(*(key for key in rest if key), event.key))
+    known = record.key(event.key.key_id)
+    # A key of ours that the journal had lost is what was asked for meanwhile; a leak is answered once too often.
+    is_answer = event.key.origin is Origin.ISSUED and (known is None or known.state is KeyState.ORPHAN)
+    requested = "" if is_answer and not record.compromised else record.requested
+    return replace(record, keys=(*(key for key in rest if key), event.key), requested=requested)
 
 
 @fold.register
@@ -109,11 +116,21 @@ def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
             return replace(key, state=KeyState.CURRENT)
         if key.state is KeyState.CURRENT:
             return _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
+        # A retiring key that somebody had put back has consumers again: its grace starts anew.
+        was_held = key.fingerprint is not None and key.fingerprint in rotation.replaces.values()
+        if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
+            return _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
         if record.compromised and key.state is KeyState.RETIRING:
             return replace(key, grace_until=event.grace_until, grace_limit=event.grace_limit)
         return key
 
-    record = replace(record, keys=tuple(turn(key) for key in record.keys), requested="", compromised=False)
+    found = (
+        _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
+        for key in rotation.found
+        if not record.key(key.key_id)
+    )
+    keys = (*(turn(key) for key in record.keys), *found)
+    record = replace(record, keys=keys, requested="", compromised=False)
     return _complete_quiet_rotations(_move(record, event.rotation_id, Phase.GRACE))
 
 
@@ -121,14 +138,17 @@ def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
 def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
     rotation = _rotation(record, event.rotation_id)
 
-    def fate(key: KeyRecord) -> KeyRecord:
+    def fate(key: KeyRecord) -> KeyRecord | None:
         if key.key_id != rotation.key_id or key.state is not KeyState.CANDIDATE:
             return key
         if event.grace_until and event.grace_limit:
             return _retired(key, event.grace_until, event.grace_limit, replaced_by="")
-        return replace(key, state=KeyState.ORPHAN, revoke_after=event.revoke_after)
+        if event.settled_at:
+            return None  # the id is not believed: what has the name in the list is the key
+        return replace(key, state=KeyState.ORPHAN, revoke_after=event.revoke_after, lands_on=event.lands_on)
 
-    record = replace(record, keys=tuple(fate(key) for key in record.keys))
+    fates = (fate(key) for key in record.keys)
+    record = replace(record, keys=tuple(key for key in fates if key))
     if event.settled_at:
         intent = OpenIntent(
             key_name=rotation.key_name,
@@ -141,9 +161,20 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.OrphanFound, record: PolicyRecord) -> PolicyRecord:
-    if record.key(event.key.key_id):
-        raise IllegalMove(f"{record.policy}: {event.key.key_id} is known already")
-    return replace(record, keys=(*record.keys, event.key))
+    return _with_new_key(record, event.key)
+
+
+@fold.register
+def _(event: ev.StrayFound, record: PolicyRecord) -> PolicyRecord:
+    return _with_new_key(record, event.key)
+
+
+@fold.register
+def _(event: ev.RotationRebuilt, record: PolicyRecord) -> PolicyRecord:
+    if record.in_flight:
+        raise IllegalMove(f"{record.policy}: {record.in_flight.rotation_id} is still in flight")
+    others = tuple(key for key in record.keys if key.key_id != event.key.key_id)
+    return replace(record, keys=(*others, event.key), rotations=(*record.rotations, event.rotation))
 
 
 @fold.register
@@ -187,7 +218,8 @@ def _(event: ev.KeyClosed, record: PolicyRecord) -> PolicyRecord:
     key = _key(record, event.key_id)
     if key.state is KeyState.CANDIDATE:
         raise IllegalMove(f"{record.policy}: {key.key_id} belongs to a rotation in flight")
-    record = replace(record, keys=tuple(k for k in record.keys if k.key_id != event.key_id))
+    closed = (*record.closed, event.key_id)[-CLOSED_REMEMBERED:]
+    record = replace(record, keys=tuple(k for k in record.keys if k.key_id != event.key_id), closed=closed)
     return _complete_quiet_rotations(record)
 
 
@@ -203,6 +235,12 @@ def _(event: ev.RotationRequested, record: PolicyRecord) -> PolicyRecord:
 
 def _retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:
     return replace(key, state=KeyState.RETIRING, grace_until=until, grace_limit=limit, replaced_by=replaced_by)
+
+
+def _with_new_key(record: PolicyRecord, key: KeyRecord) -> PolicyRecord:
+    if record.key(key.key_id):
+        raise IllegalMove(f"{record.policy}: {key.key_id} is known already")
+    return replace(record, keys=(*record.keys, key))
 
 
 def _key(record: PolicyRecord, key_id: str) -> KeyRecord:

@@ -47,6 +47,7 @@ class Policy:
     :param grace_limit: the longest that a grace can be extended to while the old key is still in use.
     :param check_every: how often destinations are looked at although nothing is due.
     :param settle: how long after an attempt its late effects are still expected.
+    :param canary: it rotates first: others of the same provider begin nothing while it is in trouble.
     :param digest: changes whenever the policy's configuration does.
     """
 
@@ -61,6 +62,7 @@ class Policy:
     grace_limit: timedelta
     check_every: timedelta
     settle: timedelta
+    canary: bool = False
     digest: str = ""
 
     @property
@@ -185,6 +187,8 @@ class KeyRecord:
     :param grace_until: retiring: not revoked before.
     :param grace_limit: retiring: the grace is not extended beyond.
     :param revoke_after: orphan: a late effect of its maker is expected until then.
+    :param lands_on: orphan: destination name to the fingerprint that it would replace (empty: no key). While that
+        still lies there, a publication that its maker had begun can still arrive, however late.
     :param rotation_id: the rotation that made it; empty for an adopted key.
     :param replaced_by: retiring: the rotation that replaced it.
     :param expiry_forwarded: its own expiration ends it soon after its grace, whatever becomes of us.
@@ -205,6 +209,7 @@ class KeyRecord:
     grace_until: datetime | None = None
     grace_limit: datetime | None = None
     revoke_after: datetime | None = None
+    lands_on: Mapping[str, str] = field(default_factory=dict)
     revoked_at: datetime | None = None
     expiry_forwarded: bool = False
 
@@ -228,6 +233,7 @@ class RotationRecord:
 
     :param expected: destination name to the version seen before the intent.
     :param replaces: destination name to the fingerprint held there before; only of values known as keys.
+    :param found: keys that destinations hold and that nobody had recorded: they become retiring with the others.
     :param grace: for the keys that it replaces.
     :param published: names of the destinations that were read back with the new key.
     """
@@ -244,6 +250,7 @@ class RotationRecord:
     key_id: str = ""
     fingerprint: Fingerprint | None = None
     published: tuple[str, ...] = ()
+    found: tuple[KeyRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,12 +267,16 @@ class OpenIntent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRecord:
-    """All that the journal remembers of one policy."""
+    """All that the journal remembers of one policy.
+
+    :param closed: ids of the keys that ended last: a list that is behind may still show them.
+    """
 
     policy: str
     keys: tuple[KeyRecord, ...] = ()
     rotations: tuple[RotationRecord, ...] = ()
     open_intents: tuple[OpenIntent, ...] = ()
+    closed: tuple[str, ...] = ()
     hold: str = ""
     requested: str = ""
     compromised: bool = False

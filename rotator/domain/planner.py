@@ -14,14 +14,19 @@ from rotator.domain.actions import (
     ExtendGrace,
     ForwardExpiry,
     Issue,
+    Rebuild,
     RecordOrphan,
+    RecordStray,
     Resume,
     Revoke,
     Settle,
+    Sighting,
 )
-from rotator.domain.key_checks import KEY_CHAIN
-from rotator.domain.model import Identity, KeyRecord, KeyState, Policy, Refused
-from rotator.domain.policy_checks import POLICY_CHAIN
+from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW
+from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
+from rotator.domain.naming import is_name_of
+from rotator.domain.policy_checks import POLICY_CHAIN, unfinished_publication
+from rotator.domain.secret import Fingerprint
 from rotator.domain.snapshot import Snapshot
 from rotator.domain.verdict import Context, Decision, Verdict
 
@@ -65,7 +70,7 @@ def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
         KeyVerdict(key=key, verdict=decide_key(context, key))
         for key in context.record.in_state(KeyState.RETIRING, KeyState.ORPHAN, KeyState.REVOKED)
     )
-    actions: list[Action] = [*_intent_actions(context)]
+    actions: list[Action] = [*_intent_actions(context), *_stray_actions(context)]
     for item in key_verdicts:
         actions += _key_actions(context, item)
     actions += _policy_actions(context, verdict)
@@ -116,40 +121,62 @@ def _intent_actions(context: Context) -> list[Action]:
     return actions
 
 
+def _stray_actions(context: Context) -> list[Action]:
+    """Keys with a name of ours that the journal does not know: it was lost, restored, or its maker was very late."""
+    record, policy = context.record, context.policy
+    if context.world.listed is None or record.hold:
+        return []
+    looked_for = {intent.key_name for intent in record.open_intents}
+    looked_for |= {record.in_flight.key_name} if record.in_flight else set()
+    held = {identity.key_id for f in context.world.held if (identity := context.world.identity(f))}
+    known = {*held, *record.closed, *(key.key_id for key in record.keys)}
+    return [
+        RecordStray(facts=facts)
+        for facts in context.world.listed
+        if facts.key_id not in known
+        and facts.name not in looked_for
+        and is_name_of(facts.name, policy.instance, policy.name)
+    ]
+
+
 def _key_actions(context: Context, item: KeyVerdict) -> list[Action]:
     key, verdict = item.key, item.verdict
     match verdict.decision:
         case Decision.CLOSE:
             return [Close(key_id=key.key_id, evidence=verdict.reason)]
-        case Decision.CONFIRM:
+        case Decision.CONFIRM | Decision.WATCH:
             return [ConfirmRefusal(key_id=key.key_id)]
         case Decision.REVOKE:
             return [Revoke(key_id=key.key_id, why=verdict.reason)]
         case Decision.EXTEND if verdict.until is not None:
             return [ExtendGrace(key_id=key.key_id, until=verdict.until, why=verdict.reason)]
         case Decision.WAIT | Decision.KEEP if _can_forward(context, key):
-            return [_forward(key)]
+            return [_forward(context, key)]
         case _:
             return []
 
 
 def _can_forward(context: Context, key: KeyRecord) -> bool:
-    """Only for a replaced key that no destination holds; a key that is held must not be given an end."""
+    """Only for a replaced key that nobody holds or claims; a key that is needed must not be given an end."""
+    world = context.world
     return (
         key.state is KeyState.RETIRING
+        and key.origin is not Origin.LEGACY
         and not key.expiry_forwarded
         and not context.record.hold
-        and not context.world.provider_problem
+        and not world.provider_problem
         and key.grace_limit is not None
-        and key.fingerprint not in context.world.held
-        and context.world.held_by_others is not None
-        and key.fingerprint not in context.world.held_by_others
-        and not context.world.others_unknown
+        and world.held_by_others is not None
+        and not world.others_unknown
+        and not world.holders(key)
+        and not world.claims.get(key.key_id)
+        and (world.skew is None or abs(world.skew) <= LARGEST_SKEW)
     )
 
 
-def _forward(key: KeyRecord) -> ForwardExpiry:
-    end = (key.grace_limit or key.since) + FORWARD_MARGIN
+def _forward(context: Context, key: KeyRecord) -> ForwardExpiry:
+    """Never to a moment that is past, or nearly: whatever held the revocation back may still need the key."""
+    end = max(key.grace_limit or key.since, context.now) + FORWARD_MARGIN
     ends_sooner = key.expires_at is not None and key.expires_at <= end
     return ForwardExpiry(key_id=key.key_id, expires_at=None if ends_sooner else end)
 
@@ -158,6 +185,8 @@ def _policy_actions(context: Context, verdict: Verdict) -> list[Action]:
     match verdict.decision:
         case Decision.ADOPT:
             return _adopt(context)
+        case Decision.REBUILD:
+            return _rebuild(context)
         case Decision.ISSUE:
             return [*_close_rejected(context), _issue(context, verdict)]
         case Decision.RESUME:
@@ -168,9 +197,53 @@ def _policy_actions(context: Context, verdict: Verdict) -> list[Action]:
 
 def _adopt(context: Context) -> list[Action]:
     (held,) = context.world.held
-    identity = context.world.identities[held]
-    assert isinstance(identity, Identity), "a refused key is rejected before it is adopted"
-    return [Adopt(fingerprint=held, identity=identity, facts=context.world.facts(identity.key_id))]
+    sighting = _sighting(context, held)
+    assert sighting is not None, "a refused key is rejected before it is adopted"
+    return [Adopt(key=sighting)]
+
+
+def _rebuild(context: Context) -> list[Action]:
+    lost = unfinished_publication(context)
+    assert lost is not None, "the check found it"
+    views = context.world.destinations
+    sightings = {f: sighting for f in context.world.held if (sighting := _sighting(context, f))}
+    (key,) = (sighting for sighting in sightings.values() if sighting.identity.key_id == lost.key_id)
+    return [
+        Rebuild(
+            key=key,
+            published=tuple(view.destination.name for view in views if view.fingerprint == key.fingerprint),
+            expected={view.destination.name: view.version for view in views},
+            replaces=_replaces(context),
+            found=_found(context, besides=key.identity.key_id),
+        )
+    ]
+
+
+def _sighting(context: Context, fingerprint: Fingerprint) -> Sighting | None:
+    """What is known of a value that a destination holds; ``None`` where the provider does not accept it."""
+    identity = context.world.identity(fingerprint)
+    if identity is None:
+        return None
+    facts = context.world.facts(identity.key_id)
+    ours = facts is not None and is_name_of(facts.name, context.policy.instance, context.policy.name)
+    return Sighting(fingerprint=fingerprint, identity=identity, facts=facts, ours=ours)
+
+
+def _replaces(context: Context) -> dict[str, Fingerprint]:
+    views = context.world.destinations
+    return {v.destination.name: v.fingerprint for v in views if v.fingerprint and context.world.identity(v.fingerprint)}
+
+
+def _found(context: Context, besides: str = "") -> tuple[Sighting, ...]:
+    """Keys in the destinations that nobody has recorded, and that a new key will replace."""
+    return tuple(
+        sighting
+        for fingerprint in context.world.held
+        if (sighting := _sighting(context, fingerprint))
+        and sighting.identity.kind in {KeyKind.PROJECT, KeyKind.LEGACY}
+        and sighting.identity.key_id != besides
+        and not context.record.key(sighting.identity.key_id)
+    )
 
 
 def _close_rejected(context: Context) -> list[Action]:
@@ -184,13 +257,13 @@ def _close_rejected(context: Context) -> list[Action]:
 
 def _issue(context: Context, verdict: Verdict) -> Issue:
     views = context.world.destinations
-    known = {f for f, identity in context.world.identities.items() if isinstance(identity, Identity)}
     return Issue(
         reason=f"{verdict.check}: {verdict.reason}",
         expires_at=(context.now + context.policy.lifetime).replace(microsecond=0),
         grace=timedelta(0) if context.record.compromised else context.policy.grace,
         expected={view.destination.name: view.version for view in views},
-        replaces={v.destination.name: v.fingerprint for v in views if v.fingerprint and v.fingerprint in known},
+        replaces=_replaces(context),
+        found=_found(context),
     )
 
 
@@ -204,7 +277,12 @@ def _resume(context: Context) -> Action:
     held = tuple(view.destination for view in views if view.fingerprint == rotation.fingerprint)
     if not held:
         why = "its key was published nowhere, and its secret is lost"
-        return Abandon(rotation_id=rotation.rotation_id, why=why, published=bool(rotation.published))
+        return Abandon(
+            rotation_id=rotation.rotation_id,
+            why=why,
+            published=bool(rotation.published),
+            lands_on={name: rotation.replaces.get(name, "") for name in rotation.expected},
+        )
     identity = context.world.identities.get(rotation.fingerprint) if rotation.fingerprint else None
     if not isinstance(identity, Identity):
         why = "the provider does not accept its key any more"

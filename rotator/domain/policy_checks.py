@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
-from rotator.domain.snapshot import DestinationView, Reach
+from rotator.domain.model import Identity, KeyFacts, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
+from rotator.domain.naming import is_name_of
+from rotator.domain.snapshot import DestinationView, Reach, World
 from rotator.domain.text import text
 from rotator.domain.verdict import Context, Decision, Verdict
 
@@ -71,8 +72,11 @@ def rotation_in_flight(context: Context) -> Verdict | None:
     rotation = context.record.in_flight
     if rotation is None:
         return None
-    reason = f"rotation {rotation.rotation_id} was left in phase {rotation.phase}"
-    return Verdict(check="RotationInFlight", decision=Decision.RESUME, reason=reason)
+    places = f", published to {len(rotation.published)} of {len(context.policy.destinations)}"
+    how_far = f"phase {rotation.phase}{places if rotation.published else ''}"
+    reason = f"rotation {rotation.rotation_id} was left in {how_far}"
+    late = context.now - rotation.started_at > context.policy.settle
+    return Verdict(check="RotationInFlight", decision=Decision.RESUME, reason=reason, alert=late)
 
 
 def compromised(context: Context) -> Verdict | None:
@@ -81,6 +85,18 @@ def compromised(context: Context) -> Verdict | None:
         return None
     reason = f"compromised: {context.record.requested}"
     return Verdict(check="Compromised", decision=Decision.ISSUE, reason=reason, alert=True)
+
+
+def publication_unfinished(context: Context) -> Verdict | None:
+    """Some destinations hold a key of ours that the journal does not know, all others older ones: finish it.
+
+    So a lost journal, or one restored from an older copy, causes no second rotation.
+    """
+    found = unfinished_publication(context)
+    if found is None:
+        return None
+    reason = f"{found.key_id} is a key of ours that the journal has lost, and not everywhere yet"
+    return Verdict(check="PublicationUnfinished", decision=Decision.REBUILD, reason=reason, alert=True)
 
 
 def destination_empty(context: Context) -> Verdict | None:
@@ -195,6 +211,7 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
     wrong_destination,
     rotation_in_flight,
     compromised,
+    publication_unfinished,
     destination_empty,
     key_from_other_project,
     rejection_contradicted,
@@ -207,6 +224,47 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
     nothing_due,
 )
 """For the policy as a whole and its current key."""
+
+
+def unfinished_publication(context: Context) -> KeyFacts | None:
+    """The key that ``publication_unfinished`` is about."""
+    world, policy = context.world, context.policy
+    unknown = {
+        view.fingerprint: facts
+        for view in world.destinations
+        if (facts := _listed(world, view)) and _is_lost(context, facts) and facts.created_at
+    }
+    if len(unknown) != 1 or all(view.fingerprint in unknown for view in world.destinations):
+        return None
+    ((fingerprint, newest),) = unknown.items()
+    identity = world.identity(fingerprint)
+    assert newest.created_at is not None, "chosen so"
+    if identity is None or identity.project != policy.project:
+        return None
+    others = [view for view in world.destinations if view.fingerprint not in unknown]
+    return newest if all(_is_older(world, view, newest.created_at) for view in others) else None
+
+
+def _is_lost(context: Context, facts: KeyFacts) -> bool:
+    known = context.record.key(facts.key_id)
+    is_open = known is None or known.state is KeyState.ORPHAN  # an open creation was found by its name first
+    return is_open and is_name_of(facts.name, context.policy.instance, context.policy.name)
+
+
+def _listed(world: World, view: DestinationView) -> KeyFacts | None:
+    identity = world.identity(view.fingerprint)
+    return world.facts(identity.key_id) if identity else None
+
+
+def _is_older(world: World, view: DestinationView, than: datetime) -> bool:
+    """Whether a rotation could have been about to replace what the destination holds."""
+    if view.fingerprint is None or isinstance(world.identities.get(view.fingerprint), Refused):
+        return True
+    identity = world.identity(view.fingerprint)
+    if identity is not None and identity.kind is KeyKind.LEGACY:
+        return True
+    facts = _listed(world, view)
+    return facts is not None and facts.created_at is not None and facts.created_at <= than
 
 
 def _slack(policy: Policy) -> timedelta:

@@ -19,12 +19,14 @@ class Decision(StrEnum):
     RESUME = "resume"
     ISSUE = "issue"
     ADOPT = "adopt"
+    REBUILD = "rebuild"  # record what the world shows and the journal has lost
     WAIT = "wait"
     # for one key
     KEEP = "keep"
     EXTEND = "extend"
     REVOKE = "revoke"
-    CONFIRM = "confirm"
+    CONFIRM = "confirm"  # see it refused, soon
+    WATCH = "watch"  # the same at every look, without hurry
     CLOSE = "close"
 
 

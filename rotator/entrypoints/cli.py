@@ -227,15 +227,15 @@ def _load(config: Path | None) -> Settings:
 
 
 @contextmanager
-def _application(settings: Settings, *, read_only: bool = False) -> Iterator[Application]:
+def _application(settings: Settings, *, read_only: bool = False, service: bool = False) -> Iterator[Application]:
     from rotator.bootstrap import application  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    with application(settings, read_only=read_only) as wired:
+    with application(settings, read_only=read_only, service=service) as wired:
         yield wired
 
 
 def _pass(settings: Settings, *, once: bool) -> int:
-    with _application(settings) as application:
+    with _application(settings, service=not once) as application:
         if once:
             from rotator.entrypoints.once import run_once  # noqa: PLC0415
 

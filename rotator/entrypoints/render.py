@@ -50,7 +50,7 @@ def describe(action: act.Action) -> str:
 
 @describe.register
 def _(action: act.Adopt) -> str:
-    return f"adopt {action.identity.key_id} as the current key"
+    return f"adopt {action.key.identity.key_id} as the current key"
 
 
 @describe.register
@@ -74,6 +74,17 @@ def _(action: act.Abandon) -> str:
 @describe.register
 def _(action: act.RecordOrphan) -> str:
     return f"record {action.facts.key_id} as an orphan"
+
+
+@describe.register
+def _(action: act.RecordStray) -> str:
+    return f"retire {action.facts.key_id}, which has a name of ours and is not in the journal, after a full grace"
+
+
+@describe.register
+def _(action: act.Rebuild) -> str:
+    held = ", ".join(action.published)
+    return f"record {action.key.identity.key_id}, which {held} holds, as a rotation to be finished"
 
 
 @describe.register

@@ -6,9 +6,10 @@ shutdown ends the whole plan.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rotator.domain import events as ev
@@ -21,17 +22,19 @@ from rotator.domain.actions import (
     ExtendGrace,
     ForwardExpiry,
     Issue,
+    Rebuild,
     RecordOrphan,
+    RecordStray,
     Resume,
     Revoke,
     Settle,
 )
-from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Refused
+from rotator.domain.model import Identity, KeyFacts, KeyRecord, KeyState, Origin, Phase, Refused, RotationRecord
 from rotator.domain.planner import Plan
 from rotator.domain.secret import SecretValue
-from rotator.errors import JournalError, ProviderRejected, RotatorError, Stopping
+from rotator.errors import Deferred, JournalError, ProviderRejected, RotatorError, Stopping
 from rotator.ports import KeyProvider, SecretBackend
-from rotator.service.issue import Issuer
+from rotator.service.issue import Issuer, known_key
 from rotator.service.publish import Publisher
 from rotator.service.session import RetiredSecrets, Session
 
@@ -57,6 +60,8 @@ class Executor:
                 self._one(session, action)
             except (JournalError, Stopping):
                 raise
+            except Deferred as reason:
+                session.deferred.append(str(reason))
             except RotatorError as error:
                 session.problems.append(str(error))
 
@@ -64,9 +69,11 @@ class Executor:
         handlers: Mapping[type[Action], Callable[[Session, Any], None]] = {
             Adopt: self._adopt,
             Issue: self._issue,
+            Rebuild: self._rebuild,
             Resume: self.publisher.resume,
             Abandon: self._abandon,
             RecordOrphan: self._record_orphan,
+            RecordStray: self._record_stray,
             Settle: self._settle,
             ForwardExpiry: self._forward_expiry,
             ExtendGrace: self._extend_grace,
@@ -93,37 +100,20 @@ class Executor:
         self._end(session, action.key_id, action.evidence)
 
     def _adopt(self, session: Session, action: Adopt) -> None:
-        now, facts, policy = session.clock.now(), action.facts, session.policy
-        known = session.record.key(action.identity.key_id)
-        origin = Origin.LEGACY if action.identity.kind is KeyKind.LEGACY else Origin.ADOPTED
-        fresh = KeyRecord(
-            key_id=action.identity.key_id,
-            state=KeyState.CURRENT,
-            origin=known.origin if known else origin,
-            project=policy.project,
-            since=known.since if known else now,
-            jitter=known.jitter if known else self.draw(),
-        )
-        key = replace(
-            known or fresh,
-            state=KeyState.CURRENT,
-            fingerprint=action.fingerprint,
-            name=facts.name if facts else fresh.name,
-            created_at=facts.created_at if facts else fresh.created_at,
-            expires_at=facts.expires_at if facts else fresh.expires_at,
-            grace_until=None,
-            grace_limit=None,
-            revoke_after=None,
-            revoked_at=None,
-            replaced_by="",
-            expiry_forwarded=False,
-        )
+        now, policy = session.now(), session.policy
+        known = session.record.key(action.key.identity.key_id)
+        key = known_key(action.key, policy.project, now, self.draw())
+        if known:  # it comes back: what we knew of it stays true, what was planned for it does not
+            origin = key.origin if known.origin is Origin.ADOPTED else known.origin
+            key = replace(key, origin=origin, since=known.since, jitter=known.jitter, rotation_id=known.rotation_id)
+            if action.key.facts is None:
+                key = replace(key, name=known.name, created_at=known.created_at, expires_at=known.expires_at)
         session.happened(ev.KeyAdopted(key=key, grace_until=now + policy.grace, grace_limit=now + policy.grace_limit))
         session.done.append(f"adopted {key.key_id}")
 
     def _abandon(self, session: Session, action: Abandon) -> None:
         """Another holder may have begun it, and may only be slow: its key is left alone for the settle time."""
-        now, policy = session.clock.now(), session.policy
+        now, policy = session.now(), session.policy
         if action.published:
             session.abandon(
                 action.rotation_id, action.why, grace_until=now + policy.grace, grace_limit=now + policy.grace_limit
@@ -135,29 +125,56 @@ class Executor:
                 action.why,
                 revoke_after=later,
                 settled_at=later + policy.settle if action.creation_unknown else None,
+                lands_on=action.lands_on,
             )
         session.done.append(f"abandoned rotation {action.rotation_id}: {action.why}")
 
     def _record_orphan(self, session: Session, action: RecordOrphan) -> None:
-        facts = action.facts
-        key = KeyRecord(
-            key_id=facts.key_id,
-            state=KeyState.ORPHAN,
-            origin=Origin.ISSUED,
-            project=facts.project,
-            since=session.clock.now(),
-            name=facts.name,
-            created_at=facts.created_at,
-            expires_at=facts.expires_at,
-            revoke_after=action.revoke_after,
-        )
+        key = replace(_listed_key(action.facts, session.now(), KeyState.ORPHAN), revoke_after=action.revoke_after)
         session.happened(ev.OrphanFound(key=key))
-        session.done.append(f"found {facts.key_id}, whose secret is lost")
+        session.done.append(f"found {key.key_id}, whose secret is lost")
+
+    def _record_stray(self, session: Session, action: RecordStray) -> None:
+        now, policy = session.now(), session.policy
+        key = replace(
+            _listed_key(action.facts, now, KeyState.RETIRING),
+            grace_until=now + policy.grace,
+            grace_limit=now + policy.grace_limit,
+        )
+        session.happened(ev.StrayFound(key=key))
+        session.done.append(f"found {key.key_id}, which has a name of ours and is not in the journal: it is retired")
+
+    def _rebuild(self, session: Session, action: Rebuild) -> None:
+        policy, now, facts = session.policy, session.now(), action.key.facts
+        assert facts is not None, "it was found by its name in the list"
+        rotation = RotationRecord(
+            rotation_id=str(uuid.uuid4()),
+            reason="PublicationUnfinished: the journal had lost it",
+            phase=Phase.PUBLISHING,
+            key_name=facts.name,
+            expires_at=facts.expires_at or now + policy.lifetime,
+            started_at=now,
+            expected=action.expected,
+            replaces=action.replaces,
+            grace=policy.grace,
+            key_id=facts.key_id,
+            fingerprint=action.key.fingerprint,
+            published=action.published,
+            found=tuple(known_key(found, policy.project, now, self.draw()) for found in action.found),
+        )
+        key = replace(
+            known_key(action.key, policy.project, now, self.draw()),
+            state=KeyState.CANDIDATE,
+            rotation_id=rotation.rotation_id,
+        )
+        session.happened(ev.RotationRebuilt(rotation=rotation, key=key))
+        session.done.append(f"found {key.key_id}, which is not everywhere yet")
 
     def _forward_expiry(self, session: Session, action: ForwardExpiry) -> None:
         key = session.record.key(action.key_id)
         expires_at = key.expires_at if key else None
         if action.expires_at is not None:
+            session.still_ours()
             try:
                 self._provider(session).set_expiration(session.policy.project, action.key_id, action.expires_at)
                 expires_at = action.expires_at
@@ -168,7 +185,7 @@ class Executor:
     def _revoke(self, session: Session, action: Revoke) -> None:
         session.happened(ev.RevocationIntended(key_id=action.key_id, why=action.why))
         self._provider(session).revoke_key(session.policy.project, action.key_id)
-        session.happened(ev.KeyRevoked(key_id=action.key_id, revoked_at=session.clock.now()))
+        session.happened(ev.KeyRevoked(key_id=action.key_id, revoked_at=session.now()))
         session.gathered = replace(session.gathered, world=replace(session.gathered.world, listed=None))
         session.done.append(f"revoked {action.key_id}")
         self._see_refused(session, action.key_id)
@@ -179,21 +196,29 @@ class Executor:
         if key is None:
             return
         secret = self._old_secret(session, key)
+        if secret is None and key.origin is Origin.LEGACY:
+            return  # no list shows it, so that nothing can be concluded; the finding stays
         if secret is None:
             listed = self._provider(session).list_keys(session.policy.project)
             if not any(facts.key_id == key_id for facts in listed):
-                self._end(session, key_id, "revoked, and no longer in the provider's list")
+                gone = "revoked, and no longer" if key.state is KeyState.REVOKED else "no longer"
+                self._end(session, key_id, f"{gone} in the provider's list")
             return
         deadline, pause = session.clock.now() + REFUSAL_PATIENCE, timedelta(milliseconds=100)
         while True:
             answer = self._provider(session).identify(secret)
             if isinstance(answer, Refused):
-                self._end(session, key_id, f"revoked, and refused by the provider: {answer.evidence}")
+                gone = "revoked, and refused" if key.state is KeyState.REVOKED else "refused"
+                self._end(session, key_id, f"{gone} by the provider: {answer.evidence}")
                 return
             assert isinstance(answer, Identity)
-            if session.clock.now() >= deadline:
-                session.problems.append(f"{key_id} was revoked, and the provider still accepts it")
+            if key.origin is Origin.LEGACY:
                 return
+            if session.clock.now() >= deadline or key.state is not KeyState.REVOKED:
+                how = "was revoked" if key.state is KeyState.REVOKED else "is not in the provider's list"
+                session.problems.append(f"{key_id} {how}, and the provider still accepts it")
+                return
+            session.still_ours()
             session.clock.sleep(pause)
             pause = min(pause * 2, timedelta(seconds=2))
 
@@ -215,3 +240,17 @@ class Executor:
 
     def _provider(self, session: Session) -> KeyProvider:
         return self.providers(session.policy.provider)
+
+
+def _listed_key(facts: KeyFacts, now: datetime, state: KeyState) -> KeyRecord:
+    """A key of ours that is known from the provider's list alone: by its name."""
+    return KeyRecord(
+        key_id=facts.key_id,
+        state=state,
+        origin=Origin.ISSUED,
+        project=facts.project,
+        since=now,
+        name=facts.name,
+        created_at=facts.created_at,
+        expires_at=facts.expires_at,
+    )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.model import Destination, Identity, KeyRecord, KeyState, Policy, PolicyRecord, Refused
 from rotator.domain.secret import Fingerprint, SecretValue
-from rotator.domain.snapshot import DestinationView, Reach, World
+from rotator.domain.snapshot import Claim, DestinationView, Reach, World
 from rotator.errors import BackendError, ProviderError, WrongDestination
 from rotator.ports import Journal, KeyProvider, Observation, SecretBackend
 
@@ -44,7 +44,7 @@ class Gatherer:
         secrets: dict[Fingerprint, SecretValue] = {}
         views = tuple(self._view(destination, secrets) for destination in policy.destinations)
         identities, problem = self._identify(policy, secrets)
-        world = World(destinations=views, identities=identities, provider_problem=problem)
+        world = World(destinations=views, identities=identities, provider_problem=problem, skew=self._skew(policy))
         return Gathered(world, secrets)
 
     def complete(self, policy: Policy, record: PolicyRecord, gathered: Gathered, now: datetime) -> Gathered:
@@ -52,8 +52,12 @@ class Gatherer:
         world = gathered.world
         if world.listed is None and not world.provider_problem and _needs_list(record, world, now):
             world = self._with_list(policy, world)
-        if world.held_by_others is None and any(_may_be_ended(key, now) for key in record.keys):
-            world = self._with_others(policy, world, now)
+        ending = [key for key in record.keys if _may_be_ended(key, now)]
+        if world.held_by_others is None and ending:
+            world = self._with_others(policy, ending, world, now)
+        untold = [key for key in ending if may_be_revoked(key, now) and _use_is_untold(world, key)]
+        if untold:
+            world = self._with_use(policy, untold, replace(gathered, world=world))
         return replace(gathered, world=world)
 
     def _view(self, destination: Destination, secrets: dict[Fingerprint, SecretValue]) -> DestinationView:
@@ -85,23 +89,79 @@ class Gatherer:
             listed = tuple(self.providers(policy.provider).list_keys(policy.project))
         except ProviderError as error:
             return replace(world, provider_problem=str(error))
-        return replace(world, listed=listed)
+        return replace(world, listed=listed, skew=self._skew(policy))
 
-    def _with_others(self, policy: Policy, world: World, now: datetime) -> World:
+    def _skew(self, policy: Policy) -> timedelta | None:
+        try:
+            return self.providers(policy.provider).skew()
+        except ProviderError:  # it can't even be made; the look has said so already
+            return None
+
+    def _with_others(self, policy: Policy, ending: Sequence[KeyRecord], world: World, now: datetime) -> World:
+        """What other policies hold and remember of keys that may end now."""
         seen = self.journal.observations(scope_of(policy), since=now - OBSERVATION_MAX_AGE)
+        by_id = any(key.fingerprint is None for key in ending)  # found by its name: only the provider knows its value
         held: dict[Fingerprint, tuple[str, ...]] = {}
+        ids: dict[str, tuple[str, ...]] = {}
         unknown: list[str] = []
         for destination in self._others(policy):
-            if destination.name in seen:
-                fingerprint = seen[destination.name]
-            else:
-                view = self._view(destination, {})
-                fingerprint = view.fingerprint
-                if view.reach is not Reach.OK:
-                    unknown.append(destination.name)
-            if fingerprint:
-                held[fingerprint] = (*held.get(fingerprint, ()), destination.name)
-        return replace(world, held_by_others=held, others_unknown=tuple(unknown))
+            found = seen.get(destination.name)
+            if found is None or (by_id and found.fingerprint and not found.key_id):
+                found = self._observe(policy, destination, by_id=by_id, now=now)
+            if found is None:
+                unknown.append(destination.name)
+            elif found.fingerprint:
+                held[found.fingerprint] = (*held.get(found.fingerprint, ()), destination.name)
+                ids[found.key_id] = (*ids.get(found.key_id, ()), destination.name)
+        claims = {key.key_id: self._claims(policy, key) for key in ending}
+        return replace(world, held_by_others=held, ids_held_by_others=ids, others_unknown=tuple(unknown), claims=claims)
+
+    def _observe(self, policy: Policy, destination: Destination, *, by_id: bool, now: datetime) -> Observation | None:
+        """One look at another policy's destination; ``None`` where it can't be looked at."""
+        secrets: dict[Fingerprint, SecretValue] = {}
+        view = self._view(destination, secrets)
+        if view.reach is not Reach.OK:
+            return None
+        key_id = ""
+        if by_id and view.fingerprint:
+            identities, problem = self._identify(policy, secrets)
+            if problem:
+                return None
+            identity = identities[view.fingerprint]
+            key_id = identity.key_id if isinstance(identity, Identity) else ""
+        return Observation(
+            destination=destination.name,
+            scope=scope_of(policy),
+            fingerprint=view.fingerprint,
+            seen_at=now,
+            key_id=key_id,
+        )
+
+    def _claims(self, policy: Policy, key: KeyRecord) -> tuple[Claim, ...]:
+        configured = {other.name for other in self.policies}
+        return tuple(
+            Claim(policy=record.policy, until=theirs.grace_until if theirs.state is KeyState.RETIRING else None)
+            for record in self.journal.others_with(key.key_id, policy.name)
+            if record.policy in configured
+            and (theirs := record.key(key.key_id))
+            and theirs.state in {KeyState.CURRENT, KeyState.CANDIDATE, KeyState.RETIRING}
+        )
+
+    def _with_use(self, policy: Policy, keys: Sequence[KeyRecord], gathered: Gathered) -> World:
+        """Ask for billed use where the list tells none. It can hold a revocation back, never justify one."""
+        world = gathered.world
+        asking = next(((f, identity) for f in world.held if (identity := world.identity(f))), None)
+        since = min(key.grace_until or key.since for key in keys) - policy.quiet
+        try:
+            if asking is None:
+                return world
+            fingerprint, identity = asking
+            used = self.providers(policy.provider).used_until(
+                [key.key_id for key in keys], since, gathered.secrets[fingerprint], identity.organization
+            )
+        except ProviderError as error:
+            return replace(world, use_problem=str(error))
+        return replace(world, used_until={**world.used_until, **used})
 
     def _others(self, policy: Policy) -> Iterable[Destination]:
         for other in self.policies:
@@ -123,6 +183,7 @@ def observations_of(policy: Policy, world: World, now: datetime) -> list[Observa
             scope=scope_of(policy),
             fingerprint=_known(world, view.fingerprint),
             seen_at=now,
+            key_id=identity.key_id if (identity := world.identity(view.fingerprint)) else "",
         )
         for view in world.destinations
         if view.reach is Reach.OK
@@ -139,7 +200,13 @@ def may_be_revoked(key: KeyRecord, now: datetime) -> bool:
 def _may_be_ended(key: KeyRecord, now: datetime) -> bool:
     """Whether this look may end the key's life, now or by an earlier expiration: nobody else may hold it then."""
     brought_forward = key.state is KeyState.RETIRING and not key.expiry_forwarded
-    return key.fingerprint is not None and (brought_forward or may_be_revoked(key, now))
+    return brought_forward or may_be_revoked(key, now)
+
+
+def _use_is_untold(world: World, key: KeyRecord) -> bool:
+    """Whether the list tells no use of the key: it was not used, or the provider's list never says."""
+    facts = world.facts(key.key_id)
+    return key.state is KeyState.RETIRING and facts is not None and facts.last_used_at is None
 
 
 def _known(world: World, fingerprint: Fingerprint | None) -> Fingerprint | None:

@@ -9,11 +9,11 @@ import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 from rotator.domain import events as ev
-from rotator.domain.actions import Issue
+from rotator.domain.actions import Issue, Sighting
 from rotator.domain.model import (
     Identity,
     IssuedKey,
@@ -23,7 +23,6 @@ from rotator.domain.model import (
     KeyState,
     Origin,
     Phase,
-    Policy,
     RotationRecord,
 )
 from rotator.domain.naming import key_name
@@ -37,6 +36,7 @@ from rotator.errors import (
     Stopping,
 )
 from rotator.ports import KeyProvider, SecretBackend
+from rotator.service.budget import Budget
 from rotator.service.publish import Publisher
 from rotator.service.session import Session
 
@@ -54,24 +54,28 @@ class Issuer:
     providers: Callable[[str], KeyProvider]
     backends: Callable[[str], SecretBackend]
     publisher: Publisher
+    budget: Budget
     draw: Callable[[], float]
 
     def issue(self, session: Session, action: Issue) -> None:
         """A whole rotation. Raises ``OutcomeUnknown`` after a lost creation, which is journaled as open."""
-        self._preflight(session.policy)
-        rotation = self._intend(session, action)
+        with self.budget.place(session, action):
+            self._preflight(session)
+            rotation = self._intend(session, action)
         issued = self._create(session, rotation)
         self._verify(session, rotation, issued)
         session.happened(ev.KeyVerified(rotation_id=rotation.rotation_id))
         self.publisher.publish(session, rotation.rotation_id, session.policy.destinations, issued.secret)
 
-    def _preflight(self, policy: Policy) -> None:
+    def _preflight(self, session: Session) -> None:
         """Nothing is created when any destination can't be written."""
-        for destination in policy.destinations:
+        for destination in session.policy.destinations:
+            session.still_ours()
             self.backends(destination.backend).check_writable(destination)
 
     def _intend(self, session: Session, action: Issue) -> RotationRecord:
-        policy, now = session.policy, session.clock.now()
+        policy, now = session.policy, session.now()
+        found = (known_key(sighting, policy.project, now, self.draw()) for sighting in action.found)
         rotation = RotationRecord(
             rotation_id=str(uuid.uuid4()),
             reason=action.reason,
@@ -82,6 +86,7 @@ class Issuer:
             expected=action.expected,
             replaces=action.replaces,
             grace=action.grace,
+            found=tuple(found),
         )
         session.happened(ev.RotationIntended(rotation=rotation))
         return rotation
@@ -91,20 +96,20 @@ class Issuer:
         try:
             issued = provider.create_key(policy.project, rotation.key_name, rotation.expires_at)
         except OutcomeUnknown as error:
-            # Nobody has the secret, and nobody can get it: what shows up under this name may be revoked at once.
-            now = session.clock.now()
-            session.abandon(rotation.rotation_id, str(error), revoke_after=now, settled_at=now + policy.settle)
+            self._look_for_it(session, rotation, str(error))
             raise
         except ProviderError as error:
             session.abandon(rotation.rotation_id, str(error))
             raise
         facts = issued.facts
+        if facts.name != rotation.key_name or _is_known(session, facts.key_id):
+            self._distrust(session, rotation, "the answer to the creation names another key")
         key = KeyRecord(
             key_id=facts.key_id,
             state=KeyState.CANDIDATE,
             origin=Origin.ISSUED,
             project=facts.project,
-            since=session.clock.now(),
+            since=session.now(),
             fingerprint=issued.secret.fingerprint(),
             name=facts.name,
             created_at=facts.created_at,
@@ -123,13 +128,13 @@ class Issuer:
     def _verify(self, session: Session, rotation: RotationRecord, issued: IssuedKey) -> None:
         """The provider accepts the secret, and says that it is that key in that project, alive for long enough."""
         policy, expires_at = session.policy, issued.facts.expires_at
-        if expires_at is not None and expires_at <= session.clock.now() + policy.renew_before:
+        if expires_at is not None and expires_at <= session.now() + policy.renew_before:
             self._give_up(session, rotation, "the provider gave it an expiration that is due for renewal already")
         identity = self._accepted(session, rotation, issued.secret)
         if identity.kind is not KeyKind.PROJECT:
             self._give_up(session, rotation, "the provider says that it is no project key")
         if identity.key_id != issued.facts.key_id:
-            self._give_up(session, rotation, f"the provider says that it is another key, {identity.key_id}")
+            self._distrust(session, rotation, f"the provider says that it is another key, {identity.key_id}")
         if identity.project != policy.project:
             self._give_up(session, rotation, f"the provider says that it belongs to project {identity.project}")
         held = {**session.gathered.world.identities, issued.secret.fingerprint(): identity}
@@ -139,6 +144,7 @@ class Issuer:
         """Wait, within bounds, until a new key has reached every corner of the provider."""
         deadline, pause = session.clock.now() + PROPAGATION, timedelta(milliseconds=100)
         while True:
+            session.still_ours()
             try:
                 answer = self.providers(session.policy.provider).identify(secret)
             except ProviderUnavailable as error:
@@ -157,10 +163,46 @@ class Issuer:
                 self._give_up(session, rotation, f"the service is shutting down; {problem}")
             pause = min(pause * 2, timedelta(seconds=5))
 
+    def _look_for_it(self, session: Session, rotation: RotationRecord, why: str) -> None:
+        """Nobody has the secret, and nobody can get it: what shows up under this name may be revoked at once."""
+        now = session.now()
+        settled_at = now + session.policy.settle
+        session.abandon(rotation.rotation_id, why, revoke_after=now, settled_at=settled_at)
+
+    def _distrust(self, session: Session, rotation: RotationRecord, why: str) -> NoReturn:
+        """An id that may be of somebody else's key is never acted upon: the key that has our name is looked for."""
+        self._look_for_it(session, rotation, why)
+        raise RotationFailed(f"new key {rotation.key_name} refused: {why}")
+
     def _give_up(self, session: Session, rotation: RotationRecord, why: str) -> NoReturn:
         """Only this process ever had the secret, and it was published nowhere."""
-        session.abandon(rotation.rotation_id, why, revoke_after=session.clock.now())
+        session.abandon(rotation.rotation_id, why, revoke_after=session.now())
         raise RotationFailed(f"new key {rotation.key_name} refused: {why}")
+
+
+def known_key(sighting: Sighting, project: str, now: datetime, jitter: float) -> KeyRecord:
+    """A key that a destination holds, as the journal remembers it from now on."""
+    facts = sighting.facts
+    person = Origin.LEGACY if sighting.identity.kind is KeyKind.LEGACY else Origin.ADOPTED
+    return KeyRecord(
+        key_id=sighting.identity.key_id,
+        state=KeyState.CURRENT,
+        origin=Origin.ISSUED if sighting.ours else person,
+        project=project,
+        since=now,
+        fingerprint=sighting.fingerprint,
+        name=facts.name if facts else "",
+        created_at=facts.created_at if facts else None,
+        expires_at=facts.expires_at if facts else None,
+        jitter=jitter,
+    )
+
+
+def _is_known(session: Session, key_id: str) -> bool:
+    """Whether that id is of a key that was there before: a new key has a new id."""
+    world, record = session.gathered.world, session.record
+    held = {identity.key_id for f in world.held if (identity := world.identity(f))}
+    return bool(record.key(key_id) or world.facts(key_id)) or key_id in {*held, *record.closed}
 
 
 def _revoke_unrecorded(provider: KeyProvider, facts: KeyFacts, error: JournalError) -> None:

@@ -46,11 +46,17 @@ class Publisher:
             self._start_grace(session, rotation_id)
             return
         why = "; ".join(str(error) for error in failures)
-        if not session.rotation(rotation_id).published:
+        rotation = session.rotation(rotation_id)
+        if not rotation.published:
             # The secret is about to be forgotten. A write whose answer was lost may still show up: wait for it.
             late = any(isinstance(error, OutcomeUnknown) for error in failures)
-            now = session.clock.now()
-            session.abandon(rotation_id, why, revoke_after=now + session.policy.settle if late else now)
+            now = session.now()
+            session.abandon(
+                rotation_id,
+                why,
+                revoke_after=now + session.policy.settle if late else now,
+                lands_on={name: rotation.replaces.get(name, "") for name in rotation.expected} if late else {},
+            )
             raise RotationFailed(f"published nowhere: {why}") from failures[0]
         raise RotationFailed(f"not published everywhere yet: {why}") from failures[0]
 
@@ -71,6 +77,7 @@ class Publisher:
         """Compare and set, read back, journal. A value that somebody else put there meanwhile is never overwritten."""
         backend = self.backends(destination.backend)
         for _ in range(PUBLISH_ATTEMPTS):
+            session.still_ours()
             rotation = session.rotation(rotation_id)
             try:
                 backend.write(
@@ -95,7 +102,7 @@ class Publisher:
 
     def _lose_to_others(self, session: Session, rotation: RotationRecord, destination: Destination) -> NoReturn:
         """Their value wins. What was published nowhere is revoked; what was published stays valid for a grace."""
-        now, policy = session.clock.now(), session.policy
+        now, policy = session.now(), session.policy
         why = f"{destination}: somebody else wrote it in the middle of the rotation"
         if rotation.published:
             session.abandon(
@@ -106,7 +113,7 @@ class Publisher:
         raise RotationFailed(why)
 
     def _start_grace(self, session: Session, rotation_id: str) -> None:
-        now, rotation = session.clock.now(), session.rotation(rotation_id)
+        now, rotation = session.now(), session.rotation(rotation_id)
         replaced = session.record.in_state(KeyState.CURRENT)
         limit = session.policy.grace_limit if rotation.grace else rotation.grace
         session.happened(

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 import structlog
 
-from rotator.domain.actions import Issue
+from rotator.domain.actions import ConfirmRefusal, Issue
+from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy
 from rotator.domain.planner import Plan, plan
 from rotator.domain.verdict import Decision
@@ -26,6 +27,9 @@ from rotator.service.session import Session
 
 MAX_ROUNDS = 8
 """How many plans one look may carry out; a look that still has work continues in the next one."""
+
+DEFERRED_AGAIN = timedelta(minutes=5)
+"""How soon a rotation that had to wait for the budget or a canary asks again."""
 
 BACKOFF_FIRST = timedelta(seconds=30)
 BACKOFF_LAST = timedelta(hours=1)
@@ -80,9 +84,16 @@ class Reconciler:
     def preview(self, policy: Policy) -> Plan:
         """What ``reconcile`` would begin with now; changes nothing anywhere. The whole of a dry run."""
         record = self.journal.load(policy.name)
-        now = self.clock.now()
-        gathered = self.gatherer.complete(policy, record, self.gatherer.look(policy), now)
-        return plan(policy, gathered.world.beside(record), now)
+        session = Session(
+            policy=policy,
+            lease=_NO_LEASE,
+            journal=self.journal,
+            clock=self.clock,
+            record=record,
+            gathered=self.gatherer.look(policy),
+            beat=self.clock.now(),
+        )
+        return self._decide(session)
 
     def reconcile(self, policy: Policy) -> Outcome:
         """One look at one policy. Never raises: what failed is in the outcome, and in the log."""
@@ -116,21 +127,31 @@ class Reconciler:
             journal=self.journal,
             clock=self.clock,
             record=self.journal.load(policy.name),
+            beat=self.clock.now(),
             gathered=self.gatherer.look(policy),
         )
-        issued = 0
+        issued, watched = 0, False
         for _ in range(MAX_ROUNDS):
-            now = self.clock.now()
-            session.gathered = self.gatherer.complete(policy, session.record, session.gathered, now)
-            decided = plan(policy, session.gathered.world.beside(session.record), now)
+            decided = self._decide(session)
             for alert in decided.alerts:
                 log.warning("alert", check=alert.check, reason=alert.reason)
             issues = any(isinstance(action, Issue) for action in decided.actions)
-            if not decided.actions or session.problems or (issues and issued):
+            watches = all(isinstance(action, ConfirmRefusal) for action in decided.actions)
+            if not decided.actions or session.problems or session.deferred or (issues and issued):
                 break
+            if watches and watched:
+                break  # nothing but to see keys refused, and that was tried a moment ago
             issued += issues
+            watched = watches
             self.executor.apply(session, decided)
         return self._finish(session, decided)
+
+    def _decide(self, session: Session) -> Plan:
+        """Gather what the next decision needs, and decide."""
+        policy, now = session.policy, session.now()
+        session.gathered = self.gatherer.complete(policy, session.record, session.gathered, now)
+        # By the time of the provider, where the two clocks are far apart: it ends keys by its own.
+        return plan(policy, session.gathered.world.beside(session.record), session.now())
 
     def _finish(self, session: Session, decided: Plan) -> Outcome:
         policy, now = session.policy, self.clock.now()
@@ -138,7 +159,9 @@ class Reconciler:
         if decided.verdict.decision in {Decision.BLOCKED, Decision.REFUSED}:
             problems = (*problems, f"{decided.verdict.check}: {decided.verdict.reason}")
         failures = self._failures(policy) + 1 if problems else 0
-        next_at = decided.next_look
+        next_at = decided.next_look - session.correction
+        if session.deferred:
+            next_at = min(next_at, now + DEFERRED_AGAIN)
         if problems:
             next_at = min(next_at, now + self._backoff(policy, failures))
         look = Look(next_at=max(next_at, now), digest=policy.digest, failures=failures, problem="; ".join(problems))
@@ -148,7 +171,7 @@ class Reconciler:
             Result.FAILED if problems else Result.OK,
             look.next_at,
             check=decided.verdict.check,
-            reason=decided.verdict.reason,
+            reason="; ".join(session.deferred) or decided.verdict.reason,
             done=tuple(session.done),
             problems=problems,
         )
@@ -188,6 +211,15 @@ class Reconciler:
 
 
 def is_due(policy: Policy, looks: Mapping[str, Look], now: datetime) -> bool:
-    """Whether a policy is to be looked at: its moment has come, its configuration changed, or it is new."""
+    """Whether a policy is to be looked at: its moment has come, its configuration changed, or it is new.
+
+    A moment that is further away than any look can have set was set before the clock stepped back.
+    """
     look = looks.get(policy.name)
-    return look is None or look.digest != policy.digest or look.next_at <= now
+    if look is None or look.digest != policy.digest or look.next_at <= now:
+        return True
+    return look.next_at > now + max(policy.check_every, BACKOFF_LAST) + LARGEST_SKEW
+
+
+_NO_LEASE = Lease(policy="", holder="", token=0, ttl=timedelta(0))
+"""What a preview has: the journal refuses every entry by it."""

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from rotator.domain.events import Event, RotationAbandoned, told
+from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy, PolicyRecord, RotationRecord
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.ports import Clock, Journal, Lease
 from rotator.service.gather import Gathered
 
+_BEAT = 0.1
+"""The part of the lease after which it is prolonged again."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """The state of one ``reconcile``. ``record`` is always what is durable."""
+    """The state of one ``reconcile``. ``record`` is always what is durable.
+
+    :param beat: when the lease was prolonged last.
+    :param deferred: why something that is due was left for later, a sentence each.
+    """
 
     policy: Policy
     lease: Lease
@@ -24,12 +33,33 @@ class Session:
     clock: Clock
     record: PolicyRecord
     gathered: Gathered
+    beat: datetime
     done: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    deferred: list[str] = field(default_factory=list)
+
+    @property
+    def correction(self) -> timedelta:
+        """What is added to our clock: nothing, unless it is far from the provider's, which ends keys by its own."""
+        skew = self.gathered.world.skew
+        return skew if skew is not None and abs(skew) > LARGEST_SKEW else timedelta(0)
+
+    def now(self) -> datetime:
+        """The time by which keys are made and ended."""
+        return self.clock.now() + self.correction
+
+    def still_ours(self) -> None:
+        """The heartbeat, before an effect that no entry of the journal directly precedes. Raises ``LeaseLost``."""
+        now = self.clock.now()
+        if abs(now - self.beat) > self.lease.ttl * _BEAT:
+            self.journal.renew(self.lease, now)
+            self.beat = now
 
     def happened(self, *events: Event) -> None:
         """Make events durable; returns only when they are. Raises ``LeaseLost``, ``JournalUnavailable``."""
-        self.record = self.journal.append(self.lease, events, self.clock.now())
+        now = self.clock.now()
+        self.record = self.journal.append(self.lease, events, now)
+        self.beat = now
         for event in events:
             name, fields = told(event)
             structlog.get_logger().info(name, policy=self.policy.name, **fields)
@@ -47,6 +77,7 @@ class Session:
         settled_at: datetime | None = None,
         grace_until: datetime | None = None,
         grace_limit: datetime | None = None,
+        lands_on: Mapping[str, str] | None = None,
     ) -> None:
         """Record the end of a rotation; for the fate of its key see ``RotationAbandoned``."""
         self.happened(
@@ -57,6 +88,7 @@ class Session:
                 settled_at=settled_at,
                 grace_until=grace_until,
                 grace_limit=grace_limit,
+                lands_on=lands_on or {},
             )
         )
 

@@ -23,6 +23,7 @@ from rotator.domain.secret import Fingerprint
 from rotator.domain.snapshot import DestinationView, Snapshot, World
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 PROJECT = "proj_a"
@@ -49,7 +50,7 @@ def fingerprint(key: str) -> Fingerprint:
     return Fingerprint(f"fp-{key}")
 
 
-def key(name: str, state: KeyState = KeyState.CURRENT, **changes: object) -> KeyRecord:
+def key(name: str, /, state: KeyState = KeyState.CURRENT, **changes: object) -> KeyRecord:
     base = KeyRecord(
         key_id=f"key_{name}",
         state=state,
@@ -69,7 +70,7 @@ def retiring(name: str, **changes: object) -> KeyRecord:
     return key(name, KeyState.RETIRING, **{**limits, **changes})
 
 
-def facts(name: str, **changes: object) -> KeyFacts:
+def facts(name: str, /, **changes: object) -> KeyFacts:
     base = KeyFacts(key_id=f"key_{name}", name=f"rotator_prod_chat_20261122_{name}", project=PROJECT)
     return replace(base, **changes)
 

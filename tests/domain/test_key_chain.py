@@ -1,17 +1,19 @@
 """The chain of each key beside the current one, a sentence a row. Promise 2: no key is revoked unless ..."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from rotator.domain.model import KeyState, Origin, Phase
 from rotator.domain.planner import plan
-from rotator.domain.snapshot import DestinationView, Reach
+from rotator.domain.snapshot import Claim, DestinationView, Reach
 from rotator.domain.verdict import Decision
 from tests.domain.build import (
     DAY,
     DOTENV,
     HOUR,
+    MINUTE,
     NOW,
     POLICY,
     REFUSED,
@@ -78,10 +80,60 @@ CASES = {
         world("new", "new", provider_problem="503"), record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
     "a key stays while the list is empty": (
         world("new", "new", listed=()), record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
-    "a key that somebody else revoked is closed": (
-        world("new", "new", listed=(facts("new"),)), record(NEW, OLD), "AlreadyGone", Decision.CLOSE),
-    "the legacy organisation key is never revoked": (
-        BOTH_NEW, record(NEW, retiring("old", origin=Origin.LEGACY)), "CannotBeRevoked", Decision.CLOSE),
+    "a key that somebody else revoked is seen refused": (
+        world("new", "new", listed=(facts("new"),)), record(NEW, OLD), "AlreadyGone", Decision.CONFIRM),
+    "a young key that a list does not show yet is not given up": (
+        world("new", "new", listed=(facts("new"),)),
+        record(NEW, key("orphan", KeyState.ORPHAN, since=NOW - MINUTE, revoke_after=NOW + HOUR)),
+        "OrphanUnsettled", Decision.WAIT),
+    "the legacy organisation key is never revoked, and the finding stays": (
+        BOTH_NEW, record(NEW, retiring("old", origin=Origin.LEGACY)), "CannotBeRevoked", Decision.WATCH),
+    "a key found by its name is kept where the provider says that a destination holds it": (
+        world("new", "old", listed=LISTED), record(NEW, retiring("old", fingerprint=None)),
+        "HeldSomewhere", Decision.KEEP),
+    "a key found by its name is kept where the provider says that another policy's destination holds it": (
+        world("new", "new", listed=LISTED, ids_held_by_others={"key_old": ("vault:x#KEY",)}),
+        record(NEW, retiring("old", fingerprint=None)), "HeldSomewhere", Decision.KEEP),
+    "a key that is another policy's current one stays": (
+        world("new", "new", listed=LISTED, claims={"key_old": (Claim(policy="batch", until=None),)}),
+        record(NEW, OLD), "ClaimedElsewhere", Decision.KEEP),
+    "a key stays while another policy's grace runs": (
+        world("new", "new", listed=LISTED, claims={"key_old": (Claim(policy="batch", until=NOW + HOUR),)}),
+        record(NEW, OLD), "ClaimedElsewhere", Decision.WAIT),
+    "a key is revoked when another policy's grace is over too": (
+        world("new", "new", listed=LISTED, claims={"key_old": (Claim(policy="batch", until=NOW - HOUR),)}),
+        record(NEW, OLD), "GraceOver", Decision.REVOKE),
+    "a key whose use was billed in the last hour gets a longer grace": (
+        world("new", "new", listed=LISTED, used_until={"key_old": NOW - HOUR}),
+        record(NEW, OLD), "StillInUse", Decision.EXTEND),
+    "a key stays while its use can't be asked for": (
+        world("new", "new", listed=LISTED, use_problem="503"), record(NEW, OLD), "UseUnknown", Decision.KEEP),
+    "a key whose use can't be asked for is not kept beyond its grace's limit": (
+        world("new", "new", listed=LISTED, use_problem="503"), record(NEW, retiring("old", grace_limit=NOW)),
+        "GraceOver", Decision.REVOKE),
+    "nothing is revoked while our clock is hours ahead": (
+        world("new", "new", listed=LISTED, skew=-2 * HOUR), record(NEW, OLD), "ClockSkewed", Decision.KEEP),
+    "nothing is revoked while our clock is hours behind": (
+        world("new", "new", listed=LISTED_ORPHAN, skew=2 * HOUR), record(NEW, ORPHAN), "ClockSkewed", Decision.KEEP),
+    "seconds between the clocks are no skew": (
+        world("new", "new", listed=LISTED, skew=timedelta(seconds=30)), record(NEW, OLD), "GraceOver", Decision.REVOKE),
+    "promise 7: a key that has not the name that we gave it is not revoked": (
+        world("new", "new", listed=(facts("new"), facts("old", name="of somebody else"))), record(NEW, OLD),
+        "NotTheKeyThatWeMade", Decision.KEEP),
+    "promise 7: an adopted key has whatever name it has": (
+        world("new", "new", listed=(facts("new"), facts("old", name="my first key"))),
+        record(NEW, retiring("old", origin=Origin.ADOPTED)), "GraceOver", Decision.REVOKE),
+    "an orphan that a paused holder may still publish is kept": (
+        world("k", "new", listed=LISTED_ORPHAN),
+        record(NEW, replace(ORPHAN, lands_on={VAULT.name: fingerprint("k"), DOTENV.name: fingerprint("k")})),
+        "MayStillLand", Decision.KEEP),
+    "an orphan that a paused holder may still publish where nothing lies is kept": (
+        world(None, "new", listed=LISTED_ORPHAN), record(NEW, replace(ORPHAN, lands_on={VAULT.name: ""})),
+        "MayStillLand", Decision.KEEP),
+    "an orphan that can land nowhere any more is revoked": (
+        world("new", "new", listed=LISTED_ORPHAN),
+        record(NEW, replace(ORPHAN, lands_on={VAULT.name: fingerprint("k"), DOTENV.name: ""})),
+        "OrphanProven", Decision.REVOKE),
     "a revoked key is tried until it is refused": (
         BOTH_NEW, record(NEW, key("old", KeyState.REVOKED, revoked_at=NOW)), "AwaitingRefusal", Decision.CONFIRM),
     "a key stays while nobody has looked at other policies' destinations": (
@@ -128,6 +180,21 @@ def test_a_key_that_ends_sooner_by_itself_keeps_its_end():
     old = retiring("old", grace_until=NOW + HOUR, expires_at=NOW + DAY, expiry_forwarded=False)
     (forward,) = plan(POLICY, BOTH_NEW.beside(record(NEW, old)), NOW).actions
     assert forward.expires_at is None
+
+
+def test_an_end_is_never_set_to_a_moment_that_is_past():
+    late = retiring("old", grace_until=NOW - 9 * DAY, grace_limit=NOW - 5 * DAY, expiry_forwarded=False)
+    seen = world("new", "new", listed=LISTED, others_unknown=())
+    seen = replace(seen, identities={fingerprint("new"): identity("new")}, skew=None, use_problem="")
+    decided = plan(POLICY, replace(seen, listed=()).beside(record(NEW, late)), NOW)
+    assert [action.expires_at for action in decided.actions] == [NOW + HOUR]
+
+
+@pytest.mark.parametrize("until", [None, NOW + HOUR, NOW - HOUR])
+def test_a_key_that_another_policy_remembers_is_never_given_an_end(until):
+    old = retiring("old", grace_until=NOW + HOUR, expiry_forwarded=False)
+    seen = world("new", "new", listed=LISTED, claims={"key_old": (Claim(policy="batch", until=until),)})
+    assert plan(POLICY, seen.beside(record(NEW, old)), NOW).actions == ()
 
 
 def test_a_key_that_a_destination_holds_is_never_given_an_end():

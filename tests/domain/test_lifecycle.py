@@ -57,7 +57,7 @@ def test_a_whole_rotation_ends_with_one_current_key_and_nothing_else():
             ev.KeyClosed(key_id="key_old", evidence="401"),
         ],
     )
-    assert done == record(key("new"))
+    assert done == record(key("new"), closed=("key_old",))
 
 
 def test_the_grace_makes_every_replaced_key_retiring_and_keeps_earlier_deadlines():

@@ -29,6 +29,8 @@ UNREADABLE = DestinationView(destination=VAULT, reach=Reach.UNREADABLE, problem=
 WRONG = DestinationView(destination=VAULT, reach=Reach.WRONG, problem="no KV engine")
 FINE = DestinationView(destination=DOTENV, fingerprint=fingerprint("k"), version="1")
 HEALTHY = record(key("k"))
+OURS = facts("new", name="rotator_prod_chat_20261123_abcd2345", created_at=NOW - HOUR)
+OLDER = facts("old", created_at=NOW - DAY)
 ADOPTED = key("k", origin=Origin.ADOPTED, since=NOW, created_at=NOW - 200 * DAY, expires_at=None)
 
 CASES = {
@@ -52,6 +54,21 @@ CASES = {
         world(None, None), record(), "DestinationEmpty", Decision.ISSUE),
     "a destination that was added later gets a key with the others": (
         world("k", None), HEALTHY, "DestinationEmpty", Decision.ISSUE),
+    "a key of ours that the journal has lost is published to the other destinations": (
+        world("new", "old", listed=(OURS, OLDER)),
+        record(), "PublicationUnfinished", Decision.REBUILD),
+    "a key of ours that the journal has lost is published where nothing lies": (
+        world("new", None, listed=(OURS,)),
+        record(), "PublicationUnfinished", Decision.REBUILD),
+    "a key of ours that the journal knew as an orphan is published to the other destinations": (
+        world("new", "old", listed=(OURS, OLDER)),
+        record(key("old"), key("new", KeyState.ORPHAN, fingerprint=None)), "PublicationUnfinished", Decision.REBUILD),
+    "a key of ours beside a newer one explains nothing": (
+        world("new", "old", listed=(OURS, replace(OLDER, created_at=NOW))),
+        record(), "DestinationsDiffer", Decision.ISSUE),
+    "a key with another instance's name explains nothing": (
+        world("new", "old", listed=(replace(OURS, name=OURS.name.replace("prod", "dev")), OLDER)),
+        record(), "DestinationsDiffer", Decision.ISSUE),
     "a key of another project is refused": (
         world("k", "k", identities={fingerprint("k"): identity("k", project="proj_b")}), record(),
         "KeyFromOtherProject", Decision.REFUSED),

@@ -14,7 +14,7 @@ from rotator.domain.model import Identity, IssuedKey, KeyFacts, KeyKind, Refused
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.errors import ProviderRejected
 
-Call = Literal["create_key", "list_keys", "set_expiration", "revoke_key", "identify"]
+Call = Literal["create_key", "list_keys", "set_expiration", "revoke_key", "identify", "used_until"]
 
 
 class DrivenClock:
@@ -68,6 +68,8 @@ class FakeProvider:
         self._troubles: list[_Trouble] = []
         self._numbers = itertools.count(1)
         self.calls: list[Call] = []
+        self.billed: dict[str, datetime] = {}
+        self.ahead: timedelta | None = None
         self.closed = False
 
     # --- the port -----------------------------------------------------------------------------------------
@@ -107,6 +109,13 @@ class FakeProvider:
             key.facts = replace(key.facts, last_used_at=self._now())
             project = key.facts.project if key.kind is KeyKind.PROJECT else None
             return Identity(kind=key.kind, key_id=key.facts.key_id, project=project, organization="org_fake")
+
+    def used_until(self, key_ids, since, as_key, organization):
+        with self._call("used_until"):
+            return {key_id: until for key_id, until in self.billed.items() if key_id in key_ids and until > since}
+
+    def skew(self) -> timedelta | None:
+        return self.ahead
 
     def close(self) -> None:
         self.closed = True

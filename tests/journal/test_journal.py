@@ -145,9 +145,11 @@ def test_the_schedule_is_one_query_and_says_nothing_of_policies_that_were_never_
 def test_the_newest_observation_of_a_destination_counts(journal):
     for name, at in (("a", NOW), ("b", NOW + HOUR)):
         lease = journal.acquire("chat", "me", NOW, TTL)
-        seen = Observation(destination=VAULT.name, scope="together/p", fingerprint=fingerprint(name), seen_at=at)
+        seen = Observation(
+            destination=VAULT.name, scope="together/p", fingerprint=fingerprint(name), seen_at=at, key_id=name
+        )
         journal.note_look(lease, Look(next_at=NOW, digest="d"), [seen])
-    assert journal.observations("together/p", since=NOW + HOUR) == {VAULT.name: fingerprint("b")}
+    assert journal.observations("together/p", since=NOW + HOUR) == {VAULT.name: seen}
     assert journal.observations("together/p", since=NOW + 2 * HOUR) == {}
     assert journal.observations("together/q", since=NOW) == {}
 

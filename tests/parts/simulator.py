@@ -221,6 +221,12 @@ class Simulator:
         """Let time pass on the platform; returns its time."""
         return datetime.fromisoformat(self._call("POST", "clock", {"advance": seconds})["now"])
 
+    def chat(self, secret: SecretValue) -> int:
+        """A consumer's call with that key; returns the status."""
+        body = {"model": "any", "messages": [{"role": "user", "content": "hello"}]}
+        headers = {"Authorization": f"Bearer {secret.reveal()}"}
+        return self._control.post(f"{self.base_url}/v1/chat/completions", json=body, headers=headers).status_code
+
     # --- what happened, and what shall go wrong ---------------------------------------------------------------
 
     def fault(self, effect: str, *, method: str = "", path: str = "", **more: object) -> None:

@@ -11,6 +11,7 @@ from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.model import Destination, Policy
 from rotator.errors import Stopping
 from rotator.service.apply import Executor
+from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
@@ -55,6 +56,7 @@ class Stage:
         self.backends = {"one": FakeBackend(), "two": FakeBackend(), "other": FakeBackend()}
         self.policy: Policy = replace(POLICY, destinations=PLACES)
         self.policies: list[Policy] = [self.policy]
+        self.most = 50
         self.restart()
 
     def restart(self) -> None:
@@ -62,8 +64,18 @@ class Stage:
         self.journal = SqlJournal.open(self.url, is_dead=lambda _holder: True)
         retired = RetiredSecrets()
         publisher = Publisher(backends=self.backends.__getitem__, retired=retired)
+        self.budget = Budget(
+            most=self.most,
+            begins_at=lambda now: now - timedelta(hours=1),
+            journal=self.journal,
+            policies=self.policies,
+        )
         issuer = Issuer(
-            providers=self._provider, backends=self.backends.__getitem__, publisher=publisher, draw=lambda: 0.5
+            providers=self._provider,
+            backends=self.backends.__getitem__,
+            publisher=publisher,
+            budget=self.budget,
+            draw=lambda: 0.5,
         )
         self.reconciler = Reconciler(
             gatherer=Gatherer(
@@ -100,6 +112,24 @@ class Stage:
             self.clock.current = max(self.clock.current, outcomes[-1].next_at)
             outcomes.append(self.look())
         return outcomes
+
+    def another_policy(self, name: str, **changes: object) -> Policy:
+        """A second policy of the same project, with one destination of its own."""
+        place = Destination(backend="other", name=f"other:{name}#KEY", options=(("field", "KEY"), ("path", name)))
+        policy = replace(self.policy, name=name, destinations=(place,), **changes)
+        self.policies.append(policy)
+        return policy
+
+    def put(self, policy: Policy, secret: str) -> None:
+        """A person writes a value into every destination of a policy."""
+        for place in policy.destinations:
+            self.backends[place.backend].put_by_hand(place, secret)
+
+    def lose_the_journal(self) -> None:
+        """A new and empty journal."""
+        self.journal.close()
+        self.url = self.url.replace("state.db", "new.db")
+        self.restart()
 
     def put_key_by_hand(self, **facts: object) -> str:
         """A person makes a key in the console, and pastes it into both destinations. Answers its id."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,7 +22,7 @@ from rotator.adapters.journal.codec import (
 from rotator.adapters.journal.engine import open_engine, open_read_only
 from rotator.adapters.journal.tables import event as event_table
 from rotator.adapters.journal.tables import observation, policy_state
-from rotator.domain.events import Event
+from rotator.domain.events import Event, RotationIntended
 from rotator.domain.lifecycle import fold
 from rotator.domain.model import PolicyRecord
 from rotator.domain.secret import Fingerprint
@@ -74,12 +74,7 @@ class SqlJournal:
         with self._write() as connection:
             row = connection.execute(select(policy_state).where(policy_state.c.policy == policy)).one_or_none()
             token = (row.lease_token if row else 0) + 1
-            if (
-                row is not None
-                and row.lease_holder
-                and time_from_text(row.lease_until) > now
-                and not self._is_dead(row.lease_holder)
-            ):
+            if row is not None and row.lease_holder and _is_valid(row, now) and not self._is_dead(row.lease_holder):
                 raise LeaseHeld(f"{policy}: {row.lease_holder} is at work on it")
             lease = {
                 "lease_holder": holder,
@@ -92,12 +87,19 @@ class SqlJournal:
             else:
                 empty = record_to_json(PolicyRecord(policy=policy))
                 connection.execute(insert(policy_state).values(policy=policy, state=empty, **lease))
-        return Lease(policy=policy, holder=holder, token=token)
+        return Lease(policy=policy, holder=holder, token=token, ttl=ttl)
 
     def release(self, lease: Lease) -> None:
         """See ``ports.Journal``."""
         with self._write() as connection:
             connection.execute(update(policy_state).where(_held_by(lease)).values(lease_holder="", lease_until=""))
+
+    def renew(self, lease: Lease, now: datetime) -> None:
+        """See ``ports.Journal``."""
+        until = {"lease_until": time_to_text(now + lease.ttl)}
+        with self._write() as connection:
+            if connection.execute(update(policy_state).where(_held_by(lease)).values(until)).rowcount == 0:
+                raise LeaseLost(f"{lease.policy}: another holder has taken it over")
 
     def append(self, lease: Lease, events: Sequence[Event], now: datetime) -> PolicyRecord:
         """See ``ports.Journal``."""
@@ -125,6 +127,7 @@ class SqlJournal:
                 "scope": one.scope,
                 "fingerprint": one.fingerprint,
                 "seen_at": time_to_text(one.seen_at),
+                "key_id": one.key_id,
             }
             for one in seen
         ]
@@ -135,11 +138,23 @@ class SqlJournal:
             if rows:
                 connection.execute(_PUT_OBSERVATION, rows)
 
-    def observations(self, scope: str, since: datetime) -> Mapping[str, Fingerprint | None]:
+    def observations(self, scope: str, since: datetime) -> Mapping[str, Observation]:
         """See ``ports.Journal``."""
         with self._reading() as connection:
             rows = connection.execute(_OBSERVATIONS, {"scope": scope, "since": time_to_text(since)}).all()
-        return {destination: Fingerprint(found) if found else None for destination, found in rows}
+        return {row.destination: _observation(row) for row in rows}
+
+    def others_with(self, key_id: str, policy: str) -> Sequence[PolicyRecord]:
+        """See ``ports.Journal``. The text is searched first: only records that name the key are read."""
+        with self._reading() as connection:
+            states = connection.execute(_NAMING, {"key_id": key_id, "policy": policy}).scalars().all()
+        records = map(record_from_json, states)
+        return [record for record in records if record.key(key_id)]
+
+    def begun_since(self, moment: datetime) -> int:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            return int(connection.execute(_BEGUN, {"since": time_to_text(moment)}).scalar_one())
 
     def request(self, policy: str, event: Event, now: datetime) -> None:
         """See ``ports.Journal``."""
@@ -207,10 +222,18 @@ _ADD_EVENT = insert(event_table)
 _new = upsert(observation)
 _PUT_OBSERVATION = _new.on_conflict_do_update(
     index_elements=["destination"],
-    set_={name: _new.excluded[name] for name in ("scope", "fingerprint", "seen_at")},
+    set_={name: _new.excluded[name] for name in ("scope", "fingerprint", "seen_at", "key_id")},
 )
-_OBSERVATIONS = select(observation.c.destination, observation.c.fingerprint).where(
+_OBSERVATIONS = select(observation).where(
     observation.c.scope == bindparam("scope"), observation.c.seen_at >= bindparam("since")
+)
+_NAMING = select(policy_state.c.state).where(
+    policy_state.c.state.contains(bindparam("key_id"), autoescape=False), policy_state.c.policy != bindparam("policy")
+)
+_BEGUN = (
+    select(func.count())
+    .select_from(event_table)
+    .where(event_table.c.kind == RotationIntended.__name__, event_table.c.at >= bindparam("since"))
 )
 _LOOKS = select(
     policy_state.c.policy,
@@ -223,6 +246,22 @@ _LOOKS = select(
 
 def _look(row: Row[Any, Any, Any, Any, Any]) -> Look:
     return Look(next_at=time_from_text(row.next_at), digest=row.digest, failures=row.failures, problem=row.problem)
+
+
+def _observation(row: Row[Any, Any, Any, Any, Any]) -> Observation:
+    return Observation(
+        destination=row.destination,
+        scope=row.scope,
+        fingerprint=Fingerprint(row.fingerprint) if row.fingerprint else None,
+        seen_at=time_from_text(row.seen_at),
+        key_id=row.key_id,
+    )
+
+
+def _is_valid(row: Row[Any], now: datetime) -> bool:
+    """Whether a lease holds now; one that ends later than it can have been given was given by a clock ahead."""
+    left = time_from_text(row.lease_until) - now
+    return timedelta(0) < left <= timedelta(seconds=row.lease_seconds)
 
 
 def _held_by(lease: Lease) -> ColumnElement[bool]:

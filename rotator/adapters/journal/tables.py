@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, Table, Text
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration. A test compares it with the migrations' own head."""
 
 metadata = MetaData()
@@ -37,6 +37,7 @@ event = Table(
     Column("kind", Text, nullable=False),
     Column("body", Text, nullable=False),
     Index("event_by_policy", "policy", "seq"),
+    Index("event_by_kind", "kind", "at"),
     sqlite_autoincrement=True,
 )
 
@@ -47,5 +48,6 @@ observation = Table(
     Column("scope", Text, nullable=False),
     Column("fingerprint", Text),
     Column("seen_at", Text, nullable=False),
+    Column("key_id", Text, nullable=False, server_default=""),
     Index("observation_by_scope", "scope"),
 )

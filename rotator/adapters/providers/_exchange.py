@@ -9,8 +9,9 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -94,7 +95,14 @@ class Answer:
 class Exchange:
     """Sends requests over a pool of connections. Safe for several threads."""
 
-    def __init__(self, base_url: str, *, timeout: float, max_connections: int) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout: float,
+        max_connections: int,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """``timeout`` in seconds, for each step of an exchange; an answer's body has as much in all.
 
         :raises ValueError: ``base_url`` is not http(s) with a host.
@@ -106,6 +114,9 @@ class Exchange:
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError("the provider's base_url needs http:// or https://, and a host")
         self._timeout = timeout
+        self._now = now
+        self.skew: timedelta | None = None
+        """The other side's clock minus ours, by the ``Date`` of the last complete answer that had one."""
         self._client = httpx.Client(
             base_url=url,
             timeout=timeout,
@@ -153,6 +164,9 @@ class Exchange:
                 return NoAnswer("answer too large", sent=True)
             if time.monotonic() > deadline:
                 return NoAnswer("answer too slow", sent=True)
+        date = _timestamp(response.headers.get("date"))
+        if date is not None:
+            self.skew = datetime.fromtimestamp(date, UTC) - self._now()
         return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
 
     def close(self) -> None:

@@ -72,6 +72,23 @@ def flat_identity(payload: object) -> Identity:
     )
 
 
+def usage_page(payload: object) -> tuple[list[tuple[str, datetime]], str | None]:
+    """``200`` of ``GET /v1/billing/usage``: which key was billed in a window that ended when, and the next cursor."""
+    page = _object(payload, "the answer")
+    windows = page.get("data")
+    if not isinstance(windows, list):
+        raise Malformed("data is not a list")
+    billed = []
+    for window in (_object(row, "a window") for row in windows):
+        end, items = _moment(window, "end_time"), window.get("line_items")
+        if end is None or not isinstance(items, list):
+            raise Malformed("a window lacks end_time or line_items")
+        attributes = (_object(item, "a line item").get("attributes") for item in items)
+        ids = {one.get("api_key_id") for one in attributes if isinstance(one, dict)}
+        billed += [(key_id, end) for key_id in ids if isinstance(key_id, str)]
+    return billed, _optional_text(page, "next_cursor") or None
+
+
 def rfc3339(moment: datetime) -> str:
     """A time as the contract writes it. ``ValueError`` for a naive one."""
     if moment.tzinfo is None:

@@ -7,9 +7,9 @@ publishes no such endpoint, so every path can be set. ``identify`` uses the plat
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from random import SystemRandom
 from typing import TypeVar, cast
@@ -43,9 +43,16 @@ class TogetherPaths:
     key: str = "/v1/projects/{project_id}/api-keys/{key_id}"
     whoami: str = "/v3/whoami"
     whoami_flat: str = "/v1/whoami"
+    usage: str = "/v1/billing/usage"
 
     def __post_init__(self) -> None:
-        wanted = {"keys": ("project_id",), "key": ("project_id", "key_id"), "whoami": (), "whoami_flat": ()}
+        wanted = {
+            "keys": ("project_id",),
+            "key": ("project_id", "key_id"),
+            "whoami": (),
+            "whoami_flat": (),
+            "usage": (),
+        }
         for name, placeholders in wanted.items():
             template: str = getattr(self, name)
             bare = template
@@ -64,6 +71,7 @@ class TogetherProvider:
     :param timeout: seconds, for each step of an exchange.
     :param attempts: how often a request is sent in all, where a repeat is harmless.
     :param sleep: waits between attempts, in seconds; a test drives it.
+    :param now: our clock, to compare the provider's with.
     :raises ProviderDenied: the management key can't be sent in a header.
     :raises ValueError: ``base_url`` is not http(s) with a host.
     """
@@ -78,14 +86,16 @@ class TogetherProvider:
         attempts: int = 4,
         max_connections: int = 20,
         sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if not management_key.is_header_safe():
             raise ProviderDenied("the management key is empty, or has blanks or characters that no key has; not sent")
         self._management_key = management_key
         self._paths = paths
         self._attempts = max(attempts, 1)
+        self._now = now
         self._sleep = sleep
-        self._exchange = Exchange(base_url, timeout=timeout, max_connections=max_connections)
+        self._exchange = Exchange(base_url, timeout=timeout, max_connections=max_connections, now=now)
         self._whoami: tuple[tuple[str, Callable[[object], Identity]], ...] = (
             (paths.whoami, shapes.identity),
             (paths.whoami_flat, shapes.flat_identity),
@@ -154,9 +164,52 @@ class TogetherProvider:
         # mypy joins the two classes to ``object`` when it solves the type variable.
         return cast("Identity | Refused", self._repeat("GET whoami", lambda: self._identify(secret)))
 
+    def used_until(
+        self, key_ids: Collection[str], since: datetime, as_key: SecretValue, organization: str | None
+    ) -> Mapping[str, datetime]:
+        """See ``KeyProvider``. Billing usage (beta) by the hour, of each month since then; 404 where there is none.
+
+        Source: ``GET /v1/billing/usage`` in the official SDK 3.1.1 (``types/organization``): by the hour, and an hour
+        late.
+        """
+        if not as_key.is_header_safe():
+            return {}
+        used: dict[str, datetime] = {}
+        asked = {"granularity": "hour"} | ({"organization_id": organization} if organization else {})
+        for month in _months(since, self._now()):
+            cursor: str | None = None
+            for _ in range(_MOST_PAGES):
+                page = self._usage_page({**asked, "month": month}, cursor, as_key)
+                if page is None:
+                    return used
+                windows, cursor = page
+                for key_id, until in windows:
+                    if key_id in key_ids and until > since:
+                        used[key_id] = max(until, used.get(key_id, until))
+                if cursor is None:
+                    break
+        return used
+
+    def skew(self) -> timedelta | None:
+        """See ``KeyProvider``. From the ``Date`` header, which is exact to a second."""
+        return self._exchange.skew
+
     def close(self) -> None:
         """See ``KeyProvider``."""
         self._exchange.close()
+
+    def _usage_page(
+        self, asked: Mapping[str, str], cursor: str | None, as_key: SecretValue
+    ) -> tuple[list[tuple[str, datetime]], str | None] | None:
+        query = {**asked} | ({} if cursor is None else {"after": cursor})
+
+        def attempt() -> _Page | Failure:
+            answer = self._exchange.send("GET", self._paths.usage, as_key, query=query)
+            if isinstance(answer, Answer) and answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
+                return _Page(None)  # the organisation has it not, or this key may not ask
+            return _parse(judge_read(answer), lambda payload: _Page(shapes.usage_page(payload)))
+
+        return self._repeat(f"GET {self._paths.usage}", attempt).content
 
     def _identify(self, secret: SecretValue) -> Identity | Refused | Failure:
         for path, shape in self._whoami:
@@ -204,6 +257,19 @@ class TogetherProvider:
                 raise result.error(place, happened=happened)
             self._sleep(max(asked, wait * _jitter(0.5, 1.0)))
             wait = min(wait * 2, _LONGEST_WAIT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One page of usage: key ids with the ends of windows, and the next cursor; ``None`` where there are no figures."""
+
+    content: tuple[list[tuple[str, datetime]], str | None] | None
+
+
+def _months(since: datetime, now: datetime) -> list[str]:
+    """``YYYY-MM`` of each month from ``since`` to ``now``."""
+    first, last = since.year * 12 + since.month - 1, now.year * 12 + now.month - 1
+    return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(first, last + 1)]
 
 
 def _refusal(answer: Answer) -> Refused | Failure:

@@ -1,0 +1,75 @@
+"""How many rotations may begin, so that one wrong line of configuration can't replace every key of a company.
+
+Counted by the journal, over all processes that share it. What an operator asked for by name is not counted against
+anybody: a person has decided on that one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rotator.domain.actions import Issue
+from rotator.domain.model import Policy
+from rotator.errors import Deferred
+from rotator.ports import Journal
+from rotator.service.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Lets rotations begin, canaries first.
+
+    :param most: rotations that may begin since ``begins_at``.
+    :param begins_at: from a moment to the beginning of the run, or of the sliding window, that it belongs to.
+    :param policies: of the whole configuration, to know the canaries.
+    """
+
+    most: int
+    begins_at: Callable[[datetime], datetime]
+    journal: Journal
+    policies: Sequence[Policy]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _reserved: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def place(self, session: Session, action: Issue) -> Iterator[None]:
+        """A place for one rotation, until its intent is in the journal. Raises ``Deferred`` where there is none."""
+        if session.record.requested:
+            yield
+            return
+        policy = session.policy
+        self._wait_for_canaries(policy, action)
+        with self._lock:
+            now = session.clock.now()
+            begun = self.journal.begun_since(self.begins_at(now)) + len(self._reserved)
+            if begun >= self.most:
+                raise Deferred(
+                    f"{action.reason}; left for later: {begun} rotations were begun, {self.most} are allowed"
+                )
+            self._reserved.append(policy.name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved.remove(policy.name)
+
+    def _wait_for_canaries(self, policy: Policy, action: Issue) -> None:
+        for canary in self.policies:
+            if policy.canary or not canary.canary or canary.provider != policy.provider:
+                continue
+            what = self._unproven(canary)
+            if what:
+                raise Deferred(f"{action.reason}; left for later: the canary {canary.name} {what}")
+
+    def _unproven(self, canary: Policy) -> str:
+        """Why a canary does not yet show that all is well; empty when it does."""
+        look = self.journal.look(canary.name)
+        if look is None or look.digest != canary.digest:
+            return "was not looked at yet with this configuration"
+        if look.failures:
+            return "is in trouble"
+        return "is being rotated" if self.journal.load(canary.name).in_flight else ""

@@ -1,0 +1,62 @@
+"""Journals that earlier versions wrote stay readable, and go on where they were."""
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect
+
+from rotator.adapters.journal import tables
+from rotator.adapters.journal.sql import SqlJournal
+from rotator.domain import events as ev
+from rotator.domain.model import KeyState, Phase
+from rotator.errors import JournalUnavailable
+from tests.domain.build import NOW
+
+WRITTEN = Path(__file__).parent / "written"
+TTL = timedelta(minutes=5)
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A journal as schema 0001 had it: a rotation was completed, the next one is published to one of two places."""
+    path = tmp_path / "state.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((WRITTEN / "at_0001.sql").read_text())
+    return f"sqlite:///{path}"
+
+
+def test_an_older_journal_is_brought_to_the_newest_schema_and_keeps_what_it_knows(old):
+    journal = SqlJournal.open(old, is_dead=lambda _holder: True)
+    record = journal.load("chat")
+    assert record.in_flight.phase is Phase.PUBLISHING
+    assert record.in_flight.published == ("one:app#KEY",)
+    assert record.in_flight.found == ()
+    assert [key.state for key in record.keys] == [KeyState.RETIRING, KeyState.CURRENT, KeyState.CANDIDATE]
+    assert {one.key_id for one in journal.observations("together/proj_a", NOW).values()} == {""}
+    journal.close()
+    engine = create_engine(old)
+    columns = {column["name"] for column in inspect(engine).get_columns("observation")}
+    engine.dispose()
+    assert columns == set(tables.observation.c.keys())
+
+
+def test_an_older_journal_is_written_on(old):
+    journal = SqlJournal.open(old, is_dead=lambda _holder: True)
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    rotation = journal.load("chat").in_flight
+    place = ev.DestinationPublished(rotation_id=rotation.rotation_id, destination="two:app#KEY")
+    grace = ev.GraceStarted(rotation_id=rotation.rotation_id, grace_until=NOW, grace_limit=NOW)
+    record = journal.append(lease, [place, grace], NOW)
+    journal.close()
+    assert record.in_flight is None
+    assert record.current.key_id == rotation.key_id
+
+
+def test_an_older_journal_is_not_changed_by_a_dry_run(old):
+    before = Path(old.removeprefix("sqlite:///")).read_bytes()
+    with pytest.raises(JournalUnavailable, match="schema 0001"):
+        SqlJournal.open_read_only(old)
+    assert Path(old.removeprefix("sqlite:///")).read_bytes() == before

@@ -1,0 +1,93 @@
+"""A clock that steps by hours neither revokes early nor rotates twice."""
+
+from datetime import timedelta
+
+import pytest
+
+from rotator.service.reconcile import BACKOFF_LAST, is_due
+from tests.domain.build import DAY, HOUR, POLICY
+from tests.service.test_hard_cases import adopted, record, rotate_now
+
+
+def step(stage, by):
+    """Our clock steps; the provider's does not, and its answers say so."""
+    stage.clock.advance(by)
+    stage.provider._now = lambda: stage.clock.now() - by
+    stage.provider.ahead = -by
+
+
+def back(stage, by):
+    stage.clock.advance(-by)
+    stage.provider._now = stage.clock.now
+    stage.provider.ahead = timedelta(0)
+
+
+@pytest.mark.parametrize("hours", [25, 24 * 40])
+def test_promise_2_a_step_forward_revokes_nothing_early(stage, hours):
+    old = adopted(stage)
+    rotate_now(stage)
+    stage.look()
+    step(stage, hours * HOUR)
+    for _ in range(3):
+        stage.look()
+    assert old in stage.alive()
+    back(stage, hours * HOUR)
+    stage.look()
+    assert old in stage.alive(), "its grace has hardly begun"
+    stage.clock.advance(POLICY.grace)
+    stage.look()
+    assert old not in stage.alive()
+
+
+def test_a_step_forward_rotates_not_once(stage):
+    adopted(stage)
+    rotate_now(stage)
+    stage.look()
+    made = stage.provider.calls.count("create_key")
+    step(stage, 40 * DAY)
+    for _ in range(4):
+        stage.look()
+    assert stage.provider.calls.count("create_key") == made
+
+
+@pytest.mark.parametrize("hours", [-5, -24 * 3])
+def test_promise_2_a_rotation_by_a_clock_that_is_behind_still_gives_a_full_grace(stage, hours):
+    old = adopted(stage)
+    step(stage, hours * HOUR)
+    rotate_now(stage)
+    stage.look()
+    assert stage.held()[0] != old
+    back(stage, hours * HOUR)
+    stage.clock.advance(POLICY.grace - HOUR)
+    stage.look()
+    assert old in stage.alive()
+    stage.clock.advance(HOUR)
+    stage.look()
+    assert old not in stage.alive()
+
+
+def test_a_key_that_expires_soon_is_renewed_although_our_clock_is_behind(stage):
+    adopted(stage)
+    rotate_now(stage)
+    stage.look()
+    first = stage.held()[0]
+    stage.clock.advance(POLICY.lifetime - POLICY.renew_before + HOUR)
+    step(stage, -20 * DAY)
+    stage.look()
+    assert stage.held()[0] != first
+
+
+def test_a_schedule_made_before_the_clock_stepped_back_is_not_waited_for(stage):
+    adopted(stage)
+    now = stage.clock.now()
+    looks = stage.journal.looks()
+    assert not is_due(stage.policy, looks, now)
+    assert is_due(stage.policy, looks, now - max(POLICY.check_every, BACKOFF_LAST) - DAY)
+
+
+def test_a_lease_taken_before_the_clock_stepped_back_is_not_waited_for(stage):
+    adopted(stage)
+    stage.journal._is_dead = lambda _holder: False
+    stage.journal.acquire(POLICY.name, "elsewhere", stage.clock.now() + 5 * HOUR, timedelta(minutes=5))
+    stage.look()
+    assert record(stage).current is not None
