@@ -30,14 +30,15 @@ class ConfigFile:
             raise ConfigError([Problem(str(path), 0, "", shown(data), allowed)])
         self.data: Mapping[str, Any] = data
         # A backslash can hide the shape of a secret from a look at the text: JSON writes "https:\\/\\/".
-        if holds_secret(self._text) or "\\" in self._text:
+        self._holds_secret = holds_secret(self._text)
+        if self._holds_secret or "\\" in self._text:
             self._name_secrets(data, ())
 
     def problems(self) -> list[Problem]:
         """All of them in the order of the file, with lines, which take a second reading."""
         problems = [
             Problem(str(self.path), line, "", "a secret, in a comment", "allowed: no secret; if it is real, revoke it")
-            for line in (comments_with_secrets(self._text) if holds_secret(self._text) else ())
+            for line in (comments_with_secrets(self._text) if self._holds_secret else ())
         ]
         if self.faults.found:
             lines: dict[FieldPath, int] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from rotator.config.check import Faults, one_line, shown
 from rotator.config.places import Placed, place
 from rotator.config.settings import BackendSettings, TogetherSettings
-from rotator.config.shapes import Document, PolicyShape, Times
+from rotator.config.shapes import Document, PolicyShape
 from rotator.config.source import FieldPath
 from rotator.domain.model import Policy
 from rotator.domain.text import duration
@@ -44,6 +44,7 @@ class PolicyReader:
         """
         self._document = document
         self._broken = broken
+        self._default_times = {name: getattr(document.defaults, name) or time for name, time in _DEFAULTS.items()}
         self._folder = folder
         self._providers = providers
         self._backends = backends
@@ -96,8 +97,8 @@ class PolicyReader:
         )
 
     def _times(self, shape: PolicyShape, path: FieldPath, faults: Faults) -> dict[str, timedelta]:
-        times = {name: self._time(shape, name) or default for name, default in _DEFAULTS.items()}
-        times["grace_limit"] = self._time(shape, "grace_limit") or 4 * times["grace"]
+        times: dict[str, timedelta] = {name: getattr(shape, name) or time for name, time in self._default_times.items()}
+        times["grace_limit"] = shape.grace_limit or self._document.defaults.grace_limit or 4 * times["grace"]
         if "defaults" in self._broken:
             return times
         at = self._where(shape, path)
@@ -111,11 +112,6 @@ class PolicyReader:
             found = f"grace_limit {duration(times['grace_limit'])}, with a grace of {duration(times['grace'])}"
             faults.add(at("grace_limit"), found, "allowed: at least the grace")
         return times
-
-    def _time(self, shape: Times, name: str) -> timedelta | None:
-        own: timedelta | None = getattr(shape, name)
-        default: timedelta | None = getattr(self._document.defaults, name)
-        return own or default
 
     @staticmethod
     def _where(shape: PolicyShape, path: FieldPath) -> Callable[[str], FieldPath]:

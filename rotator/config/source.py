@@ -32,6 +32,7 @@ FieldPath = tuple[str | int, ...]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_NUMERIC = frozenset("+-.0123456789")  # how what the two patterns match can begin
 _WORDS: dict[str, bool | None] = {"": None, "~": None}
 for _name, _meaning in {"null": None, "true": True, "false": False}.items():
     _WORDS |= dict.fromkeys((_name, _name.capitalize(), _name.upper()), _meaning)
@@ -40,9 +41,9 @@ _DEEPEST = 40
 
 
 class _Fault(Exception):
-    def __init__(self, line: int, found: str, allowed: str) -> None:
+    def __init__(self, event: Event, found: str, allowed: str) -> None:
         super().__init__(found)
-        self.line, self.found, self.allowed = line, found, allowed
+        self.line, self.found, self.allowed = _at(event), found, allowed
 
 
 def read(path: Path) -> str:
@@ -68,7 +69,7 @@ def parse(path: Path, text: str, lines: dict[FieldPath, int] | None = None) -> A
     :raises ConfigError: with the one fault that ended the reading; it quotes no text of the file.
     """
     try:
-        return _Builder(yaml.parse(text, Loader=_LOADER), lines).document()
+        return _Builder(iter(_LOADER(text).get_event, None), lines).document()
     except _Fault as fault:
         problem = Problem(str(path), fault.line, "", fault.found, fault.allowed)
     except yaml.MarkedYAMLError as error:
@@ -104,7 +105,7 @@ class _Builder:
         for event in self._events:
             if isinstance(event, DocumentStartEvent):
                 if seen:
-                    raise _Fault(_at(event), "a second document", "allowed: one document a file")
+                    raise _Fault(event, "a second document", "allowed: one document a file")
                 seen = True
                 value = self._value(next(self._events), (), 0)
             elif isinstance(event, StreamStartEvent | StreamEndEvent):
@@ -112,24 +113,25 @@ class _Builder:
         return value
 
     def _value(self, event: Event, path: FieldPath, depth: int) -> Any:  # noqa: ANN401 - any YAML value
-        line = _at(event)
         if self._lines is not None:
-            self._lines.setdefault(path, line)
+            self._lines.setdefault(path, _at(event))
         if depth > _DEEPEST:
-            raise _Fault(line, f"more than {_DEEPEST} levels", "allowed: a configuration as in the documentation")
+            raise _Fault(event, f"more than {_DEEPEST} levels", "allowed: a configuration as in the documentation")
         if isinstance(event, AliasEvent):
-            return self._alias(event, line)
+            return self._alias(event)
         before = self._values
-        self._count(1, line)
+        self._count(1, event)
         tag = getattr(event, "tag", None)
         if tag not in {None, "!", "tag:yaml.org,2002:str"}:
-            raise _Fault(line, "a YAML tag", "allowed: plain values without tags")
+            raise _Fault(event, "a YAML tag", "allowed: plain values without tags")
         value: Any
         if isinstance(event, ScalarEvent):
             value = _scalar(event)
         elif isinstance(event, SequenceStartEvent):
             value = []
-            for item in self._until(SequenceEndEvent):
+            for item in self._events:
+                if isinstance(item, SequenceEndEvent):
+                    break
                 value.append(self._value(item, (*path, len(value)), depth + 1))
         else:
             assert isinstance(event, MappingStartEvent)
@@ -141,49 +143,44 @@ class _Builder:
     def _mapping(self, path: FieldPath, depth: int) -> dict[str, Any]:
         value: dict[str, Any] = {}
         merged: list[dict[str, Any]] = []
-        for event in self._until(MappingEndEvent):
-            line = _at(event)
+        for event in self._events:
+            if isinstance(event, MappingEndEvent):
+                break
             if not isinstance(event, ScalarEvent):
-                raise _Fault(line, "a field name that is no text", "allowed: texts as field names")
+                raise _Fault(event, "a field name that is no text", "allowed: texts as field names")
             if event.value == "<<" and event.implicit[0]:
                 if merged:
-                    raise _Fault(line, "the same field twice in one mapping", "allowed: each field once")
-                merged = self._merged(path, depth, line)
+                    raise _Fault(event, "the same field twice in one mapping", "allowed: each field once")
+                merged = self._merged(path, depth, event)
                 continue
             if event.value in value:
-                raise _Fault(line, "the same field twice in one mapping", "allowed: each field once")
+                raise _Fault(event, "the same field twice in one mapping", "allowed: each field once")
             if self._lines is not None:
-                self._lines[*path, event.value] = line
+                self._lines[*path, event.value] = _at(event)
             value[event.value] = self._value(next(self._events), (*path, event.value), depth + 1)
         for one in merged:
             value = {**one, **value}
         return value
 
-    def _merged(self, path: FieldPath, depth: int, line: int) -> list[dict[str, Any]]:
+    def _merged(self, path: FieldPath, depth: int, event: Event) -> list[dict[str, Any]]:
         """What ``<<`` brings in; the first has precedence. Source: yaml.org/type/merge.html."""
         given = self._value(next(self._events), path, depth + 1)
         sources = given if isinstance(given, list) else [given]
         if not sources or not all(isinstance(one, dict) for one in sources):
-            raise _Fault(line, "a merge of something that is no mapping", "allowed: <<: *anchor, or a list of those")
+            raise _Fault(event, "a merge of something that is no mapping", "allowed: <<: *anchor, or a list of those")
         return sources
 
-    def _alias(self, event: AliasEvent, line: int) -> Any:  # noqa: ANN401 - any YAML value
+    def _alias(self, event: AliasEvent) -> Any:  # noqa: ANN401 - any YAML value
         if event.anchor not in self._anchors:
-            raise _Fault(line, "an alias of nothing that came before", "allowed: aliases of earlier anchors")
+            raise _Fault(event, "an alias of nothing that came before", "allowed: aliases of earlier anchors")
         value, size = self._anchors[event.anchor]
-        self._count(size, line)
+        self._count(size, event)
         return value
 
-    def _count(self, more: int, line: int) -> None:
+    def _count(self, more: int, event: Event) -> None:
         self._values += more
         if self._values > _MOST_VALUES:
-            raise _Fault(line, f"more than {_MOST_VALUES} values", "allowed: a configuration that fits into memory")
-
-    def _until(self, end: type[Event]) -> Iterator[Event]:
-        for event in self._events:
-            if isinstance(event, end):
-                return
-            yield event
+            raise _Fault(event, f"more than {_MOST_VALUES} values", "allowed: a configuration that fits into memory")
 
 
 def _at(event: Event) -> int:
@@ -198,6 +195,8 @@ def _scalar(event: ScalarEvent) -> str | int | float | bool | None:
         return text
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _NUMERIC:
+        return text
     if _INTEGER.fullmatch(text) and len(text) < 20:  # noqa: PLR2004 - longer ones are no counts but ids
         return int(text)
     return float(text) if _FLOAT.fullmatch(text) else text

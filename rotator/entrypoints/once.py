@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -75,11 +75,8 @@ def run_once(application: Application) -> int:
 
 
 def _in_order_of_completion(pool: ThreadPoolExecutor, application: Application, due: list[Policy]) -> Iterator[Outcome]:
-    pending: set[Future[Outcome]] = {pool.submit(application.reconciler.reconcile, policy) for policy in due}
-    while pending:
-        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-        for future in finished:
-            yield future.result()
+    for future in as_completed([pool.submit(application.reconciler.reconcile, policy) for policy in due]):
+        yield future.result()
 
 
 @contextmanager

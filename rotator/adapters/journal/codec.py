@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -10,18 +11,23 @@ from pydantic import TypeAdapter
 from rotator.domain.events import Event
 from rotator.domain.model import PolicyRecord
 
-_record: TypeAdapter[PolicyRecord] = TypeAdapter(PolicyRecord)
 _events: dict[type[Event], TypeAdapter[Any]] = {}
+
+
+@cache
+def _record() -> TypeAdapter[PolicyRecord]:
+    # Made when it is first needed: a pass with nothing due needs none.
+    return TypeAdapter(PolicyRecord)
 
 
 def record_to_json(record: PolicyRecord) -> str:
     """The whole record."""
-    return _record.dump_json(record).decode()
+    return _record().dump_json(record).decode()
 
 
 def record_from_json(text: str) -> PolicyRecord:
     """The record again; unknown fields are passed over."""
-    return _record.validate_json(text)
+    return _record().validate_json(text)
 
 
 def event_to_json(event: Event) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -66,13 +66,13 @@ class SqlJournal:
     def look(self, policy: str) -> Look | None:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            row = connection.execute(_LOOKS.where(policy_state.c.policy == policy)).one_or_none()
+            row = connection.execute(_LOOK, {"p": policy}).one_or_none()
         return _look(row) if row else None
 
     def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
         """See ``ports.Journal``."""
         with self._write() as connection:
-            row = connection.execute(select(policy_state).where(policy_state.c.policy == policy)).one_or_none()
+            row = connection.execute(_LEASE, {"p": policy}).one_or_none()
             token = (row.lease_token if row else 0) + 1
             if row is not None and row.lease_holder and _is_valid(row, now) and not self._is_dead(row.lease_holder):
                 raise LeaseHeld(f"{policy}: {row.lease_holder} is at work on it")
@@ -83,7 +83,7 @@ class SqlJournal:
                 "lease_seconds": int(ttl.total_seconds()),
             }
             if row:
-                connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(lease))
+                connection.execute(_SET, {"p": policy, **lease})
             else:
                 empty = record_to_json(PolicyRecord(policy=policy))
                 connection.execute(insert(policy_state).values(policy=policy, state=empty, **lease))
@@ -92,20 +92,19 @@ class SqlJournal:
     def release(self, lease: Lease) -> None:
         """See ``ports.Journal``."""
         with self._write() as connection:
-            connection.execute(update(policy_state).where(_held_by(lease)).values(lease_holder="", lease_until=""))
+            connection.execute(_SET_HELD, {**_holding(lease), "lease_holder": "", "lease_until": ""})
 
     def renew(self, lease: Lease, now: datetime) -> None:
         """See ``ports.Journal``."""
-        until = {"lease_until": time_to_text(now + lease.ttl)}
+        until = {**_holding(lease), "lease_until": time_to_text(now + lease.ttl)}
         with self._write() as connection:
-            if connection.execute(update(policy_state).where(_held_by(lease)).values(until)).rowcount == 0:
+            if connection.execute(_SET_HELD, until).rowcount == 0:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
 
     def append(self, lease: Lease, events: Sequence[Event], now: datetime) -> PolicyRecord:
         """See ``ports.Journal``."""
-        holding = {"p": lease.policy, "t": lease.token, "h": lease.holder}
         with self._write() as connection:
-            row = connection.execute(_HELD_STATE, holding).one_or_none()
+            row = connection.execute(_HELD_STATE, _holding(lease)).one_or_none()
             if row is None:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
             record = self._fold(connection, record_from_json(row.state), events, now, lease.token)
@@ -133,7 +132,7 @@ class SqlJournal:
         ]
         with self._write() as connection:
             done = {**values, "lease_holder": "", "lease_until": ""}
-            if connection.execute(update(policy_state).where(_held_by(lease)).values(done)).rowcount == 0:
+            if connection.execute(_SET_HELD, {**_holding(lease), **done}).rowcount == 0:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
             if rows:
                 connection.execute(_PUT_OBSERVATION, rows)
@@ -207,11 +206,12 @@ class SqlJournal:
 
 
 # The statements of every rotation, built once: building one costs as much as running it.
-_HELD_STATE = select(policy_state.c.state, policy_state.c.lease_seconds).where(
-    policy_state.c.policy == bindparam("p"),
-    policy_state.c.lease_token == bindparam("t"),
-    policy_state.c.lease_holder == bindparam("h"),
-)
+_OF_POLICY = policy_state.c.policy == bindparam("p")
+_HELD = and_(_OF_POLICY, policy_state.c.lease_token == bindparam("t"), policy_state.c.lease_holder == bindparam("h"))
+_LEASE = select(policy_state).where(_OF_POLICY)
+_SET = update(policy_state).where(_OF_POLICY)  # columns are set to what is given under their names
+_SET_HELD = update(policy_state).where(_HELD)
+_HELD_STATE = select(policy_state.c.state, policy_state.c.lease_seconds).where(_HELD)
 _STATE = select(policy_state.c.state).where(policy_state.c.policy == bindparam("p"))
 _PUT_STATE = (
     update(policy_state)
@@ -242,6 +242,7 @@ _LOOKS = select(
     policy_state.c.failures,
     policy_state.c.problem,
 ).where(policy_state.c.next_at.is_not(None))
+_LOOK = _LOOKS.where(_OF_POLICY)
 
 
 def _look(row: Row[Any, Any, Any, Any, Any]) -> Look:
@@ -264,13 +265,9 @@ def _is_valid(row: Row[Any], now: datetime) -> bool:
     return timedelta(0) < left <= timedelta(seconds=row.lease_seconds)
 
 
-def _held_by(lease: Lease) -> ColumnElement[bool]:
-    columns = policy_state.c
-    return and_(
-        columns.policy == lease.policy,
-        columns.lease_token == lease.token,
-        columns.lease_holder == lease.holder,
-    )
+def _holding(lease: Lease) -> dict[str, object]:
+    """What ``_HELD`` compares with."""
+    return {"p": lease.policy, "t": lease.token, "h": lease.holder}
 
 
 def _load(connection: Connection, policy: str) -> PolicyRecord:

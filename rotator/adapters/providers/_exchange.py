@@ -10,10 +10,13 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.client import HTTPResponse
+from http.cookiejar import CookieJar
+from urllib.request import Request
 
 import httpx
 
@@ -92,6 +95,13 @@ class Answer:
         return until - (time.time() if now is None else now)
 
 
+class _NoCookies(CookieJar):
+    """Takes none: a cookie from one key's answer must not speak for another key."""
+
+    def extract_cookies(self, response: HTTPResponse, request: Request) -> None:
+        """Nothing."""
+
+
 class Exchange:
     """Sends requests over a pool of connections. Safe for several threads."""
 
@@ -122,14 +132,15 @@ class Exchange:
             timeout=timeout,
             limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
             follow_redirects=False,  # a request that carries a key goes where the configuration says, or nowhere
-            # A cookie from one key's answer must not speak for another key.
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            cookies=_NoCookies(),
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
                 "User-Agent": f"rotator/{__version__}",
             },
         )
+        self._address = str(self._client.base_url).rstrip("/")
+        self._headers = self._client.headers.raw
 
     def send(
         self,
@@ -141,14 +152,16 @@ class Exchange:
         query: Mapping[str, str] | None = None,
     ) -> Answer | NoAnswer:
         """Send one request, once, as ``key``, which must be header safe."""
+        # Made in one step: to merge it with the client's settings would cost more than to make it.
+        request = httpx.Request(
+            method,
+            self._address + path,
+            json=body,
+            params=query,
+            headers=[*self._headers, (b"Authorization", f"Bearer {key.reveal()}".encode("ascii"))],
+        )
         try:
-            with self._client.stream(
-                method,
-                path,
-                json=body,
-                params=query,
-                headers={"Authorization": f"Bearer {key.reveal()}"},
-            ) as response:
+            with closing(self._client.send(request, stream=True)) as response:
                 return self._receive(response)
         except _NOT_SENT as error:
             return NoAnswer(type(error).__name__, sent=False)
@@ -167,7 +180,7 @@ class Exchange:
         date = _timestamp(response.headers.get("date"))
         if date is not None:
             self.skew = datetime.fromtimestamp(date, UTC) - self._now()
-        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+        return Answer(response.status_code, dict(response.headers.items()), bytes(body))
 
     def close(self) -> None:
         """Give back connections."""
