@@ -135,7 +135,7 @@ class Endpoint:
             case Effect.HTML:
                 await self._send(turn, fault.status or 200, _PAGE, fault.headers, kind=b"text/html")
             case Effect.RESET_BEFORE:
-                self._break(turn)
+                await self._break(turn)
             case Effect.HANG if fault.delay is None:
                 await asyncio.sleep(_NEVER)
             case _:
@@ -148,7 +148,7 @@ class Endpoint:
             case Effect.HANG_AFTER:
                 await asyncio.sleep(_NEVER)
             case Effect.RESET_AFTER:
-                self._break(turn)
+                await self._break(turn)
             case Effect.TRUNCATED | Effect.TRUNCATED_JSON:
                 await self._cut(turn, answer, breaks=fault.effect is Effect.TRUNCATED)
             case Effect.LATE_ANSWER:
@@ -170,12 +170,13 @@ class Endpoint:
         if body or not breaks:
             await self._send(turn, answer.status, body[:half], {}, missing=len(body) - half if breaks else 0)
         if breaks:
-            self._break(turn)
+            await self._break(turn)
 
-    def _break(self, turn: _Turn) -> None:
+    async def _break(self, turn: _Turn) -> None:
         transport = self._wire.connections.get(turn.client)
         if transport is not None:
             transport.close()
+            await asyncio.sleep(0)  # the server learns of it first: else it complains of a missing answer
 
     async def _answer(self, turn: _Turn, answer: Answer) -> None:
         if not self._control:
