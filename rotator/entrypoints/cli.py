@@ -185,15 +185,25 @@ def release(context: click.Context, policy: str, config: Path | None) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback, unless you know why.")
 @click.option("--port", default=8555, show_default=True, help="0 picks a free one.")
 @click.option("--seed", type=click.Path(path_type=Path, exists=True), help="Organisations and projects to begin with.")
-def simulator(host: str, port: int, seed: Path | None) -> None:
+@click.option("--faults", type=click.Path(path_type=Path, exists=True), help="What goes wrong, and when.")
+def simulator(host: str, port: int, seed: Path | None, faults: Path | None) -> None:
     """Run a Together-compatible server in memory, for rehearsals: public endpoints and key management."""
     try:
-        from rotator.simulator.server import serve  # noqa: PLC0415 - an optional extra
+        from rotator.simulator.server import BadFile, serve  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error.name} is missing: pip install 'rotator[simulator]'") from error
     try:
-        serve(host=host, port=port, seed_file=seed, announce=lambda url: click.echo(f"listening on {url}"))
-    except (OSError, ValueError) as error:
+        serve(
+            host=host,
+            port=port,
+            seed_file=seed,
+            faults_file=faults,
+            announce=lambda url: click.echo(f"listening on {url}"),
+        )
+    except BadFile as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(exits.USAGE)
+    except OSError as error:
         raise click.ClickException(str(error)) from error
 
 

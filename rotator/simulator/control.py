@@ -7,8 +7,9 @@ answered with 422, a missing thing with 404, a broken rule with 409, all in the 
 ``POST /reset``                          forget everything, then plant the body (``rotator.simulator.seed``);
                                          answers ``{"secrets": {key id: secret}}``; faults and counters start anew
 ``POST /seed``                           plant the body beside what is there; answers the same
-``PATCH /settings``                      ``accept_after``, ``refuse_after``, ``list_after``, in seconds
-``POST /clock``                          ``{"advance": seconds}``: let time pass on the platform
+``PATCH /settings``                      ``accept_after``, ``refuse_after``, ``list_after``, ``date_skew``, in seconds
+``POST /clock``                          ``{"advance": seconds}``: let time pass on the platform; less than 0 turns its
+                                         clock back
 ``POST /organizations``                  ``{"name", "id"?, "billing_usage"?}``
 ``POST /organizations/{id}/legacy-key``  make or regenerate the legacy key; answers its ``id`` and ``key``
 ``POST /projects``                       ``{"organization_id", "name", "id"?, "slug"?}``
@@ -25,35 +26,37 @@ answered with 422, a missing thing with 404, a broken rule with 409, all in the 
 ``GET /counters``, ``DELETE``            ``requests`` by method and template, ``answers`` by template and status,
                                          ``changing_requests`` (not GET, and not inference), ``chat_calls``,
                                          ``refused_chat_calls`` (401)
-``GET /faults``, ``POST``, ``DELETE``    rules (a list is added; see below), their counts, none any more
+``GET /requests``, ``DELETE``            the last 20,000 requests, oldest first (``rotator.simulator.trail``);
+                                         ``?after=N``: only those with a greater number
+``GET /faults``, ``POST``, ``DELETE``    what goes wrong: a list of rules or a plan is added; its counts; nothing any
+                                         more (``rotator.simulator.plan``)
 =======================================  ======================================================================
-
-A rule is ``{"match": {"method"?, "path_regex"?}, "effect", "skip"?, "times"?, "status"?, "retry_after"?,
-"headers"?, "delay"?}``: of the requests that match, the first ``skip`` (0) pass, the next ``times`` (1; null for
-all) go wrong as ``effect`` says (``rotator.simulator.faults.Effect``).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
-from rotator.simulator.api import key_object, rfc3339
-from rotator.simulator.faults import ScriptedFaults
-from rotator.simulator.fields import BadField, each_of
+from rotator.simulator.exchange import INFERENCE, Answer, Call, Handler
+from rotator.simulator.fields import BadField
+from rotator.simulator.keys import key_object, rfc3339
 from rotator.simulator.model import Platform
+from rotator.simulator.plan import FaultPlan
 from rotator.simulator.records import Key, KeyKind
 from rotator.simulator.seed import plant, settings
-from rotator.simulator.wire import INFERENCE, Answer, Call, Handler, Wire
+from rotator.simulator.wire import Wire
 
 PREFIX = "/_simulator"
+_FAR = 1e9  # seconds: about 30 years, within which every date can be written
 _HARMLESS = ("GET ", "HEAD ", f"POST {INFERENCE}")
 
 
-def routes(wire: Wire, faults: ScriptedFaults) -> dict[str, dict[str, Handler]]:
+def routes(wire: Wire) -> dict[str, dict[str, Handler]]:
     """Path template to method to handler."""
-    console, rehearsal = _Console(wire.platform), _Rehearsal(wire, faults)
+    console, rehearsal = _Console(wire.platform), _Rehearsal(wire)
     table: dict[str, dict[str, Handler]] = {
         "/reset": {"POST": rehearsal.reset},
         "/seed": {"POST": rehearsal.seed},
@@ -62,6 +65,7 @@ def routes(wire: Wire, faults: ScriptedFaults) -> dict[str, dict[str, Handler]]:
         "/usage": {"POST": rehearsal.usage},
         "/state": {"GET": rehearsal.state},
         "/counters": {"GET": rehearsal.counters, "DELETE": rehearsal.clear_counters},
+        "/requests": {"GET": rehearsal.requests, "DELETE": rehearsal.clear_requests},
         "/faults": {"GET": rehearsal.faults, "POST": rehearsal.add_faults, "DELETE": rehearsal.clear_faults},
         "/organizations": {"POST": console.organization},
         "/organizations/{id}/legacy-key": {"POST": console.legacy_key},
@@ -149,15 +153,16 @@ class _Console:
 class _Rehearsal:
     """What no console has: faults, counters, time."""
 
-    def __init__(self, wire: Wire, faults: ScriptedFaults) -> None:
+    def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._faults = faults
+        self._faults: FaultPlan = wire.faults
         self._platform = wire.platform
 
     def reset(self, call: Call) -> Answer:
         self._platform.reset()
         self.clear_faults(call)
         self.clear_counters(call)
+        self.clear_requests(call)
         return self.seed(call)
 
     def seed(self, call: Call) -> Answer:
@@ -168,7 +173,7 @@ class _Rehearsal:
         return Answer(204)
 
     def clock(self, call: Call) -> Answer:
-        self._platform.advance(timedelta(seconds=call.fields().number("advance")))
+        self._platform.advance(timedelta(seconds=call.fields().between("advance", -_FAR, _FAR)))
         return Answer(200, {"now": rfc3339(self._platform.now())})
 
     def usage(self, call: Call) -> Answer:
@@ -208,12 +213,21 @@ class _Rehearsal:
         self._wire.answers.clear()
         return Answer(204)
 
+    def requests(self, call: Call) -> Answer:
+        after = call.query.get("after", "0")
+        if not re.fullmatch(r"[0-9]{1,18}", after):
+            raise BadField("after", "the number of a request is wanted")
+        return Answer(200, self._wire.trail.report(int(after)))
+
+    def clear_requests(self, _call: Call) -> Answer:
+        self._wire.trail.clear()
+        return Answer(204)
+
     def faults(self, _call: Call) -> Answer:
         return Answer(200, self._faults.report())
 
     def add_faults(self, call: Call) -> Answer:
-        for wish in each_of(call.json()):
-            self._faults.add(wish)
+        self._faults.add(call.json())
         return Answer(201, self._faults.report())
 
     def clear_faults(self, _call: Call) -> Answer:

@@ -82,6 +82,18 @@ class Platform:
         shown = now - timedelta(seconds=self.settings.list_after)
         return (key for key in project.keys.values() if key.created_at <= shown and not key.is_expired(now))
 
+    def keys_listed_at(self, project: Project, moment: datetime) -> Iterator[Key]:
+        """What the project's list showed at a moment before now: keys with the dates that they have today."""
+        shown = moment - timedelta(seconds=self.settings.list_after)
+        return (
+            key
+            for key in self.keys.values()
+            if key.project == project.id
+            and key.created_at <= shown
+            and not key.is_expired(moment)
+            and (key.revoked_at is None or key.revoked_at > moment)
+        )
+
     # --- making -----------------------------------------------------------------------------------------------
 
     def add_organization(self, name: str, *, id_: str = "", billing_usage: bool = True) -> Organization:
@@ -181,11 +193,15 @@ class Platform:
 
     def authenticate(self, secret: str) -> Key | None:
         """The key of that secret, if the platform lets it in now. Does not count as use."""
-        key = self._by_digest.get(_digest(secret))
+        key = self.owner(secret)
         if key is None or not key.is_accepted(self.now()):
             return None
         person = self.users.get(key.created_by or "") if key.kind is KeyKind.USER else None
         return None if person is not None and person.removed else key
+
+    def owner(self, secret: str) -> Key | None:
+        """The key of that secret, let in or not."""
+        return self._by_digest.get(_digest(secret))
 
     def note_use(self, key: Key) -> None:
         """The key was used now."""

@@ -98,13 +98,15 @@ class Key:
 
 @dataclass(slots=True)
 class Settings:
-    """How slowly news travel on the platform, in seconds.
+    """How slowly news travel on the platform, and how wrong it is about the time; in seconds.
 
     :param accept_after: from a key's creation until its secret is accepted.
     :param refuse_after: from a key's revocation until its secret is refused.
     :param list_after: from a key's creation until the project's list shows it.
+    :param date_skew: how far the ``Date`` header is ahead of the platform's clock; less than 0: behind it.
     """
 
     accept_after: float = 0.0
     refuse_after: float = 0.0
     list_after: float = 0.0
+    date_skew: float = 0.0

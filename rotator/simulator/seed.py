@@ -2,7 +2,7 @@
 
 ::
 
-    {"settings": {"accept_after": 0, "refuse_after": 0, "list_after": 0},
+    {"settings": {"accept_after": 0, "refuse_after": 0, "list_after": 0, "date_skew": 0},
      "organizations": [
        {"id": "org_a", "name": "A", "billing_usage": true, "legacy_key": {"secret": "..."},
         "users": [{"id": "user_u", "name": "U"}],
@@ -21,6 +21,8 @@ from __future__ import annotations
 from rotator.simulator.fields import Fields
 from rotator.simulator.model import Platform
 from rotator.simulator.records import KeyKind, Settings
+
+_FAR = 1e9  # seconds: about 30 years, within which every date can be written
 
 
 def plant(platform: Platform, seed: Fields) -> dict[str, str]:
@@ -42,6 +44,7 @@ def settings(wish: Fields, old: Settings) -> Settings:
         accept_after=wish.number("accept_after", old.accept_after),
         refuse_after=wish.number("refuse_after", old.refuse_after),
         list_after=wish.number("list_after", old.list_after),
+        date_skew=wish.between("date_skew", -_FAR, _FAR, old.date_skew),
     )
     wish.nothing_else()
     return new

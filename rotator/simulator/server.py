@@ -14,37 +14,63 @@ import uvicorn
 from starlette.routing import Route, Router
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rotator.simulator import api, control
-from rotator.simulator.faults import ScriptedFaults
-from rotator.simulator.fields import Fields
+from rotator.simulator import api, control, keys
+from rotator.simulator.exchange import INFERENCE, error
+from rotator.simulator.fields import BadField, Fields
 from rotator.simulator.model import Platform
+from rotator.simulator.plan import read_plan
+from rotator.simulator.records import Missing, Refusal
 from rotator.simulator.seed import plant
-from rotator.simulator.wire import INFERENCE, Endpoint, Wire, error
+from rotator.simulator.wire import Endpoint, Wire
 
 _KEEP_ALIVE = 75  # seconds: longer than any client of ours keeps a connection, so that the client closes it
 
 
-def serve(*, host: str, port: int, seed_file: Path | None, announce: Callable[[str], None]) -> None:
+class BadFile(Exception):
+    """A file that the simulator shall begin with is wrong; the message is one line that names file and field."""
+
+
+def serve(
+    *, host: str, port: int, seed_file: Path | None, faults_file: Path | None, announce: Callable[[str], None]
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     :param port: 0 picks a free one.
     :param seed_file: JSON as in ``rotator.simulator.seed``; ``None`` starts with an empty platform.
+    :param faults_file: a plan as in ``rotator.simulator.plan``, YAML or JSON; ``None`` starts without a fault.
     :param announce: called once with the base URL (``http://127.0.0.1:40123``) when requests are answered.
-    :raises OSError: the address can't be listened on, or the seed file can't be read.
-    :raises ValueError: the seed file is no JSON.
-    :raises BadField, Missing, Refusal: the seed file has a field that is wrong, or breaks a rule of the platform.
+    :raises OSError: the address can't be listened on.
+    :raises BadFile: one of the files can't be read, has a field that is wrong, or breaks a rule of the platform.
     """
-    platform = Platform()
+    wire = Wire(Platform())
     if seed_file is not None:
-        plant(platform, Fields(json.loads(seed_file.read_text(encoding="utf-8"))))
-    asyncio.run(_serve(platform, host, port, announce))
+        with _naming(seed_file):
+            plant(wire.platform, Fields(json.loads(seed_file.read_text(encoding="utf-8"))))
+    if faults_file is not None:
+        with _naming(faults_file):
+            wire.faults.add(read_plan(faults_file))
+    asyncio.run(_serve(wire, host, port, announce))
 
 
-async def _serve(platform: Platform, host: str, port: int, announce: Callable[[str], None]) -> None:
-    faults = ScriptedFaults()
-    wire = Wire(platform, faults)
+@contextlib.contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadFile(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise BadFile(f"{file}: not in UTF-8") from None
+    except RecursionError:
+        raise BadFile(f"{file}: nested too deeply") from None
+    except Missing as missing:
+        raise BadFile(f"{file}: there is no such {missing}") from None
+    except (ValueError, BadField, Refusal) as problem:
+        raise BadFile(f"{file}: {problem}") from None
+
+
+async def _serve(wire: Wire, host: str, port: int, announce: Callable[[str], None]) -> None:
     config = uvicorn.Config(
-        _router(wire, faults),
+        _router(wire),
         http=_protocol(wire),
         ws="none",
         lifespan="off",
@@ -67,8 +93,8 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _router(wire: Wire, faults: ScriptedFaults) -> Router:
-    tables = ((api.routes(wire.platform), False), (control.routes(wire, faults), True))
+def _router(wire: Wire) -> Router:
+    tables = ((api.routes(wire.platform), False), (keys.routes(wire.platform), False), (control.routes(wire), True))
     routes = [
         Route(template, Endpoint(wire, template, handlers, control=is_control))
         for table, is_control in tables

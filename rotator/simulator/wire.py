@@ -5,90 +5,60 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from email.utils import format_datetime
-from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
-from rotator.simulator.faults import Effect, Fault, FaultPlan
-from rotator.simulator.fields import BadField, Fields
+from rotator.simulator.exchange import Answer, Call, Failed, Handler, error, refusal
+from rotator.simulator.faults import Effect, Fault
+from rotator.simulator.fields import BadField
+from rotator.simulator.lies import LIES, Truth
 from rotator.simulator.model import Platform
+from rotator.simulator.plan import FaultPlan
 from rotator.simulator.records import Missing, Refusal
+from rotator.simulator.trail import Step, Trail
 
-INFERENCE = "/v1/chat/completions"
-
-_AFTER = (Effect.ERROR_AFTER, Effect.HANG_AFTER, Effect.RESET_AFTER, Effect.TRUNCATED)
+_NO_BODY = (204, 304)  # RFC 9110, sections 6.4.1 and 8.6: neither a body nor a length
+_SUCCESS = range(200, 300)
 _NEVER = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: a status, a JSON value (``None`` for an empty body) and headers besides the usual ones."""
-
-    status: int
-    payload: object = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Call:
-    """A request, as a handler sees it."""
-
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    authorization: str = field(repr=False)
-    body: bytes = field(repr=False)
-
-    def json(self) -> Any:  # noqa: ANN401 - whatever the client sent
-        """The body as JSON; ``BadField`` where it is none."""
-        try:
-            return json.loads(self.body or b"{}")
-        except (ValueError, RecursionError):
-            raise BadField("", "JSON is wanted") from None
-
-    def fields(self) -> Fields:
-        """The body as a JSON object."""
-        return Fields(self.json())
-
-
-Handler = Callable[[Call], Answer]
-
-
-class Failed(Exception):
-    """A handler's way to answer with an error envelope."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
-
-
-def error(status: int, code: str, message: str, param: str | None = None) -> Answer:
-    """The platform's error envelope. The message never repeats what the client sent."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"  # noqa: PLR2004 - HTTP's own classes
-    return Answer(status, {"error": {"message": message, "type": kind, "param": param, "code": code}})
+_PAGE = b"<!DOCTYPE html><html><body><h1>Some proxy</h1></body></html>"
 
 
 class Wire:
-    """What all endpoints share: platform, faults, counters, and the open connections by client address."""
+    """What all endpoints share: platform, faults, counters, trail, and the open connections by client address."""
 
-    def __init__(self, platform: Platform, faults: FaultPlan) -> None:
+    def __init__(self, platform: Platform) -> None:
         self.platform = platform
-        self.faults = faults
+        self.faults = FaultPlan(platform.now)
+        self.trail = Trail()
         self.requests: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.connections: dict[object, asyncio.Transport] = {}
         self._date = (0, b"")
 
     def date(self) -> bytes:
-        """The ``Date`` header by the platform's clock, formatted once a second."""
+        """The ``Date`` header by the platform's clock and its skew, formatted once a second."""
         now = self.platform.now()
-        second = int(now.timestamp())
+        skew = self.platform.settings.date_skew
+        second = int(now.timestamp() + skew)
         if second != self._date[0]:
-            self._date = (second, format_datetime(now, usegmt=True).encode())
+            self._date = (second, format_datetime(now + timedelta(seconds=skew), usegmt=True).encode())
         return self._date[1]
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One request on its way through an endpoint; the control API leaves no trail, and so no ``step``."""
+
+    method: str
+    client: object
+    send: Send
+    call: Call
+    step: Step | None
 
 
 class Endpoint:
@@ -106,75 +76,116 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method: str = scope["method"]
-        fault = None
-        if not self._control:
-            self._wire.requests[f"{method} {self._template}"] += 1
-            fault = self._wire.faults.choose(method, scope["path"])
         call = Call(
             path=scope.get("path_params", {}),
             query=dict(parse_qsl(scope["query_string"].decode("latin-1"))),
             authorization=next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode(
                 "latin-1"
             ),
-            body=b"" if method == "GET" else await _read(receive),
+            body=b"",
         )
+        turn = _Turn(method, scope["client"], send, call, None)
+        fault = None if self._control else self._note(turn, scope["path"])
+        if method != "GET":
+            call.body = await _read(receive)
         if fault is None:
-            await self._answer(send, self._handle(method, call))
+            await self._answer(turn, self._handle(turn))
         else:
-            await self._fail(fault, method, call, scope, send)
+            await self._fail(fault, turn)
 
-    def _handle(self, method: str, call: Call) -> Answer:
-        handler = self._handlers.get(method)
+    def _note(self, turn: _Turn, path: str) -> Fault | None:
+        wire, method, template = self._wire, turn.method, self._template
+        wire.requests[f"{method} {template}"] += 1
+        fault = wire.faults.choose(method, template, path)
+        turn.step = wire.trail.begin(
+            at=wire.platform.now(),
+            method=method,
+            template=template,
+            path=turn.call.path,
+            credential=wire.platform.owner(turn.call.bearer()),
+            effect=None if fault is None else fault.effect,
+        )
+        return fault
+
+    def _handle(self, turn: _Turn) -> Answer:
+        if turn.step is not None:
+            turn.step.done_at = self._wire.platform.now()
+        handler = self._handlers.get(turn.method)
         if handler is None:
             return error(405, "method_not_allowed", "this method is not allowed here")
         try:
-            return handler(call)
+            return handler(turn.call)
         except Failed as failed:
             return failed.answer
         except BadField as bad:
             return error(422, "invalid_parameter", str(bad), bad.name or None)
         except Missing as missing:
             return error(404, f"{missing}_not_found", f"there is no such {missing}")
-        except Refusal as refusal:
-            return error(409, "conflict", str(refusal))
+        except Refusal as refused:
+            return error(409, "conflict", str(refused))
 
-    async def _fail(self, fault: Fault, method: str, call: Call, scope: Scope, send: Send) -> None:
-        if fault.delay is not None:
+    async def _fail(self, fault: Fault, turn: _Turn) -> None:
+        if fault.delay is not None and fault.effect is not Effect.LATE_ANSWER:
             await asyncio.sleep(fault.delay)
-        answer = self._handle(method, call) if fault.effect in _AFTER else error(500, "none", "")
         match fault.effect:
-            case Effect.ERROR_BEFORE | Effect.ERROR_AFTER | Effect.STATUS:
-                default = 503 if fault.effect is Effect.STATUS else 500
-                answer = error(fault.status or default, "injected_fault", "a fault was asked for")
-                await self._answer(send, Answer(answer.status, answer.payload, fault.headers))
-            case Effect.HANG if fault.delay is not None:
-                await self._answer(send, self._handle(method, call))
-            case Effect.HANG | Effect.HANG_AFTER:
-                await asyncio.sleep(_NEVER)
+            case Effect.ERROR_BEFORE | Effect.STATUS:
+                await self._answer(turn, _injected(fault))
+            case Effect.REFUSE_KEYS:
+                await self._answer(turn, refusal())
             case Effect.HTML:
-                page = b"<!DOCTYPE html><html><body><h1>Some proxy</h1></body></html>"
-                await self._send(send, fault.status or 200, page, fault.headers, kind=b"text/html")
-            case Effect.TRUNCATED if body := _body(answer):
-                half = len(body) // 2
-                await self._send(send, answer.status, body[:half], {}, missing=len(body) - half)
-                self._break(scope)
+                await self._send(turn, fault.status or 200, _PAGE, fault.headers, kind=b"text/html")
+            case Effect.RESET_BEFORE:
+                await self._break(turn)
+            case Effect.HANG if fault.delay is None:
+                await asyncio.sleep(_NEVER)
             case _:
-                self._break(scope)
+                await self._fail_after(fault, turn, self._handle(turn))
 
-    def _break(self, scope: Scope) -> None:
-        transport = self._wire.connections.get(scope["client"])
+    async def _fail_after(self, fault: Fault, turn: _Turn, answer: Answer) -> None:
+        match fault.effect:
+            case Effect.ERROR_AFTER:
+                await self._answer(turn, _injected(fault))
+            case Effect.HANG_AFTER:
+                await asyncio.sleep(_NEVER)
+            case Effect.RESET_AFTER:
+                await self._break(turn)
+            case Effect.TRUNCATED | Effect.TRUNCATED_JSON:
+                await self._cut(turn, answer, breaks=fault.effect is Effect.TRUNCATED)
+            case Effect.LATE_ANSWER:
+                await asyncio.sleep(fault.delay or 0)
+                await self._answer(turn, answer)
+            case _:  # a hang that is over, or a lie
+                await self._answer(turn, self._lie(fault, turn, answer))
+
+    def _lie(self, fault: Fault, turn: _Turn, answer: Answer) -> Answer:
+        lie = LIES.get(fault.effect)
+        if lie is None or answer.status not in _SUCCESS or not isinstance(answer.payload, dict):
+            return answer
+        truth = Truth(platform=self._wire.platform, call=turn.call, answer=answer.payload, fault=fault)
+        return replace(answer, payload=lie.told(truth))
+
+    async def _cut(self, turn: _Turn, answer: Answer, *, breaks: bool) -> None:
+        body = _body(answer)
+        half = len(body) // 2
+        if body or not breaks:
+            await self._send(turn, answer.status, body[:half], {}, missing=len(body) - half if breaks else 0)
+        if breaks:
+            await self._break(turn)
+
+    async def _break(self, turn: _Turn) -> None:
+        transport = self._wire.connections.get(turn.client)
         if transport is not None:
             transport.close()
+            await asyncio.sleep(0)  # the server learns of it first: else it complains of a missing answer
 
-    async def _answer(self, send: Send, answer: Answer) -> None:
+    async def _answer(self, turn: _Turn, answer: Answer) -> None:
         if not self._control:
             self._wire.answers[f"{self._template} {answer.status}"] += 1
-        body = _body(answer)
-        await self._send(send, answer.status, body, answer.headers)
+        await self._send(turn, answer.status, _body(answer), answer.headers)
 
     async def _send(
         self,
-        send: Send,
+        turn: _Turn,
         status: int,
         body: bytes,
         headers: Mapping[str, str],
@@ -183,11 +194,21 @@ class Endpoint:
         missing: int = 0,
     ) -> None:
         lines = [(b"date", self._wire.date()), (b"content-type", kind)]
-        if status != 204:  # noqa: PLR2004 - No Content: RFC 9110 section 8.6 forbids a length
+        if status in _NO_BODY:
+            body = b""
+        else:
             lines.append((b"content-length", str(len(body) + missing).encode()))
         lines += [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": status, "headers": lines})
-        await send({"type": "http.response.body", "body": body, "more_body": missing > 0})
+        if turn.step is not None and turn.client in self._wire.connections:  # else nobody is there to get it
+            turn.step.status = status
+        await turn.send({"type": "http.response.start", "status": status, "headers": lines})
+        await turn.send({"type": "http.response.body", "body": body, "more_body": missing > 0})
+
+
+def _injected(fault: Fault) -> Answer:
+    default = 503 if fault.effect is Effect.STATUS else 500
+    answer = error(fault.status or default, "injected_fault", "a fault was asked for")
+    return replace(answer, headers=fault.headers)
 
 
 def _body(answer: Answer) -> bytes:

@@ -58,6 +58,22 @@ class HandMadeKey:
     secret: SecretValue = field(compare=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeenRequest:
+    """One request of the trail (``rotator.simulator.trail``), times as ``datetime``."""
+
+    n: int
+    at: datetime
+    method: str
+    template: str
+    project_id: str | None
+    key_id: str | None
+    credential: str | None
+    effect: str | None
+    done_at: datetime | None
+    status: int | None
+
+
 class Simulator:
     """A running ``python -m rotator.simulator``, and its control API.
 
@@ -214,11 +230,11 @@ class Simulator:
         return HandMadeKey(answer["id"], SecretValue(answer["key"]))
 
     def settings(self, **seconds: float) -> None:
-        """``accept_after``, ``refuse_after``, ``list_after``."""
+        """``accept_after``, ``refuse_after``, ``list_after``, ``date_skew``."""
         self._call("PATCH", "settings", seconds)
 
     def advance(self, seconds: float) -> datetime:
-        """Let time pass on the platform; returns its time."""
+        """Let time pass on the platform (less than 0: its clock is turned back); returns its time."""
         return datetime.fromisoformat(self._call("POST", "clock", {"advance": seconds})["now"])
 
     def chat(self, secret: SecretValue) -> int:
@@ -234,8 +250,24 @@ class Simulator:
         self.faults([{"match": {"method": method, "path_regex": path}, "effect": effect, **more}])
 
     def faults(self, rules: Sequence[Mapping[str, object]]) -> None:
-        """Add rules, as ``rotator.simulator.control`` documents them."""
+        """Add rules, as ``rotator.simulator.plan`` documents them."""
         self._call("POST", "faults", rules)
+
+    def plan(self, plan: Mapping[str, object]) -> None:
+        """Add a whole plan, random rules with it: ``{"seed": 7, "rules": [...], "random": [...]}``."""
+        self._call("POST", "faults", plan)
+
+    def chance(self, seed: int, effect: str, probability: float, **more: object) -> None:
+        """One random rule: a request that matches goes wrong with this probability (``more``: match, delay, ...)."""
+        self.plan({"seed": seed, "random": [{"effect": effect, "probability": probability, **more}]})
+
+    def refuse_all_keys(self, seconds: float | None = None, *, path: str = "") -> None:
+        """An outage in which the platform refuses good keys, until it is over or the faults are cleared."""
+        self.fault("refuse_keys", path=path, times=None, lasts=seconds)
+
+    def fault_report(self) -> list[dict[str, Any]]:
+        """How often each rule matched and fired; random rules last."""
+        return list(self._call("GET", "faults"))
 
     def clear_faults(self) -> None:
         """Nothing goes wrong any more."""
@@ -265,11 +297,29 @@ class Simulator:
         """Count from zero."""
         self._call("DELETE", "counters")
 
+    def requests(self, *, method: str | None = None, key_id: str | None = None, after: int = 0) -> list[SeenRequest]:
+        """The trail of the last 20,000 requests, oldest first: of one method, to one key's path, after number N."""
+        seen = [_seen(step) for step in self._call("GET", f"requests?after={after}")]
+        return [step for step in seen if method in (None, step.method) and key_id in (None, step.key_id)]
+
+    def revocations(self, *, after: int = 0) -> list[SeenRequest]:
+        """Every DELETE that reached the platform, whatever it answered."""
+        return [step for step in self.requests(method="DELETE", after=after) if step.done_at is not None]
+
+    def clear_requests(self) -> None:
+        """Begin a new trail."""
+        self._call("DELETE", "requests")
+
     def _call(self, method: str, path: str, body: object = None) -> Any:
         answer = self._control.request(method, f"{self.base_url}/_simulator/{path}", json=body)
         if answer.is_error:
             raise RuntimeError(f"{method} /_simulator/{path}: {answer.status_code} {answer.text}")
         return answer.json() if answer.content else None
+
+
+def _seen(step: Mapping[str, Any]) -> SeenRequest:
+    times = {name: step[name] and datetime.fromisoformat(step[name]) for name in ("at", "done_at")}
+    return SeenRequest(**{**step, **times})
 
 
 @pytest.fixture(scope="session")
