@@ -49,19 +49,6 @@ def cannot_be_revoked(context: Context, key: KeyRecord) -> Verdict | None:
     return Verdict(check="CannotBeRevoked", decision=Decision.WATCH, reason=reason, alert=True)
 
 
-def already_gone(context: Context, key: KeyRecord) -> Verdict | None:
-    """The key is not in a list that shows our current key: it expired, or somebody else revoked it. See it refused."""
-    current = context.record.current
-    if context.world.listed is None or context.world.facts(key.key_id):
-        return None
-    if current is None or not context.world.facts(current.key_id):
-        return None  # a list that lacks a key which works is not believed
-    if key.since + context.policy.settle > context.now:
-        return None  # a list can be behind: a key that is this young may not be in it yet
-    reason = f"{key.key_id} is no longer in the list"
-    return Verdict(check="AlreadyGone", decision=Decision.CONFIRM, reason=reason)
-
-
 def held_somewhere(context: Context, key: KeyRecord) -> Verdict | None:
     """A destination, of this or of any other policy, holds the key."""
     holders = context.world.holders(key)
@@ -200,7 +187,6 @@ KEY_CHAIN: tuple[Callable[[Context, KeyRecord], Verdict | None], ...] = (
     frozen_by_hold,
     awaiting_refusal,
     cannot_be_revoked,
-    already_gone,
     held_somewhere,
     claimed_elsewhere,
     grace_running,

@@ -155,13 +155,16 @@ def destinations_differ(context: Context) -> Verdict | None:
 
 
 def key_unmanaged(context: Context) -> Verdict | None:
-    """All destinations hold a key that is not the recorded current one: somebody put it there."""
+    """All destinations hold a key that is not the recorded current one: somebody put it there.
+
+    Or the provider once named another key for the same value, and does not any more: what it says now counts.
+    """
     current = context.record.current
     (held,) = context.world.held
-    if current and current.fingerprint == held:
+    identity = context.world.identity(held)
+    if current and current.fingerprint == held and identity and identity.key_id == current.key_id:
         return None
-    identity = context.world.identities[held]
-    what = identity.key_id if isinstance(identity, Identity) else "a key"
+    what = identity.key_id if identity else "a key"
     return Verdict(check="KeyUnmanaged", decision=Decision.ADOPT, reason=f"adopt {what}, which was put there by others")
 
 

@@ -32,7 +32,7 @@ from rotator.domain.actions import (
 from rotator.domain.model import Identity, KeyFacts, KeyRecord, KeyState, Origin, Phase, Refused, RotationRecord
 from rotator.domain.planner import Plan
 from rotator.domain.secret import SecretValue
-from rotator.errors import Deferred, JournalError, ProviderRejected, RotatorError, Stopping
+from rotator.errors import Deferred, JournalError, ProviderRejected, RotationFailed, RotatorError, Stopping
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.issue import Issuer, known_key
 from rotator.service.publish import Publisher
@@ -171,6 +171,7 @@ class Executor:
         session.done.append(f"found {key.key_id}, which is not everywhere yet")
 
     def _forward_expiry(self, session: Session, action: ForwardExpiry) -> None:
+        self._is_what_we_adopted(session, action.key_id)
         key = session.record.key(action.key_id)
         expires_at = key.expires_at if key else None
         if action.expires_at is not None:
@@ -190,6 +191,22 @@ class Executor:
         session.done.append(f"revoked {action.key_id}")
         self._see_refused(session, action.key_id)
 
+    def _is_what_we_adopted(self, session: Session, key_id: str) -> None:
+        """Promise 7: a person's key is known by one answer of the provider. Before it is first touched, ask once more.
+
+        That is when its grace has just begun; later in it, the question would make the key look used.
+        """
+        key = session.record.key(key_id)
+        if key is None or key.origin is not Origin.ADOPTED or key.grace_until is None:
+            return
+        early = session.now() < key.grace_until - session.policy.quiet
+        secret = self._old_secret(session, key) if early else None
+        answer = self._provider(session).identify(secret) if secret else None
+        if isinstance(answer, Identity) and answer.key_id != key_id:
+            why = f"the provider now says that what it took for this key is {answer.key_id}: it is left alone"
+            session.happened(ev.KeyClosed(key_id=key_id, evidence=why))
+            raise RotationFailed(f"{key_id}: {why}; that one has to be revoked by hand")
+
     def _see_refused(self, session: Session, key_id: str) -> None:
         """See the revoked key refused; where nobody has its secret any more, see it gone from the list."""
         key = session.record.key(key_id)
@@ -201,8 +218,7 @@ class Executor:
         if secret is None:
             listed = self._provider(session).list_keys(session.policy.project)
             if not any(facts.key_id == key_id for facts in listed):
-                gone = "revoked, and no longer" if key.state is KeyState.REVOKED else "no longer"
-                self._end(session, key_id, f"{gone} in the provider's list")
+                self._end(session, key_id, "revoked, and no longer in the provider's list")
             return
         deadline, pause = session.clock.now() + REFUSAL_PATIENCE, timedelta(milliseconds=100)
         while True:
@@ -214,9 +230,8 @@ class Executor:
             assert isinstance(answer, Identity)
             if key.origin is Origin.LEGACY:
                 return
-            if session.clock.now() >= deadline or key.state is not KeyState.REVOKED:
-                how = "was revoked" if key.state is KeyState.REVOKED else "is not in the provider's list"
-                session.problems.append(f"{key_id} {how}, and the provider still accepts it")
+            if session.clock.now() >= deadline:
+                session.problems.append(f"{key_id} was revoked, and the provider still accepts it")
                 return
             session.still_ours()
             session.clock.sleep(pause)

@@ -221,9 +221,11 @@ def _needs_list(record: PolicyRecord, world: World, now: datetime) -> bool:
     current = record.current
     for fingerprint in world.held:
         identity = world.identities.get(fingerprint)
+        if identity is None:
+            continue
         if isinstance(identity, Refused):
             if record.by_fingerprint(fingerprint):
                 return True
-        elif current is None or current.fingerprint != fingerprint:
+        elif current is None or current.fingerprint != fingerprint or current.key_id != identity.key_id:
             return True
     return False

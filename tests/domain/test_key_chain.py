@@ -13,7 +13,6 @@ from tests.domain.build import (
     DAY,
     DOTENV,
     HOUR,
-    MINUTE,
     NOW,
     POLICY,
     REFUSED,
@@ -80,12 +79,13 @@ CASES = {
         world("new", "new", provider_problem="503"), record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
     "a key stays while the list is empty": (
         world("new", "new", listed=()), record(NEW, OLD), "ReplacementNotProven", Decision.KEEP),
-    "a key that somebody else revoked is seen refused": (
-        world("new", "new", listed=(facts("new"),)), record(NEW, OLD), "AlreadyGone", Decision.CONFIRM),
-    "a young key that a list does not show yet is not given up": (
-        world("new", "new", listed=(facts("new"),)),
-        record(NEW, key("orphan", KeyState.ORPHAN, since=NOW - MINUTE, revoke_after=NOW + HOUR)),
-        "OrphanUnsettled", Decision.WAIT),
+    "a key that a list lacks is revoked all the same: only the provider's own answer to that ends it": (
+        world("new", "new", listed=(facts("new"),)), record(NEW, OLD), "GraceOver", Decision.REVOKE),
+    "a key that a list lacks keeps its grace": (
+        world("new", "new", listed=(facts("new"),)), record(NEW, retiring("old", grace_until=NOW + HOUR)),
+        "GraceRunning", Decision.WAIT),
+    "an orphan that a list does not show is revoked all the same": (
+        world("new", "new", listed=(facts("new"),)), record(NEW, ORPHAN), "OrphanProven", Decision.REVOKE),
     "the legacy organisation key is never revoked, and the finding stays": (
         BOTH_NEW, record(NEW, retiring("old", origin=Origin.LEGACY)), "CannotBeRevoked", Decision.WATCH),
     "a key found by its name is kept where the provider says that a destination holds it": (

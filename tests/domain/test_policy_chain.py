@@ -94,6 +94,8 @@ CASES = {
         "KeyUnmanaged", Decision.ADOPT),
     "a key that replaced ours by hand is adopted": (
         world("l", "l"), HEALTHY, "KeyUnmanaged", Decision.ADOPT),
+    "a value that the provider now takes for another key is adopted as that": (
+        world("k", "k", identities={fingerprint("k"): identity("other")}), HEALTHY, "KeyUnmanaged", Decision.ADOPT),
     "a requested rotation begins": (
         world("k", "k"), record(key("k"), requested="quarterly"), "RotateRequested", Decision.ISSUE),
     "a key near its expiry is replaced": (

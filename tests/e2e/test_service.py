@@ -139,7 +139,7 @@ def test_two_services_on_one_journal_rotate_once_for_each_due_time(installation:
     """Promise 5."""
     # Each key is due three seconds after it was made; up to 0.3 s earlier by jitter, and 1 s by a whole second's end.
     rotator = installation.rotator(
-        due_in=NOT_DUE, lifetime="6s", renew_before="3s", grace="1s", service={"lease": "4s"}
+        due_in=NOT_DUE, lifetime="6s", renew_before="3s", grace="1s", service={"lease": "30s"}
     )
     with rotator.service() as one, rotator.service() as two:
         until(lambda: sum(count(service.events(), "grace.started") for service in (one, two)) >= 3)

@@ -287,6 +287,43 @@ def test_a_creation_that_answers_with_another_name_is_not_believed(stage):
     assert stage.held() == [old, old]
 
 
+def test_promise_7_one_wrong_whoami_at_adoption_is_put_right_by_the_next(stage):
+    mine = stage.put_key_by_hand()
+    theirs = stage.provider.create_by_hand(POLICY.project, "theirs").facts.key_id
+    _takes_for(stage, theirs, times=1)
+    stage.look()
+    assert record(stage).current.key_id == theirs
+    stage.look()
+    assert record(stage).current.key_id == mine
+    assert record(stage).key(theirs) is None
+
+
+def test_promise_7_a_key_that_was_adopted_by_a_wrong_whoami_is_not_revoked(stage):
+    mine = stage.put_key_by_hand()
+    theirs = stage.provider.create_by_hand(POLICY.project, "theirs").facts.key_id
+    _takes_for(stage, theirs, times=2)
+    stage.look()
+    rotate_now(stage)
+    outcome = stage.look()
+    assert record(stage).key(theirs) is None
+    assert {mine, theirs} <= stage.alive()
+    assert stage.provider._keys[theirs].facts.expires_at is None
+    assert f"the provider now says that what it took for this key is {mine}" in outcome.problems[0]
+    stage.look_until_quiet(10 * DAY)
+    assert theirs in stage.alive()
+
+
+def _takes_for(stage, key_id, *, times):
+    """The provider names another key, so often."""
+    identify, left = stage.provider.identify, [None] * times
+
+    def lying(secret):
+        answer = identify(secret)
+        return replace(answer, key_id=key_id) if left and left.pop() is None else answer
+
+    stage.provider.identify = lying
+
+
 def test_an_empty_list_revokes_nothing_and_closes_nothing(stage):
     old = adopted(stage)
     rotate_now(stage)

@@ -84,9 +84,19 @@ def test_the_whole_life_of_an_adopted_key(stage):
 def test_a_plain_rotation_asks_no_more_than_it_needs(stage):
     adopted(stage)
     rotate_now(stage)
+    stage.look()
+    rotate_now(stage)
     calls = len(stage.provider.calls)
     stage.look()
     assert stage.provider.calls[calls:] == ["identify", "create_key", "identify", "set_expiration"]
+
+
+def test_a_key_that_a_person_made_is_asked_for_once_more_before_it_is_touched(stage):
+    adopted(stage)
+    rotate_now(stage)
+    calls = len(stage.provider.calls)
+    stage.look()
+    assert stage.provider.calls[calls:] == ["identify", "create_key", "identify", "identify", "set_expiration"]
 
 
 def test_an_empty_destination_gets_its_first_key(stage):
