@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from rotator.config import (
     AwsSettings,
     BackendRef,
     BackendSettings,
+    DotenvSettings,
+    LimitsSettings,
     SecretRef,
     Settings,
     TogetherSettings,
@@ -34,6 +37,7 @@ from rotator.ports import Clock, Journal, KeyProvider, SecretBackend
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
+from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
 from rotator.service.reconcile import Reconciler
@@ -63,24 +67,30 @@ class Application:
 
 
 class _Lazy(Generic[_Adapter]):
-    """Adapters by their name in the configuration, each made when it is first asked for."""
+    """Adapters by their name in the configuration, each made when it is first asked for.
+
+    Making one can take as long as a backend that holds its credential hangs: it keeps nobody from another one.
+    """
 
     def __init__(self, make: Callable[[str], _Adapter]) -> None:
         self._make: Callable[[str], _Adapter] = make
         self._made: dict[str, _Adapter] = {}
-        self._lock = threading.RLock()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._lock = threading.Lock()
 
     def __call__(self, name: str) -> _Adapter:
         made = self._made.get(name)
         if made is None:
             with self._lock:
+                lock = self._locks[name]
+            with lock:
                 made = self._made.get(name)
                 if made is None:
                     made = self._made[name] = self._make(name)
         return made
 
     def close(self) -> None:
-        for adapter in self._made.values():
+        for adapter in list(self._made.values()):
             adapter.close()
 
 
@@ -104,17 +114,14 @@ def application(
     # Its own hook logs each retry with the call's arguments; ours are secrets, and a retry that helps is no news.
     stamina.instrumentation.set_on_retry_hooks(())
     clock, draw = clock or SystemClock(), random.SystemRandom().random
-    workers = settings.service.workers
     journal = (
         SqlJournal.open_read_only(settings.state_url)
         if read_only
-        else SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=workers + 2)
+        else SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=settings.service.workers + 2)
     )
-    backends: _Lazy[SecretBackend] = _Lazy(
-        lambda name: _backend(settings.backends[name], partial(_secret, environ=environ, backends=None), workers)
-    )
+    backends: _Lazy[SecretBackend] = _Lazy(partial(_guarded_backend, settings, clock, environ))
     secret = partial(_secret, environ=environ, backends=backends)
-    providers: _Lazy[KeyProvider] = _Lazy(lambda name: _together(settings.providers[name], secret, workers, clock))
+    providers: _Lazy[KeyProvider] = _Lazy(partial(_guarded_provider, settings, clock, secret))
     retired = RetiredSecrets()
     publisher = Publisher(backends=backends, retired=retired)
     begun = clock.now()
@@ -153,7 +160,28 @@ def application(
         wired.close()
 
 
-def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValue], workers: int) -> SecretBackend:
+def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str], name: str) -> SecretBackend:
+    one = settings.backends[name]
+    limits = _limits(one.limits, settings)
+    backend = _backend(one, partial(_secret, environ=environ, backends=None), limits.concurrency)
+    # Each file is an endpoint of its own: one that is locked or on a full disk is no reason to leave the others alone.
+    thresholds = NEVER if isinstance(one, DotenvSettings) else DEFAULT
+    return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=thresholds)
+
+
+def _guarded_provider(
+    settings: Settings, clock: Clock, secret: Callable[[SecretRef], SecretValue], name: str
+) -> KeyProvider:
+    one = settings.providers[name]
+    limits = _limits(one.limits, settings)
+    return GuardedProvider(_together(one, secret, limits.concurrency), name=name, clock=clock, limits=limits)
+
+
+def _limits(given: LimitsSettings, settings: Settings) -> Limits:
+    return Limits(concurrency=given.concurrency or settings.service.workers, rate=given.rate)
+
+
+def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValue], connections: int) -> SecretBackend:
     """The closed table of backends. Their libraries are imported here: a pass with nothing due needs none."""
     match settings:
         case VaultSettings():
@@ -170,7 +198,7 @@ def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValu
                 namespace=settings.namespace,
                 ca_file=settings.ca_file,
                 timeout=settings.timeout.total_seconds(),
-                pool_size=workers,
+                pool_size=connections,
             )
         case AwsSettings():
             from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBackend  # noqa: PLC0415
@@ -180,7 +208,7 @@ def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValu
                 endpoint_url=settings.endpoint_url,
                 profile=settings.profile,
                 timeout=settings.timeout.total_seconds(),
-                pool_size=workers,
+                pool_size=connections,
             )
         case _:
             from rotator.adapters.backends.dotenv import DotenvBackend  # noqa: PLC0415
@@ -189,7 +217,7 @@ def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValu
 
 
 def _together(
-    settings: TogetherSettings, secret: Callable[[SecretRef], SecretValue], workers: int, clock: Clock
+    settings: TogetherSettings, secret: Callable[[SecretRef], SecretValue], connections: int, clock: Clock
 ) -> KeyProvider:
     from rotator.adapters.providers.together import TogetherPaths, TogetherProvider  # noqa: PLC0415 - see _backend
 
@@ -198,7 +226,7 @@ def _together(
         management_key=secret(settings.management_key),
         paths=TogetherPaths(**settings.paths),
         timeout=settings.timeout.total_seconds(),
-        max_connections=workers,
+        max_connections=connections,
         now=clock.now,
     )
 

@@ -26,6 +26,7 @@ from rotator.config.settings import (
     AwsSettings,
     BackendSettings,
     DotenvSettings,
+    LimitsSettings,
     LogSettings,
     ServiceSettings,
     TogetherSettings,
@@ -38,6 +39,8 @@ from rotator.config.shapes import (
     REFERENCES,
     AppRoleShape,
     AwsShape,
+    DotenvShape,
+    LimitsShape,
     LogShape,
     ServiceShape,
     StateShape,
@@ -115,6 +118,7 @@ class SectionReader:
                         namespace=checked.namespace,
                         ca_file=self._file(checked.ca_file, (*path, "ca_file")),
                         timeout=checked.timeout,
+                        limits=_limits(checked.limits),
                     )
             elif isinstance(checked, AwsShape):
                 if checked.endpoint_url is not None:
@@ -124,9 +128,10 @@ class SectionReader:
                     endpoint_url=checked.endpoint_url,
                     profile=checked.profile,
                     timeout=checked.timeout,
+                    limits=_limits(checked.limits),
                 )
-            elif checked is not None:
-                made[name] = DotenvSettings()
+            elif isinstance(checked, DotenvShape):
+                made[name] = DotenvSettings(limits=_limits(checked.limits))
         return made
 
     def providers(self, given: object, backends: Mapping[str, BackendSettings]) -> dict[str, TogetherSettings]:
@@ -150,6 +155,7 @@ class SectionReader:
                     management_key=key,
                     paths=checked.paths.model_dump(exclude_none=True),
                     timeout=checked.timeout,
+                    limits=_limits(checked.limits),
                 )
         if not made and not self._faults.found:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
@@ -242,6 +248,10 @@ class SectionReader:
         if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file() raises where a folder is closed to us
             self._faults.add(path, shown(name), "allowed: a file that exists")
         return file
+
+
+def _limits(shape: LimitsShape) -> LimitsSettings:
+    return LimitsSettings(rate=shape.rate, concurrency=shape.concurrency)
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,6 +12,18 @@ from rotator.domain.model import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSettings:
+    """What a provider or backend is asked at most.
+
+    :param rate: calls begun in a second; ``None`` for no limit.
+    :param concurrency: calls at a time; ``None`` for as many as ``service.workers``.
+    """
+
+    rate: float | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TogetherSettings:
     """One provider of type ``together``. ``paths``: where an endpoint is, if not at its usual place."""
 
@@ -19,6 +31,7 @@ class TogetherSettings:
     management_key: SecretRef
     paths: Mapping[str, str]
     timeout: timedelta
+    limits: LimitsSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +59,7 @@ class VaultSettings:
     namespace: str | None
     ca_file: str | None
     timeout: timedelta
+    limits: LimitsSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +70,14 @@ class AwsSettings:
     endpoint_url: str | None
     profile: str | None
     timeout: timedelta
+    limits: LimitsSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DotenvSettings:
     """One backend of type ``dotenv``."""
+
+    limits: LimitsSettings = LimitsSettings()
 
 
 BackendSettings = VaultSettings | AwsSettings | DotenvSettings
@@ -70,7 +87,7 @@ BackendSettings = VaultSettings | AwsSettings | DotenvSettings
 class ServiceSettings:
     """How it runs.
 
-    :param workers: policies that are looked at side by side.
+    :param workers: policies that are looked at side by side, for each set of endpoints that they share.
     :param max_rotations_per_run: how many rotations one run may begin; a service's run is any hour.
     :param lease: after how much silence another process may take a policy over.
     :param shutdown_timeout: how long SIGTERM waits for what is in flight.

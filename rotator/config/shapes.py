@@ -147,6 +147,15 @@ class PathsShape(Shape):
     usage: Endpoint | None = None
 
 
+class LimitsShape(Shape):
+    """What it is asked at most; a call that waits longer than half a minute for its turn is put off."""
+
+    rate: float | None = Field(
+        None, ge=0.1, le=1000, allow_inf_nan=False, description="Calls begun in a second. Default: no limit."
+    )
+    concurrency: int | None = Field(None, ge=1, le=64, description="Calls at a time. Default: service.workers.")
+
+
 class TogetherShape(Shape):
     """Together AI, or a gateway with the same endpoints."""
 
@@ -156,6 +165,7 @@ class TogetherShape(Shape):
     management_key: SkipValidation[Secret] = Field(description="Where the key is found that may manage keys.")
     paths: PathsShape = PathsShape()
     timeout: Duration = timedelta(seconds=10)
+    limits: LimitsShape = LimitsShape()
 
 
 class TokenShape(Shape):
@@ -183,6 +193,7 @@ class VaultShape(Shape):
     namespace: Text | None = None
     ca_file: Text | None = Field(None, description="Relative to this configuration's folder.")
     timeout: Duration = timedelta(seconds=10)
+    limits: LimitsShape = LimitsShape()
 
 
 class AwsShape(Shape):
@@ -193,12 +204,14 @@ class AwsShape(Shape):
     endpoint_url: Text | None = None
     profile: Text | None = None
     timeout: Duration = timedelta(seconds=10)
+    limits: LimitsShape = LimitsShape()
 
 
 class DotenvShape(Shape):
     """dotenv files on this machine. A backend named 'dotenv' always exists."""
 
     type: Literal["dotenv"]
+    limits: LimitsShape = LimitsShape()
 
 
 _GRACE_LIMIT = "The longest grace while the old key is in use. Default: 4 x grace."

@@ -1,7 +1,9 @@
 """The service: APScheduler decides when a policy is looked at, and nothing else.
 
-One date job a policy, at the next moment that matters; each look's outcome sets the next one. A steady job
-compares the schedule with the journal: it notices what an operator asked for, and mends a job that got lost.
+One date job a policy, at the next moment that matters; each look's outcome sets the next one. Each lane of policies
+has an executor of its own, so that what hangs holds up only its like. Beside it the schedule is compared with the journal
+every two seconds, by a clock that never steps: that notices what an operator asked for, and mends a job that got lost
+or that waits for a moment which a stepping clock has moved away.
 """
 
 from __future__ import annotations
@@ -20,12 +22,11 @@ from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.errors import JournalError
+from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, is_due
 
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
-
-_SYNC = "rotator: compare with the journal"
 
 
 class Daemon:
@@ -36,13 +37,14 @@ class Daemon:
         self._policies = {policy.name: policy for policy in application.settings.policies}
         self._log = structlog.get_logger()
         self._stop = threading.Event()
+        self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
         self._running: set[str] = set()
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
         # A look takes its policy's lease, so that even a doubled job does no harm; a late one is still wanted.
         self._scheduler = BackgroundScheduler(
             executors={
-                "default": ThreadPoolExecutor(application.settings.service.workers),
-                "sync": ThreadPoolExecutor(1),
+                lane: ThreadPoolExecutor(application.settings.service.workers)
+                for lane in set(map(lane_of, application.settings.policies))
             },
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone=UTC,
@@ -55,10 +57,10 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._sync()
-        self._scheduler.add_job(self._sync, "interval", seconds=SYNC_EVERY.total_seconds(), id=_SYNC, executor="sync")
         self._scheduler.start()
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
-        self._stop.wait()
+        while not self._stop.wait(SYNC_EVERY.total_seconds()):
+            self._sync()
         return self._shut_down()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -85,6 +87,7 @@ class Daemon:
         if self._application.clock.stopping:
             return None
         self._running.add(policy.name)
+        self._waiting.pop(policy.name, None)
         try:
             return self._application.reconciler.reconcile(policy)
         finally:
@@ -95,10 +98,21 @@ class Daemon:
         if isinstance(outcome, Outcome):
             self._known[outcome.policy] = outcome.next_at
             self._schedule(self._policies[outcome.policy], outcome.next_at)
+        else:
+            self._waiting.pop(event.job_id, None)  # it told nothing: the next comparison schedules it anew
 
     def _schedule(self, policy: Policy, at: datetime) -> None:
         if not self._application.clock.stopping:
-            self._scheduler.add_job(self._look, "date", [policy], id=policy.name, run_date=at, replace_existing=True)
+            self._waiting[policy.name] = at
+            self._scheduler.add_job(
+                self._look,
+                "date",
+                [policy],
+                id=policy.name,
+                run_date=at,
+                executor=lane_of(policy),
+                replace_existing=True,
+            )
 
     def _sync(self) -> None:
         """Schedule every policy whose moment another process moved, and every one that has no job."""
@@ -108,11 +122,12 @@ class Daemon:
             self._log.error("journal.unreadable", reason=str(error))
             return
         now = self._application.clock.now()
-        scheduled = {job.id for job in self._scheduler.get_jobs()}
         for name, policy in self._policies.items():
-            journaled = now if is_due(policy, looks, now) else looks[name].next_at
+            due = is_due(policy, looks, now)
+            journaled = now if due else looks[name].next_at
             moved = name in looks and looks[name].next_at != self._known.get(name)
-            if moved or (name not in scheduled and name not in self._running):
+            at_hand = name in self._running or (name in self._waiting and not (due and self._waiting[name] > now))
+            if moved or not at_hand:
                 if name in looks:
                     self._known[name] = looks[name].next_at
                 self._schedule(policy, journaled)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -14,6 +15,7 @@ from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.entrypoints.render import outcome_line, waiting_line
+from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, Result, is_due
 
 
@@ -65,18 +67,26 @@ def run_once(application: Application) -> int:
             sys.stdout.write(waiting_line(policy.name, looks[policy.name]))
     if due:
         with _stopping_on_signals(application), _progress(len(due)) as advance:
-            workers = application.settings.service.workers
-            with ThreadPoolExecutor(max_workers=min(workers, len(due)), thread_name_prefix="look") as pool:
-                for outcome in _in_order_of_completion(pool, application, due):
+            # Canaries first: the others begin no rotation before these have come through.
+            for wave in ([p for p in due if p.canary], [p for p in due if not p.canary]):
+                for outcome in _in_order_of_completion(application, wave):
                     summary.outcomes.append(outcome)
                     advance(outcome_line(outcome))
     sys.stdout.write(f"{summary}\n")
     return summary.exit_code
 
 
-def _in_order_of_completion(pool: ThreadPoolExecutor, application: Application, due: list[Policy]) -> Iterator[Outcome]:
-    for future in as_completed([pool.submit(application.reconciler.reconcile, policy) for policy in due]):
-        yield future.result()
+def _in_order_of_completion(application: Application, due: list[Policy]) -> Iterator[Outcome]:
+    """Each lane has its own threads, and goes through its policies in their order."""
+    workers = application.settings.service.workers
+    with ExitStack() as stack:
+        pools = {
+            lane: stack.enter_context(ThreadPoolExecutor(min(workers, policies), thread_name_prefix="look"))
+            for lane, policies in Counter(map(lane_of, due)).items()
+        }
+        looks = [pools[lane_of(policy)].submit(application.reconciler.reconcile, policy) for policy in due]
+        for look in as_completed(looks):
+            yield look.result()
 
 
 @contextmanager

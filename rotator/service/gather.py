@@ -80,21 +80,21 @@ class Gatherer:
         try:
             for fingerprint, secret in secrets.items():
                 identities[fingerprint] = self.providers(policy.provider).identify(secret)
-        except ProviderError as error:
+        except (ProviderError, BackendError) as error:  # a backend's, where that holds the management key
             return identities, str(error)
         return identities, ""
 
     def _with_list(self, policy: Policy, world: World) -> World:
         try:
             listed = tuple(self.providers(policy.provider).list_keys(policy.project))
-        except ProviderError as error:
+        except (ProviderError, BackendError) as error:
             return replace(world, provider_problem=str(error))
         return replace(world, listed=listed, skew=self._skew(policy))
 
     def _skew(self, policy: Policy) -> timedelta | None:
         try:
             return self.providers(policy.provider).skew()
-        except ProviderError:  # it can't even be made; the look has said so already
+        except (ProviderError, BackendError):  # it can't even be made; the look has said so already
             return None
 
     def _with_others(self, policy: Policy, ending: Sequence[KeyRecord], world: World, now: datetime) -> World:
@@ -104,11 +104,14 @@ class Gatherer:
         held: dict[Fingerprint, tuple[str, ...]] = {}
         ids: dict[str, tuple[str, ...]] = {}
         unknown: list[str] = []
+        away: set[str] = set()  # backends that did not answer: one of them must not be waited for again and again
         for destination in self._others(policy):
             found = seen.get(destination.name)
             if found is None or (by_id and found.fingerprint and not found.key_id):
-                found = self._observe(policy, destination, by_id=by_id, now=now)
+                is_away = destination.backend in away
+                found = None if is_away else self._observe(policy, destination, by_id=by_id, now=now)
             if found is None:
+                away.add(destination.backend)
                 unknown.append(destination.name)
             elif found.fingerprint:
                 held[found.fingerprint] = (*held.get(found.fingerprint, ()), destination.name)
@@ -159,7 +162,7 @@ class Gatherer:
             used = self.providers(policy.provider).used_until(
                 [key.key_id for key in keys], since, gathered.secrets[fingerprint], identity.organization
             )
-        except ProviderError as error:
+        except (ProviderError, BackendError) as error:
             return replace(world, use_problem=str(error))
         return replace(world, used_until={**world.used_until, **used})
 

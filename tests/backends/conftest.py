@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import pytest
 from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBackend
 from rotator.adapters.backends.dotenv import DotenvBackend
 from rotator.adapters.backends.vault import AppRoleAuth, VaultBackend
+from rotator.clock import SystemClock
 from rotator.domain.model import Destination, KeyMetadata
 from rotator.ports import SecretBackend
+from rotator.service.guard import GuardedBackend, Limits
 from tests.fakes.backend import FakeBackend
 from tests.parts.aws import Aws
 from tests.parts.openbao import OpenBao
@@ -138,9 +140,12 @@ def void(_result: object) -> None:
     """For a call whose result nobody needs."""
 
 
-@pytest.fixture(params=["fake", "dotenv", "openbao", "aws"])
+KINDS = ("fake", "dotenv", "openbao", "aws")
+
+
+@pytest.fixture(params=[*KINDS, *(f"guarded {kind}" for kind in KINDS)])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
-    match request.param:
+    match request.param.removeprefix("guarded "):
         case "fake":
             made = _fake()
         case "dotenv":
@@ -149,5 +154,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
             made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"))
         case _:
             made = _aws(request.getfixturevalue("aws"))
-    yield made
+    yield _guarded(made) if request.param.startswith("guarded") else made
     made.backend.close()
+
+
+def _guarded(case: Case) -> Case:
+    limits = Limits(concurrency=2, rate=1000)
+    return replace(case, backend=GuardedBackend(case.backend, name="guarded", clock=SystemClock(), limits=limits))

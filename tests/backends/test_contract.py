@@ -1,4 +1,4 @@
-"""The contract of ``rotator.ports.SecretBackend``, kept by every backend and by the fake."""
+"""The contract of ``rotator.ports.SecretBackend``, kept by every backend and by the fake, guarded or not."""
 
 from __future__ import annotations
 

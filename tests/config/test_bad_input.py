@@ -25,6 +25,10 @@ def spoilt(old, new):
     return GOOD.replace(old, new)
 
 
+def limits(text):
+    return spoilt("{type: together,", f"{{type: together, limits: {text},")
+
+
 def times(text):
     return spoilt("project: proj_a\n", f"project: proj_a\n    {text}\n")
 
@@ -44,6 +48,24 @@ CASES = {
         times("grace: 0s"), [f"rotator.yaml:9: policies[0].grace (a): found '0s'; {DURATION}"]),
     "a duration that is a number": (
         times("lifetime: 5"), [f"rotator.yaml:9: policies[0].lifetime (a): found 5; {DURATION}"]),
+    "an unknown limit": (
+        limits("{rat: 20}"),
+        [("rotator.yaml:4: providers.together.limits.rat: found an unknown field; allowed: rate, concurrency; "
+         "did you mean 'rate'?")]),
+    "a limit of nothing": (
+        limits("{rate: 0, concurrency: 0}"),
+        ["rotator.yaml:4: providers.together.limits.rate: found 0; allowed: greater than or equal to 0.1",
+         "rotator.yaml:4: providers.together.limits.concurrency: found 0; allowed: greater than or equal to 1"]),
+    "limits of other kinds": (
+        limits("{rate: fast, concurrency: 1.5}"),
+        ["rotator.yaml:4: providers.together.limits.rate: found 'fast'; allowed: a valid number",
+         "rotator.yaml:4: providers.together.limits.concurrency: found 1.5; allowed: a valid integer"]),
+    "limits that are no mapping": (
+        limits("20"),
+        ["rotator.yaml:4: providers.together.limits: found 20; allowed: a mapping with rate, concurrency"]),
+    "a limit without end": (
+        GOOD + "backends: {files: {type: dotenv, limits: {rate: 1.0e+999}}}\n",
+        ["rotator.yaml:11: backends.files.limits.rate: found inf; allowed: a finite number"]),
     "several faults at once, in their order": (
         times("lifetime: true\n    grace: week"),
         [f"rotator.yaml:9: policies[0].lifetime (a): found true; {DURATION}",

@@ -31,6 +31,7 @@ WHOLE = {
             "management_key": {"env": "MANAGEMENT_KEY"},
             "paths": {"keys": "/v1/{project_id}/keys", "whoami": "/v3/whoami"},
             "timeout": "10s",
+            "limits": {"rate": 20, "concurrency": 8},
         }
     },
     "backends": {
@@ -41,7 +42,12 @@ WHOLE = {
             "namespace": "n",
             "auth": {"method": "approle", "role_id": {"env": "MANAGEMENT_KEY"}, "secret_id": {"env": "MANAGEMENT_KEY"}},
         },
-        "a": {"type": "aws-secrets-manager", "region": "eu-west-1", "endpoint_url": "https://a"},
+        "a": {
+            "type": "aws-secrets-manager",
+            "region": "eu-west-1",
+            "endpoint_url": "https://a",
+            "limits": {"rate": 1.5},
+        },
     },
     "policies": [
         {

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rotator.config import BackendRef, EnvRef, load, resolve
+from rotator.config import BackendRef, EnvRef, LimitsSettings, load, resolve
 from rotator.errors import ConfigError
 from tests.config.conftest import ENVIRON, GOOD
 
@@ -68,6 +68,23 @@ def test_the_last_line_end_of_a_secret_file_is_not_part_of_it(configuration):
     (configuration.folder / "key").write_text("s3cret\n")
     reference = configuration.load(GOOD.replace("{env: MANAGEMENT_KEY}", "{file: key}")).providers["together"]
     assert resolve(reference.management_key, {}).reveal() == "s3cret"
+
+
+def test_limits_are_said_for_each_provider_and_backend_alone(configuration):
+    text = GOOD.replace("{type: together,", "{type: together, limits: {rate: 20},") + (
+        "backends:\n"
+        "  aws: {type: aws-secrets-manager, region: eu-west-1, limits: {rate: 0.5, concurrency: 4}}\n"
+        "  files: {type: dotenv, limits: {concurrency: 1}}\n"
+        "  v: {type: vault, url: 'https://v', auth: {method: token, token: {env: MANAGEMENT_KEY}}}\n"
+    )
+    loaded = configuration.load(text)
+    assert loaded.providers["together"].limits == LimitsSettings(rate=20)
+    assert {name: backend.limits for name, backend in loaded.backends.items()} == {
+        "dotenv": LimitsSettings(),
+        "aws": LimitsSettings(rate=0.5, concurrency=4),
+        "files": LimitsSettings(concurrency=1),
+        "v": LimitsSettings(),
+    }
 
 
 def test_anchors_and_merge_keys_are_understood(configuration):

@@ -1,19 +1,21 @@
-"""The contract of ``rotator.ports.KeyProvider``: what the fake and the real adapter have in common."""
+"""The contract of ``rotator.ports.KeyProvider``: what the fake and the real adapter have in common, guarded or not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from rotator.adapters.providers.together import TogetherProvider
+from rotator.clock import SystemClock
 from rotator.domain.model import Identity, IssuedKey, KeyFacts, KeyKind, Refused
 from rotator.domain.secret import SecretValue
 from rotator.errors import ProviderRejected
 from rotator.ports import KeyProvider
+from rotator.service.guard import GuardedProvider, Limits
 from tests.fakes.provider import DrivenClock, FakeProvider
 from tests.parts.simulator import OTHER_PROJECT, PROJECT, Simulator
 
@@ -89,15 +91,32 @@ class RealWorld:
         self.simulator.settings(accept_after=accept_after, refuse_after=refuse_after)
 
 
-@pytest.fixture(params=["fake", "together"])
+class GuardedWorld:
+    """Another world, whose provider is called through a guard. Every other attribute is the other world's."""
+
+    def __init__(self, world: FakeWorld | RealWorld) -> None:
+        self._world = world
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world, name)
+
+    @property
+    def provider(self) -> KeyProvider:
+        return GuardedProvider(
+            self._world.provider, name="guarded", clock=SystemClock(), limits=Limits(concurrency=1, rate=1000)
+        )
+
+
+@pytest.fixture(params=["fake", "guarded fake", "together", "guarded together"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "fake":
-        yield FakeWorld()
-        return
-    simulator: Simulator = request.getfixturevalue("simulator")
+    made = FakeWorld() if request.param.endswith("fake") else _real(request.getfixturevalue("simulator"))
+    yield GuardedWorld(made) if request.param.startswith("guarded") else made
+    made.provider.close()
+
+
+def _real(simulator: Simulator) -> RealWorld:
     provider = TogetherProvider(base_url=simulator.base_url, management_key=simulator.management_key)
-    yield RealWorld(simulator, provider)
-    provider.close()
+    return RealWorld(simulator, provider)
 
 
 def create(world: World, name: str = "rotator-test", lifetime: timedelta = 30 * DAY) -> IssuedKey:
