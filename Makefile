@@ -38,10 +38,11 @@ bench: setup ## 500 rotations beside a floor of bare clients, start-up times and
 	@$(BIN)/python -m tests.bench
 
 lock: setup ## write both lock files anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+	  pyproject.toml --extra postgresql --extra simulator --group dev --output-file requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --upgrade pyproject.toml --extra simulator --group dev --output-file requirements-dev.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --constraint requirements-dev.lock pyproject.toml --extra simulator --output-file requirements.lock
+	  --constraint requirements-dev.lock pyproject.toml --extra postgresql --extra simulator \
+	  --output-file requirements.lock
 
 clean: ## remove the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -98,11 +98,7 @@ def application(
     stamina.instrumentation.set_on_retry_hooks(())
     clock, draw = clock or SystemClock(), random.SystemRandom().random
     workers = settings.service.workers
-    journal = (
-        SqlJournal.open_read_only(settings.state_url)
-        if read_only
-        else SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=workers + 2)
-    )
+    journal = _journal(settings, environ, read_only=read_only)
     backends: _Lazy[SecretBackend] = _Lazy(
         lambda name: _backend(settings.backends[name], partial(_secret, environ=environ, backends=None), workers)
     )
@@ -137,6 +133,15 @@ def application(
         yield wired
     finally:
         wired.close()
+
+
+def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool) -> SqlJournal:
+    ref = settings.state_password
+    password = partial(_secret, ref, environ=environ, backends=None) if ref else None
+    if read_only:
+        return SqlJournal.open_read_only(settings.state_url, password=password)
+    pool_size = settings.service.workers + 2
+    return SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=pool_size, password=password)
 
 
 def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValue], workers: int) -> SecretBackend:

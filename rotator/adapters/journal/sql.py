@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, bindparam, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.journal.codec import (
@@ -19,7 +18,7 @@ from rotator.adapters.journal.codec import (
     time_from_text,
     time_to_text,
 )
-from rotator.adapters.journal.engine import open_engine, open_read_only
+from rotator.adapters.journal.engine import Password, cause, is_postgresql, open_engine, open_read_only, upsert_of
 from rotator.adapters.journal.tables import event as event_table
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import Event
@@ -31,7 +30,7 @@ from rotator.ports import Lease, Look, Observation
 
 
 class SqlJournal:
-    """The journal in one SQLite file.
+    """The journal in one SQLite file, or in a PostgreSQL database.
 
     :param is_dead: whether a lease's holder is known to be dead, so that its lease need not run out first.
     """
@@ -39,19 +38,25 @@ class SqlJournal:
     def __init__(self, engine: Engine, *, is_dead: Callable[[str], bool]) -> None:
         self._engine = engine
         self._is_dead = is_dead
+        upsert = upsert_of(engine)
+        self._new_policy = upsert(policy_state).on_conflict_do_nothing(index_elements=["policy"])
+        self._put_observation = _newest(upsert(observation))
+        self._many_writers = is_postgresql(engine)
         # SQLite lets one write at a time; threads queue here instead of polling its lock.
         self._writing = threading.Lock()
         self._writer: Connection | None = None
 
     @classmethod
-    def open(cls, url: str, *, is_dead: Callable[[str], bool], pool_size: int = 10) -> Self:
+    def open(
+        cls, url: str, *, is_dead: Callable[[str], bool], pool_size: int = 10, password: Password | None = None
+    ) -> Self:
         """Open for writing. Raises ``JournalUnavailable``."""
-        return cls(open_engine(url, pool_size=pool_size), is_dead=is_dead)
+        return cls(open_engine(url, pool_size=pool_size, password=password), is_dead=is_dead)
 
     @classmethod
-    def open_read_only(cls, url: str) -> Self:
+    def open_read_only(cls, url: str, *, password: Password | None = None) -> Self:
         """Open for a dry run: nothing is created, migrated or changed. Raises ``JournalUnavailable``."""
-        return cls(open_read_only(url), is_dead=lambda _holder: False)
+        return cls(open_read_only(url, password=password), is_dead=lambda _holder: False)
 
     def load(self, policy: str) -> PolicyRecord:
         """See ``ports.Journal``."""
@@ -72,14 +77,9 @@ class SqlJournal:
     def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
         """See ``ports.Journal``."""
         with self._write() as connection:
-            row = connection.execute(select(policy_state).where(policy_state.c.policy == policy)).one_or_none()
-            token = (row.lease_token if row else 0) + 1
-            if (
-                row is not None
-                and row.lease_holder
-                and time_from_text(row.lease_until) > now
-                and not self._is_dead(row.lease_holder)
-            ):
+            row = self._locked(connection, policy)
+            token = row.lease_token + 1
+            if row.lease_holder and time_from_text(row.lease_until) > now and not self._is_dead(row.lease_holder):
                 raise LeaseHeld(f"{policy}: {row.lease_holder} is at work on it")
             lease = {
                 "lease_holder": holder,
@@ -87,11 +87,7 @@ class SqlJournal:
                 "lease_until": time_to_text(now + ttl),
                 "lease_seconds": int(ttl.total_seconds()),
             }
-            if row:
-                connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(lease))
-            else:
-                empty = record_to_json(PolicyRecord(policy=policy))
-                connection.execute(insert(policy_state).values(policy=policy, state=empty, **lease))
+            connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(lease))
         return Lease(policy=policy, holder=holder, token=token)
 
     def release(self, lease: Lease) -> None:
@@ -133,7 +129,7 @@ class SqlJournal:
             if connection.execute(update(policy_state).where(_held_by(lease)).values(done)).rowcount == 0:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
             if rows:
-                connection.execute(_PUT_OBSERVATION, rows)
+                connection.execute(self._put_observation, rows)
 
     def observations(self, scope: str, since: datetime) -> Mapping[str, Fingerprint | None]:
         """See ``ports.Journal``."""
@@ -144,10 +140,8 @@ class SqlJournal:
     def request(self, policy: str, event: Event, now: datetime) -> None:
         """See ``ports.Journal``."""
         with self._write() as connection:
-            empty = record_to_json(PolicyRecord(policy=policy))
-            statement = upsert(policy_state).values(policy=policy, state=empty)
-            connection.execute(statement.on_conflict_do_nothing(index_elements=["policy"]))
-            record = self._fold(connection, _load(connection, policy), (event,), now, token=0)
+            record = record_from_json(self._locked(connection, policy).state)
+            record = self._fold(connection, record, (event,), now, token=0)
             due = {"state": record_to_json(record), "next_at": time_to_text(now)}
             connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(due))
 
@@ -158,6 +152,16 @@ class SqlJournal:
                 self._writer.close()
                 self._writer = None
         self._engine.dispose()
+
+    def _locked(self, connection: Connection, policy: str) -> Row[Any]:
+        """The policy's row, made where there was none; no other transaction moves it until this one ends."""
+        row = connection.execute(_LOCKED, {"p": policy}).one_or_none()
+        if row is None:
+            # Another host may be a moment faster: then its row is the one.
+            empty = record_to_json(PolicyRecord(policy=policy))
+            connection.execute(self._new_policy, {"policy": policy, "state": empty})
+            row = connection.execute(_LOCKED, {"p": policy}).one()
+        return row
 
     @staticmethod
     def _fold(
@@ -182,21 +186,36 @@ class SqlJournal:
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         try:
-            with self._writing:
-                if self._writer is None:
-                    self._writer = self._engine.connect().execution_options(write=True)
-                with self._writer.begin():
-                    yield self._writer
+            with self._connected() as connection, connection.begin():
+                yield connection
         except SQLAlchemyError as error:
             raise _unavailable(error) from error
 
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """A connection that may write: one from the pool, or the only one, in turn."""
+        if self._many_writers:
+            with self._engine.connect().execution_options(write=True) as connection:
+                yield connection
+            return
+        with self._writing:
+            if self._writer is None:
+                self._writer = self._engine.connect().execution_options(write=True)
+            yield self._writer
+
 
 # The statements of every rotation, built once: building one costs as much as running it.
-_HELD_STATE = select(policy_state.c.state, policy_state.c.lease_seconds).where(
-    policy_state.c.policy == bindparam("p"),
-    policy_state.c.lease_token == bindparam("t"),
-    policy_state.c.lease_holder == bindparam("h"),
+# FOR UPDATE is left out for SQLite by SQLAlchemy: there a writing transaction has the whole file for itself.
+_HELD_STATE = (
+    select(policy_state.c.state, policy_state.c.lease_seconds)
+    .where(
+        policy_state.c.policy == bindparam("p"),
+        policy_state.c.lease_token == bindparam("t"),
+        policy_state.c.lease_holder == bindparam("h"),
+    )
+    .with_for_update()
 )
+_LOCKED = select(policy_state).where(policy_state.c.policy == bindparam("p")).with_for_update()
 _STATE = select(policy_state.c.state).where(policy_state.c.policy == bindparam("p"))
 _PUT_STATE = (
     update(policy_state)
@@ -204,11 +223,6 @@ _PUT_STATE = (
     .values(state=bindparam("state"), lease_until=bindparam("until"))
 )
 _ADD_EVENT = insert(event_table)
-_new = upsert(observation)
-_PUT_OBSERVATION = _new.on_conflict_do_update(
-    index_elements=["destination"],
-    set_={name: _new.excluded[name] for name in ("scope", "fingerprint", "seen_at")},
-)
 _OBSERVATIONS = select(observation.c.destination, observation.c.fingerprint).where(
     observation.c.scope == bindparam("scope"), observation.c.seen_at >= bindparam("since")
 )
@@ -219,6 +233,14 @@ _LOOKS = select(
     policy_state.c.failures,
     policy_state.c.problem,
 ).where(policy_state.c.next_at.is_not(None))
+
+
+def _newest(insertion: Any) -> Any:  # noqa: ANN401 - each dialect's INSERT is a class of its own
+    """Of two observations of a destination, the later one stays."""
+    return insertion.on_conflict_do_update(
+        index_elements=["destination"],
+        set_={name: insertion.excluded[name] for name in ("scope", "fingerprint", "seen_at")},
+    )
 
 
 def _look(row: Row[Any, Any, Any, Any, Any]) -> Look:
@@ -240,5 +262,4 @@ def _load(connection: Connection, policy: str) -> PolicyRecord:
 
 
 def _unavailable(error: SQLAlchemyError) -> JournalUnavailable:
-    original = getattr(error, "orig", None)
-    return JournalUnavailable(f"the journal can't be used: {original or type(error).__name__}")
+    return JournalUnavailable(f"the journal can't be used: {cause(error)}")

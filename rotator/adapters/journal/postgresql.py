@@ -1,0 +1,94 @@
+"""The journal in PostgreSQL: one database for the processes of several hosts.
+
+Every wait has an end: connecting, a lock, a statement, an open transaction, a peer that is gone without a word.
+Source: PostgreSQL 15, "Client Connection Defaults" (20.11) and "Database Connection Control Functions" (34.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import Dialect
+
+from rotator.domain.secret import SecretValue
+from rotator.errors import JournalUnavailable, MissingSecret
+
+Password = Callable[[], SecretValue]
+"""Asked for each new connection, so that a password can change while rotator runs. Raises ``MissingSecret``."""
+
+_LOCK_SECONDS = 15
+"""How long a transaction waits for another's lock before it is given up."""
+
+_STATEMENT_SECONDS = 30
+"""How long a statement may take, waiting included; and how long the server keeps a transaction of a silent client."""
+
+_CONNECTING: Mapping[str, str | int] = {
+    "connect_timeout": 10,
+    "fallback_application_name": "rotator",
+    # A peer that vanished: 10 + 3 * 5 seconds while we wait for an answer, 15 while it owes us a confirmation.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""What holds where the URL does not say otherwise."""
+
+# With each transaction and not with each connection: between us and the server there may be a pooler (PgBouncer) that
+# gives every transaction another connection. One text, for it goes with BEGIN to the server and back in one round.
+_BEGIN = "; ".join(
+    [
+        "BEGIN ISOLATION LEVEL READ COMMITTED {mode}",
+        f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'",
+        f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'",
+        f"SET LOCAL idle_in_transaction_session_timeout = '{_STATEMENT_SECONDS}s'",
+        "SET LOCAL synchronous_commit = on",  # what returned is durable, whatever the role's default is
+    ]
+)
+
+MIGRATION_LOCK = int.from_bytes(b"rotator.")
+"""An advisory lock: any number, so long as it is ours alone."""
+
+
+def connecting(url: URL, *, pool_size: int, password: Password | None, read_only: bool) -> Engine:
+    """An engine; it connects at its first use. Raises ``ModuleNotFoundError`` where the driver is not installed.
+
+    :param read_only: no transaction can change anything, whatever the role may.
+    """
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_pre_ping=True,  # after a restart of the server, the next call finds a fresh connection
+        hide_parameters=True,
+        use_native_hstore=False,  # would ask the server for the type at each connect
+        connect_args={name: value for name, value in _CONNECTING.items() if name not in url.query}
+        # Autocommit: the driver sends no BEGIN of its own. Nothing prepared: a pooler may not know it again.
+        | {"autocommit": True, "prepare_threshold": None, "client_encoding": "utf8"},
+    )
+
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("write", False) and not read_only
+        connection.exec_driver_sql(_BEGIN.format(mode="READ WRITE" if writes else "READ ONLY"))
+
+    def connect(dialect: Dialect, _record: object, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401 - SQLAlchemy's hook
+        assert password is not None
+        try:
+            secret = password()
+        except MissingSecret as error:
+            raise JournalUnavailable(f"the journal's password is missing: {error}") from None
+        # Into a copy: what is in SQLAlchemy's own options stays there for ever.
+        return dialect.connect(*arguments, **options, password=secret.reveal())
+
+    event.listen(engine, "begin", begin)
+    if password is not None:
+        event.listen(engine, "do_connect", connect)
+    return engine
+
+
+def lock_for_migration(connection: Connection) -> None:
+    """Processes that start together migrate one after the other; those that come later find nothing left to do."""
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
