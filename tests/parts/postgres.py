@@ -165,11 +165,17 @@ class Postgres:
 
     def drop_schema(self, made: Database) -> None:
         """Away with it and its role; whoever is still connected is thrown out."""
+        self.disconnect(made)
         with self.connect() as connection:
-            ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
-            connection.execute(ends, [made.role])
             for statement in ("DROP OWNED BY {} CASCADE", "DROP SCHEMA IF EXISTS {} CASCADE", "DROP ROLE {}"):
                 connection.execute(sql.SQL(statement).format(sql.Identifier(made.role)))
+
+    def disconnect(self, made: Database) -> None:
+        """End every connection of its role, as an administrator would."""
+        with self.connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", [made.role]
+            )
 
     def _new_role(self, connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[str, SecretValue]:
         role, password = f"journal_{uuid.uuid4().hex[:12]}", SecretValue(f"pw-{secrets.token_hex(12)}")

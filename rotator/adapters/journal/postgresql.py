@@ -73,18 +73,30 @@ def connecting(url: URL, *, pool_size: int, password: Password | None, read_only
         connection.exec_driver_sql(_BEGIN.format(mode="READ WRITE" if writes else "READ ONLY"))
 
     def connect(dialect: Dialect, _record: object, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401 - SQLAlchemy's hook
-        assert password is not None
-        try:
-            secret = password()
-        except MissingSecret as error:
-            raise JournalUnavailable(f"the journal's password is missing: {error}") from None
         # Into a copy: what is in SQLAlchemy's own options stays there for ever.
-        return dialect.connect(*arguments, **options, password=secret.reveal())
+        return _connect(dialect, arguments, dict(options), password)
 
     event.listen(engine, "begin", begin)
-    if password is not None:
-        event.listen(engine, "do_connect", connect)
+    event.listen(engine, "do_connect", connect)
     return engine
+
+
+def _connect(dialect: Dialect, arguments: tuple[Any, ...], options: dict[str, Any], password: Password | None) -> Any:  # noqa: ANN401 - the driver's
+    if password is not None:
+        try:
+            options["password"] = password().reveal()
+        except MissingSecret as error:
+            raise JournalUnavailable(f"the journal's password is missing: {error}") from None
+    assert dialect.dbapi is not None, "the engine was made with its driver"
+    try:
+        return dialect.connect(*arguments, **options)
+    except dialect.dbapi.Error as error:
+        # The driver's error keeps every option of the connection, the password with them (psycopg.Error.pgconn).
+        # Another one is raised, outside of this block, so that it does not hold on to the first as its context.
+        failure = type(error)(str(error))
+    finally:
+        options.clear()  # a traceback keeps the frames, and with them what was in their names
+    raise failure
 
 
 def lock_for_migration(connection: Connection) -> None:
