@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import pwd
 import secrets
@@ -14,12 +15,17 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from psycopg import sql
 
 from rotator.domain.secret import SecretValue
@@ -61,9 +67,13 @@ class Database:
 
 
 class Postgres:
-    """A context manager around one server. Nothing of it outlives the block."""
+    """A context manager around one server. Nothing of it outlives the block.
 
-    def __init__(self) -> None:
+    :param tls: with a certificate for 127.0.0.1, signed by itself.
+    """
+
+    def __init__(self, *, tls: bool = False) -> None:
+        self._tls = tls
         self._initdb, self._postgres = find("initdb"), find("postgres")
         self._folder = tempfile.TemporaryDirectory(prefix="rotator-postgres-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,9 +89,11 @@ class Postgres:
             self.port = probe.getsockname()[1]
         file = folder / "password"
         file.write_text(self._password)
+        if self._tls:
+            _write_certificate(self.certificate, folder / "server.key")
         if self._user:
             account = pwd.getpwnam(self._user)
-            for path in (folder, file):
+            for path in (folder, *folder.iterdir()):
                 os.chown(path, account.pw_uid, account.pw_gid)
         try:
             self._initialise(folder, file)
@@ -97,12 +109,20 @@ class Postgres:
         self.stop()
         self._folder.cleanup()
 
+    @property
+    def certificate(self) -> Path:
+        """What a client must trust, where the server has TLS."""
+        return Path(self._folder.name) / "server.crt"
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         folder = Path(self._folder.name)
         options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder), "port": str(self.port)}
         # Nobody pulls the plug in a test; what a client waits for is the same.
         options |= {"fsync": "off", "max_connections": "60"}
+        if self._tls:
+            files = {"ssl_cert_file": str(self.certificate), "ssl_key_file": str(folder / "server.key")}
+            options |= {"ssl": "on", **files}
         given = [part for name, text in options.items() for part in ("-c", f"{name}={text}")]
         with (folder / "server.log").open("ab") as log:
             # A session of its own: Ctrl-C reaches our process alone, which then ends this one in order.
@@ -213,6 +233,24 @@ class Postgres:
     def _last_line(self, name: str) -> str:
         lines = (Path(self._folder.name) / name).read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
+
+
+def _write_certificate(certificate: Path, key_file: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "PostgreSQL of the tests")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    coded = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    key_file.touch(mode=0o600)
+    key_file.write_bytes(key.private_bytes(*coded))
 
 
 @pytest.fixture(scope="session")
