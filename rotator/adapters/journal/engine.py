@@ -18,7 +18,7 @@ from rotator.domain.secret import SecretValue
 from rotator.errors import JournalUnavailable
 
 Password = Callable[[], SecretValue]
-"""See ``postgresql.Password``."""
+"""Asked for each new connection, so that a password can change while rotator runs. Raises ``MissingSecret``."""
 
 _VALUES = ("22", "23")
 """Classes of SQLSTATE whose messages repeat values: data exceptions and violated constraints."""

@@ -6,17 +6,14 @@ Source: PostgreSQL 15, "Client Connection Defaults" (20.11) and "Database Connec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import Dialect
 
-from rotator.domain.secret import SecretValue
+from rotator.adapters.journal.engine import Password
 from rotator.errors import JournalUnavailable, MissingSecret
-
-Password = Callable[[], SecretValue]
-"""Asked for each new connection, so that a password can change while rotator runs. Raises ``MissingSecret``."""
 
 _LOCK_SECONDS = 15
 """How long a transaction waits for another's lock before it is given up."""
