@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup test lint unit demo bench lock clean
+.PHONY: help setup parts test lint unit demo bench lock clean
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,11 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: setup lint unit ## lint, types, import contracts and all tests
+parts:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
+	  || { echo "the tests need a PostgreSQL server: install it (Debian: apt-get install postgresql)" >&2; exit 1; }
+
+test: parts setup lint unit ## lint, types, import contracts and all tests
 
 lint: setup ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -28,7 +32,7 @@ lint: setup ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: setup ## all tests, on every core
+unit: parts setup ## all tests, on every core
 	$(BIN)/pytest -n auto
 
 demo: setup ## the rotator against a simulator and a real OpenBao, with keys that live for seconds
@@ -38,10 +42,11 @@ bench: setup ## 500 rotations beside a floor of bare clients, start-up times and
 	@$(BIN)/python -m tests.bench
 
 lock: setup ## write both lock files anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+	  pyproject.toml --extra postgresql --extra simulator --group dev --output-file requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --upgrade pyproject.toml --extra simulator --group dev --output-file requirements-dev.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --constraint requirements-dev.lock pyproject.toml --extra simulator --output-file requirements.lock
+	  --constraint requirements-dev.lock pyproject.toml --extra postgresql --extra simulator \
+	  --output-file requirements.lock
 
 clean: ## remove the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -114,11 +114,7 @@ def application(
     # Its own hook logs each retry with the call's arguments; ours are secrets, and a retry that helps is no news.
     stamina.instrumentation.set_on_retry_hooks(())
     clock, draw = clock or SystemClock(), random.SystemRandom().random
-    journal = (
-        SqlJournal.open_read_only(settings.state_url)
-        if read_only
-        else SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=settings.service.workers + 2)
-    )
+    journal = _journal(settings, environ, read_only=read_only)
     backends: _Lazy[SecretBackend] = _Lazy(partial(_guarded_backend, settings, clock, environ))
     secret = partial(_secret, environ=environ, backends=backends)
     providers: _Lazy[KeyProvider] = _Lazy(partial(_guarded_provider, settings, clock, secret))
@@ -160,6 +156,15 @@ def application(
         wired.close()
 
 
+def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool) -> SqlJournal:
+    ref = settings.state_password
+    password = partial(_secret, ref, environ=environ, backends=None) if ref else None
+    if read_only:
+        return SqlJournal.open_read_only(settings.state_url, password=password)
+    pool_size = settings.service.workers + 2
+    return SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=pool_size, password=password)
+
+
 def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str], name: str) -> SecretBackend:
     one = settings.backends[name]
     limits = _limits(one.limits, settings)
@@ -174,7 +179,7 @@ def _guarded_provider(
 ) -> KeyProvider:
     one = settings.providers[name]
     limits = _limits(one.limits, settings)
-    return GuardedProvider(_together(one, secret, limits.concurrency), name=name, clock=clock, limits=limits)
+    return GuardedProvider(_together(one, secret, limits.concurrency, clock), name=name, clock=clock, limits=limits)
 
 
 def _limits(given: LimitsSettings, settings: Settings) -> Limits:

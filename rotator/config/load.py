@@ -29,7 +29,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     main = ConfigFile(path)
     document, broken = _document(main)
     reader = sections.SectionReader(main.faults, environ, folder)
-    state_url = reader.state_url(document.state)
+    state_url, state_password = reader.state(document.state)
     backends = reader.backends({} if document.backends is None else document.backends)
     providers = reader.providers(document.providers, backends) if "providers" not in broken else {}
     policies = PolicyReader(document, folder, providers, backends, reserved=reader.reserved, broken=broken)
@@ -44,6 +44,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         source=path,
         instance=document.instance,
         state_url=state_url,
+        state_password=state_password,
         providers=providers,
         backends=backends,
         policies=tuple(policies.made),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rotator.config.check import Faults, as_written, one_line, shown
+from rotator.config.hosts import is_loopback
 from rotator.config.places import place
 from rotator.config.secrets import (
     BackendRef,
@@ -49,9 +49,9 @@ from rotator.config.shapes import (
     VaultShape,
 )
 from rotator.config.source import FieldPath
+from rotator.config.state import default_url, is_postgresql, postgresql_url, sqlite_url
 from rotator.errors import MissingSecret
 
-DEFAULT_STATE_DIRECTORY = "/var/lib/rotator"
 EMBEDDED = "dotenv"
 """The backend that exists without being configured."""
 
@@ -85,21 +85,17 @@ class SectionReader:
         self.reserved: dict[tuple[str, ...], str] = {}
         """Places that hold credentials of ours: no policy may write there."""
 
-    def state_url(self, state: StateShape | None) -> str:
-        """Where the journal is."""
-        if state is None:
-            folder = self._environ.get("STATE_DIRECTORY", "").split(":")[0] or DEFAULT_STATE_DIRECTORY
-            return f"sqlite:///{folder}/state.db"
-        scheme, _, rest = state.url.partition("://")
-        if scheme.startswith("postgresql"):
-            self._faults.add(("state", "url"), "a PostgreSQL URL", "allowed: sqlite; PostgreSQL is not supported yet")
-        elif scheme != "sqlite" or not rest.startswith("/") or rest.strip("/") == "":
-            self._faults.add(
-                ("state", "url"), shown(state.url), "allowed: sqlite:////absolute/path or sqlite:///relative"
-            )
-        elif not rest.startswith("//"):
-            return f"sqlite:///{self._folder / rest.removeprefix('/')}"
-        return state.url
+    def state(self, given: StateShape | None) -> tuple[str, SecretRef | None]:
+        """Where the journal is, and the password for it."""
+        if given is None:
+            return default_url(self._environ), None
+        path = ("state", "password")
+        password = None if given.password is None else self._reference(given.password, path)
+        if is_postgresql(given.url):
+            return postgresql_url(given.url, self._environ, self._faults), password
+        if given.password is not None:
+            self._faults.add(path, "a password for a file", "allowed: with a PostgreSQL URL only")
+        return sqlite_url(given.url, self._folder, self._faults), None
 
     def backends(self, given: object) -> dict[str, BackendSettings]:
         """The backends by name, the embedded one included."""
@@ -238,7 +234,7 @@ class SectionReader:
         strange = not _VISIBLE.fullmatch(url) or "@" in parts.netloc or parts.query or parts.fragment
         if parts.scheme not in {"http", "https"} or not parts.hostname or strange:
             self._faults.add(path, shown(url), "allowed: an https URL, without user, query and fragment")
-        elif parts.scheme == "http" and not plain_http and not _is_loopback(parts.hostname):
+        elif parts.scheme == "http" and not plain_http and not is_loopback(parts.hostname):
             self._faults.add(path, shown(url), "allowed: https (plain http only to this machine)")
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:
@@ -252,12 +248,3 @@ class SectionReader:
 
 def _limits(shape: LimitsShape) -> LimitsSettings:
     return LimitsSettings(rate=shape.rate, concurrency=shape.concurrency)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -109,11 +109,15 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole configuration."""
+    """The whole configuration.
+
+    :param state_password: for a journal in PostgreSQL, where libpq does not find one by itself.
+    """
 
     source: Path
     instance: str
     state_url: str
+    state_password: SecretRef | None
     providers: Mapping[str, TogetherSettings]
     backends: Mapping[str, BackendSettings]
     policies: tuple[Policy, ...]

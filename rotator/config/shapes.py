@@ -243,7 +243,8 @@ class PolicyShape(Times):
 class StateShape(Shape):
     """Where the journal is."""
 
-    url: Text = Field(description="sqlite:////absolute/path")
+    url: Text = Field(description="sqlite:////absolute/path or postgresql+psycopg://USER@HOST/DATABASE?sslmode=...")
+    password: SkipValidation[Login | None] = Field(None, description="For PostgreSQL, unless libpq finds one itself.")
 
 
 class ServiceShape(Shape):

@@ -1,9 +1,9 @@
 """The service: APScheduler decides when a policy is looked at, and nothing else.
 
 One date job a policy, at the next moment that matters; each look's outcome sets the next one. Each lane of policies
-has an executor of its own, so that what hangs holds up only its like. Beside it the schedule is compared with the journal
-every two seconds, by a clock that never steps: that notices what an operator asked for, and mends a job that got lost
-or that waits for a moment which a stepping clock has moved away.
+has an executor of its own, so that what hangs holds up only its like. Beside it the schedule is compared with the
+journal every two seconds, by a clock that never steps: that notices what an operator asked for, and mends a job that
+got lost, or that waits for a moment which a stepping clock has moved away.
 """
 
 from __future__ import annotations

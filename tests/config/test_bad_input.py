@@ -5,6 +5,7 @@ import os
 import pytest
 
 from rotator.config import load
+from rotator.config.state import _CONNECTION
 from rotator.errors import ConfigError
 from tests.config.conftest import ENVIRON, GOOD
 
@@ -13,6 +14,12 @@ LINE = "      - {backend: dotenv, path: /srv/a.env, field: KEY}\n"
 SECOND = "  - name: b\n    provider: together\n    project: p\n    destinations:\n"
 REFERENCE = "allowed: a reference: {env: NAME}, {file: PATH}, {credential: NAME} or {backend: NAME, ...}"
 DURATION = "allowed: a duration such as 90s, 15m, 24h, 30d"
+STATE = "allowed: sqlite:////absolute/path, sqlite:///relative or postgresql+psycopg://USER@HOST/DATABASE?sslmode=..."
+ONLY = "allowed: a reference, such as {env: NAME} or {file: PATH}; never a secret itself"
+ELSEWHERE = (
+    "allowed: state.password as a reference, or what libpq reads by itself (PGPASSFILE, PGSERVICEFILE); "
+    "never the secret itself"
+)
 VAULTS = (
     "backends:\n"
     "  v: {type: vault, url: 'https://v:8200', auth: {method: token, token: {env: MANAGEMENT_KEY}}}\n"
@@ -205,9 +212,56 @@ CASES = {
         spoilt("type: together,", "type: together, issuance: assisted,"),
         [("rotator.yaml:4: providers.together.issuance: found 'assisted'; allowed: api; assisted issuance is not "
          "available in this version yet")]),
-    "a journal in PostgreSQL": (
-        GOOD + "state: {url: 'postgresql://h/db'}\n",
-        ["rotator.yaml:11: state.url: found a PostgreSQL URL; allowed: sqlite; PostgreSQL is not supported yet"]),
+    "a journal of another kind": (
+        GOOD + "state: {url: 'mysql://h/db'}\n",
+        [f"rotator.yaml:11: state.url: found 'mysql://h/db'; {STATE}"]),
+    "a journal in PostgreSQL, by another driver": (
+        GOOD + "state: {url: 'postgresql+asyncpg://u@127.0.0.1/db'}\n",
+        [f"rotator.yaml:11: state.url: found a PostgreSQL URL of another form; {STATE}"]),
+    "a journal in PostgreSQL, with a path": (
+        GOOD + "state: {url: 'postgresql://127.0.0.1/db/schema'}\n",
+        [f"rotator.yaml:11: state.url: found a PostgreSQL URL of another form; {STATE}"]),
+    "a journal in PostgreSQL, over a network that may be open": (
+        GOOD + "state: {url: 'postgresql://u@db.internal/rotator'}\n",
+        [("rotator.yaml:11: state.url: found a host on a network, without sslmode; "
+          "allowed: with ?sslmode=verify-full (or another)")]),
+    "a journal in PostgreSQL, one of its hosts on a network": (
+        GOOD + "state: {url: 'postgresql:///rotator?host=/run/postgresql,db.internal'}\n",
+        [("rotator.yaml:11: state.url: found a host on a network, without sslmode; "
+          "allowed: with ?sslmode=verify-full (or another)")]),
+    "a journal in PostgreSQL, with a mode that TLS has not": (
+        GOOD + "state: {url: 'postgresql://u@db.internal/rotator?sslmode=on'}\n",
+        [("rotator.yaml:11: state.url: found an unknown sslmode; "
+          "allowed: disable, allow, prefer, require, verify-ca, verify-full")]),
+    "a password in the journal's URL": (
+        GOOD + "state: {url: 'postgresql://u:hunter2@127.0.0.1/db'}\n",
+        [f"rotator.yaml:11: state.url: found a secret, written into the configuration; {ONLY}"]),
+    "an empty password in the journal's URL": (
+        GOOD + "state: {url: 'postgresql://u:@127.0.0.1/db'}\n",
+        [f"rotator.yaml:11: state.url: found a password in the URL; {ELSEWHERE}"]),
+    "a password with a slash in the journal's URL": (
+        GOOD + "state: {url: 'postgresql://u:hunter/2@127.0.0.1/db'}\n",
+        [f"rotator.yaml:11: state.url: found a URL that can't be read; {STATE}"]),
+    "a password behind a number in the journal's URL": (
+        GOOD + "state: {url: 'postgresql://u:12/hunter@127.0.0.1/db'}\n",
+        [f"rotator.yaml:11: state.url: found a PostgreSQL URL of another form; {STATE}"]),
+    "a password among the parameters of the journal's URL": (
+        GOOD + "state: {url: 'postgresql://u@127.0.0.1/db?password=hunter2'}\n",
+        [f"rotator.yaml:11: state.url: found a password in the URL; {ELSEWHERE}"]),
+    "an unknown parameter in the journal's URL": (
+        GOOD + "state: {url: 'postgresql://u@127.0.0.1/db?ssl_mode=require'}\n",
+        [("rotator.yaml:11: state.url: found an unknown parameter 'ssl_mode'; allowed: " + ", ".join(_CONNECTION))]),
+    "the journal's password, written in full": (
+        GOOD + "state: {url: 'postgresql://u@127.0.0.1/db', password: hunter2}\n",
+        [("rotator.yaml:11: state.password: found a value written into the configuration; allowed: a reference: "
+          "{env: NAME}, {file: PATH} or {credential: NAME}; never the secret itself")]),
+    "the journal's password, which is not there": (
+        GOOD + "state: {url: 'postgresql://u@127.0.0.1/db', password: {env: NOPE}}\n",
+        [("rotator.yaml:11: state.password: found environment variable NOPE, which is not set or empty; "
+          "allowed: a secret that is there")]),
+    "a password for a file": (
+        GOOD + "state: {url: 'sqlite:////x.db', password: {env: MANAGEMENT_KEY}}\n",
+        ["rotator.yaml:11: state.password: found a password for a file; allowed: with a PostgreSQL URL only"]),
     "an included file that does not exist": (
         GOOD + "include: [nope.yaml]\n",
         ["rotator.yaml:11: include[0]: found 'nope.yaml'; allowed: a file that exists, or a glob"]),

@@ -22,7 +22,7 @@ TIMES = {"lifetime": "30d", "renew_before": "7d", "grace": "24h", "grace_limit":
 WHOLE = {
     "version": 1,
     "instance": "prod",
-    "state": {"url": "sqlite:////tmp/x.db"},
+    "state": {"url": "postgresql+psycopg://u@h/d?sslmode=verify-full", "password": {"env": "MANAGEMENT_KEY"}},
     "defaults": TIMES,
     "providers": {
         "together": {
@@ -70,6 +70,8 @@ ODD = [
     None, True, 0, -1, 1.5, 10**18, "", " ", "~x", "x\ny", "x\x00y", "x\x1b[31my", "x\u202ey", "\ud800",
     "é" * 300, "/", "..", "{project_id}", "{", "https://[", "http://h:99999", "//h", "*", "**/x", "[", "a/\x00/*",
     "99999999999999999999d", "999999999d", "0s", "00000000001d", "1", "null", PLANTED, f"https://u:{PLANTED}@h/",
+    "sqlite://", "sqlite:////tmp/x.db", "postgresql", "postgresql://", "postgresql://[", "postgresql://h:99999/d",
+    "postgresql:///d?x", "postgresql:///d?=&;", f"postgresql://u:1/{PLANTED}@h/d", f"postgresql:///d?password={PLANTED}",
     [], {}, [[]], [{}], {"a": []}, {"": ""}, {PLANTED: 1}, {"type": []}, {"type": {}}, {"type": PLANTED},
     {"backend": []}, {"backend": {}}, {"env": []}, {"env": PLANTED}, {"file": "\x00"}, {"file": PLANTED},
     {"file": "/proc/self/mem"}, {"credential": "../x"}, {"method": []}, {"backend": "v", "path": {}, "field": 1},

@@ -47,12 +47,16 @@ def test_the_full_example_says_the_defaults_as_they_are(tmp_path):
 
 
 def test_the_configuration_of_the_readme_loads(tmp_path):
-    (text,) = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
-    secret = tmp_path / "secret-id"
-    secret.write_text("x")
-    file = tmp_path / "rotator.yaml"
-    file.write_text(text.replace("/run/secrets/secret-id", str(secret)))
-    assert load(file, environ_of(text)).policies[0].name == "prod-inference"
+    text, postgresql = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    for name in ("secret-id", "rotator-db"):
+        (tmp_path / name).write_text("x")
+    for state in ("", postgresql):
+        whole = re.sub(r"^state: .*\n", lambda found: state or found[0], text, flags=re.MULTILINE)  # noqa: B023 - used up here
+        file = tmp_path / "rotator.yaml"
+        file.write_text(whole.replace("/run/secrets/", f"{tmp_path}/"))
+        loaded = load(file, environ_of(text))
+        assert loaded.policies[0].name == "prod-inference"
+        assert loaded.state_url.startswith("postgresql+psycopg://rotator@" if state else "sqlite:///")
 
 
 def test_the_published_schema_is_up_to_date_and_strict():

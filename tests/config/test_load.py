@@ -3,8 +3,11 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy.engine import make_url
 
 from rotator.config import BackendRef, EnvRef, LimitsSettings, load, resolve
 from rotator.errors import ConfigError
@@ -97,6 +100,31 @@ def test_anchors_and_merge_keys_are_understood(configuration):
 def test_the_state_is_where_systemd_says(configuration):
     assert configuration.load(GOOD, STATE_DIRECTORY="/x/y").state_url == "sqlite:////x/y/state.db"
     assert configuration.load(GOOD).state_url == "sqlite:////var/lib/rotator/state.db"
+
+
+URLS = {
+    "postgresql+psycopg://u@db.internal:5433/rotator?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem": {},
+    "postgresql://u@db.internal/rotator?sslmode=require&options=-csearch_path%3Drotator": {},
+    "postgresql:///rotator": {},
+    "postgresql:///rotator?host=/run/postgresql": {},
+    "postgresql://u@[::1]:5432/rotator": {},
+    "postgresql://u@localhost/rotator": {},
+    "postgresql:///rotator?host=a:5432&host=b:5432&sslmode=verify-full&target_session_attrs=read-write": {},
+    "postgresql://?service=rotator": {},
+    "postgresql://db.internal/rotator": {"PGSSLMODE": "verify-full"},
+}
+
+
+@pytest.mark.parametrize(("url", "environ"), URLS.items(), ids=URLS.keys())
+def test_the_state_can_be_in_postgresql(configuration, url, environ):
+    text = GOOD + f"state: {{url: '{url}', password: {{env: DB_PASSWORD}}}}\n"
+    settings = configuration.load(text, DB_PASSWORD="x", **environ)
+    assert settings.state_url == "postgresql+psycopg://" + url.partition("://")[2]
+    assert settings.state_password == EnvRef("DB_PASSWORD")
+    # What we let through, the libraries understand: offline, up to the connection itself.
+    parsed = make_url(settings.state_url)
+    arguments, options = parsed.get_dialect()().create_connect_args(parsed)
+    assert conninfo_to_dict(make_conninfo(*arguments, **options))
 
 
 PLANTED = "tgp_v1_" + "P" * 43

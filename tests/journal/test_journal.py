@@ -1,19 +1,18 @@
-"""The journal: durable, fenced, private, migrated; and read-only when asked for."""
+"""The journal's contract, on SQLite and on PostgreSQL: durable, fenced, migrated; and read-only when asked for."""
 
-import sqlite3
-import stat
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import inspect
+from sqlalchemy.event import listen, remove
+from sqlalchemy.exc import OperationalError
 
 from rotator.adapters.journal import tables
-from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain import events as ev
 from rotator.domain.model import KeyState, Phase
 from rotator.errors import IllegalMove, JournalUnavailable, LeaseHeld, LeaseLost
@@ -40,34 +39,17 @@ ALL_EVENTS = [
 ]
 
 
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/state/rotator.db"
-
-
-@pytest.fixture
-def journal(url):
-    opened = SqlJournal.open(url, is_dead=lambda holder: holder == "dead")
-    yield opened
-    opened.close()
-
-
-def path_of(url):
-    return Path(url.removeprefix("sqlite:///"))
-
-
-def test_what_was_appended_is_there_after_a_restart(journal, url):
+def test_what_was_appended_is_there_after_a_restart(journal, store):
     lease = journal.acquire("chat", "me", NOW, TTL)
     folded = journal.append(lease, ALL_EVENTS, NOW)
     journal.close()
-    assert SqlJournal.open(url, is_dead=lambda _: False).load("chat") == folded
+    assert store.open().load("chat") == folded
 
 
-def test_every_event_can_be_written_and_leaves_a_row(journal, url):
+def test_every_event_can_be_written_and_leaves_a_row(journal, store):
     lease = journal.acquire("chat", "me", NOW, TTL)
     journal.append(lease, ALL_EVENTS, NOW)
-    with sqlite3.connect(path_of(url)) as database:
-        kinds = [kind for (kind,) in database.execute("SELECT kind FROM event ORDER BY seq")]
+    kinds = [kind for (kind,) in store.rows("SELECT kind FROM event ORDER BY seq")]
     assert kinds == [type(event).__name__ for event in ALL_EVENTS]
 
 
@@ -169,23 +151,11 @@ def test_a_request_is_recorded_beside_the_holder_and_makes_the_policy_due(journa
     assert journal.look("chat").next_at == NOW
 
 
-def test_the_file_and_its_folder_are_private(journal, url):
-    assert stat.S_IMODE(path_of(url).stat().st_mode) == 0o600
-    assert stat.S_IMODE(path_of(url).parent.stat().st_mode) == 0o700
-
-
-def test_what_returned_is_on_disk(journal):
-    with journal._engine.connect() as connection:
-        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
-        synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar()
-    assert (mode, synchronous) == ("wal", 2)
-
-
-def test_the_migrations_lead_to_the_tables_that_the_code_uses(journal, url):
+def test_the_migrations_lead_to_the_tables_that_the_code_uses(journal, store):
     script = ScriptDirectory.from_config(_alembic_config())
     assert script.get_current_head() == tables.REVISION
     made = inspect(journal._engine)
-    fresh = create_engine("sqlite://")
+    fresh = store.elsewhere()
     tables.metadata.create_all(fresh)
     for table in tables.metadata.tables:
         described = [
@@ -193,6 +163,11 @@ def test_the_migrations_lead_to_the_tables_that_the_code_uses(journal, url):
             for inspector in (made, inspect(fresh))
         ]
         assert described[0] == described[1]
+        indexes = [
+            sorted((index["name"], index["column_names"]) for index in inspector.get_indexes(table))
+            for inspector in (made, inspect(fresh))
+        ]
+        assert indexes[0] == indexes[1]
     fresh.dispose()
 
 
@@ -203,73 +178,69 @@ def _alembic_config():
     return config
 
 
-def test_promise_6_a_journal_that_is_missing_is_an_empty_one_for_a_dry_run(url):
-    journal = SqlJournal.open_read_only(url)
+def test_promise_6_a_journal_that_is_missing_is_an_empty_one_for_a_dry_run(store):
+    journal = store.open_read_only()
     assert (journal.load("chat").keys, journal.looks()) == ((), {})
     journal.close()
-    assert not path_of(url).exists()
+    assert store.is_empty()
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_promise_6_a_dry_run_reads_the_journal_and_can_not_change_it(journal, url, running):
+def test_promise_6_a_dry_run_reads_the_journal_and_can_not_change_it(journal, store, running):
     lease = journal.acquire("chat", "me", NOW, TTL)
     folded = journal.append(lease, ALL_EVENTS, NOW)
     if not running:
         journal.close()
-    reader = SqlJournal.open_read_only(url)
+    reader = store.open_read_only()
     assert reader.load("chat") == folded
     with pytest.raises(JournalUnavailable):
         reader.acquire("chat", "auditor", NOW + DAY, TTL)
     reader.close()
-    assert path_of(url).stat().st_size
+    assert store.open().load("chat") == folded
 
 
-def test_a_journal_of_an_unknown_schema_is_not_read(journal, url):
-    with sqlite3.connect(path_of(url)) as database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(JournalUnavailable, match="9999"):
-        SqlJournal.open_read_only(url)
+def test_a_journal_of_an_unknown_schema_is_neither_read_nor_written(journal, store):
+    store.rows("UPDATE alembic_version SET version_num = '9999'")
+    for opening in (store.open_read_only, store.open):
+        with pytest.raises(JournalUnavailable, match="has schema 9999, this version"):
+            opening()
 
 
-def test_a_journal_that_can_not_be_opened_says_so(tmp_path):
-    (tmp_path / "state").write_text("a file where a folder should be")
-    with pytest.raises(JournalUnavailable):
-        SqlJournal.open(f"sqlite:///{tmp_path}/state/rotator.db", is_dead=lambda _: False)
-
-
-def test_a_file_that_is_no_database_is_named(tmp_path):
-    (tmp_path / "rotator.db").write_text("not a database at all, but long enough to be taken for one" * 20)
-    with pytest.raises(JournalUnavailable, match="not a database"):
-        SqlJournal.open(f"sqlite:///{tmp_path}/rotator.db", is_dead=lambda _: False)
-
-
-def test_a_full_disk_is_an_unavailable_journal_and_it_recovers(journal):
-    lease = journal.acquire("chat", "me", NOW, TTL)
-    writer = journal._writer.connection.driver_connection  # the limit counts for one connection
-    (pages,) = writer.execute("PRAGMA page_count").fetchone()
-    writer.execute(f"PRAGMA max_page_count={pages}")
-    full = ev.Held(reason="x" * 100_000)
-    with pytest.raises(JournalUnavailable, match="full"):
-        journal.append(lease, [full], NOW)
-    writer.execute("PRAGMA max_page_count=1000000")
-    assert journal.append(lease, [full], NOW).hold == full.reason
-
-
-def test_a_new_journal_is_opened_while_another_process_begins_it(url):
-    path_of(url).parent.mkdir(parents=True)
-    with closing(sqlite3.connect(path_of(url), isolation_level=None, check_same_thread=False)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with ThreadPoolExecutor(1) as pool:
-            opening = pool.submit(SqlJournal.open, url, is_dead=lambda _: False)
-            assert wait([opening], timeout=0.3).not_done
-            other.execute("COMMIT")
-            opening.result(timeout=30).close()
-
-
-def test_two_processes_open_a_new_journal_at_once(url):
+def test_many_open_a_new_journal_at_once(store):
     with ThreadPoolExecutor(4) as pool:
-        journals = list(pool.map(lambda _: SqlJournal.open(url, is_dead=lambda _: False), range(4)))
+        journals = list(pool.map(lambda _: store.open(), range(4)))
     for number, opened in enumerate(journals):
         opened.acquire(f"policy {number}", "me", NOW, TTL)
-        opened.close()
-    assert path_of(url).exists()
+    assert store.rows("SELECT count(*) FROM policy_state") == [(4,)]
+
+
+def test_many_write_at_once_and_each_finds_its_own(journal):
+    def work(number):
+        lease = journal.acquire(f"policy {number}", "me", NOW, TTL)
+        for count in range(10):
+            journal.append(lease, [ev.Held(reason=f"{number}/{count}")], NOW)
+        return journal.load(f"policy {number}").hold
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == [f"{number}/9" for number in range(8)]
+
+
+def test_a_lease_that_could_not_be_given_back_keeps_nobody_of_this_process_waiting(journal, store):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    with unavailable(journal), pytest.raises(JournalUnavailable):
+        journal.release(lease)
+    with pytest.raises(LeaseHeld):
+        store.open().acquire("chat", "elsewhere", NOW, TTL)
+    assert journal.acquire("chat", "me", NOW, TTL).token == lease.token + 1
+
+
+@contextmanager
+def unavailable(journal):
+    """No transaction can begin."""
+
+    def refuse(_connection):
+        raise OperationalError("BEGIN", {}, Exception("disk I/O error"))
+
+    listen(journal._engine, "begin", refuse, insert=True)
+    yield
+    remove(journal._engine, "begin", refuse)

@@ -1,109 +1,125 @@
-"""Opening the database: durable, private, at the newest schema; or read-only, changing nothing."""
+"""Opening the database at the newest schema; or for reading alone, changing nothing."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import stamina
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, Table, inspect, text
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
-from rotator.adapters.journal import tables
+from rotator.adapters.journal import sqlite, tables
+from rotator.domain.secret import SecretValue
 from rotator.errors import JournalUnavailable
 
-BUSY_SECONDS = 15
-"""How long a transaction waits for another process's before it is given up."""
+Password = Callable[[], SecretValue]
+"""Asked for each new connection, so that a password can change while rotator runs. Raises ``MissingSecret``."""
+
+_VALUES = ("22", "23")
+"""Classes of SQLSTATE whose messages repeat values: data exceptions and violated constraints."""
 
 
-def open_engine(url: str, *, pool_size: int) -> Engine:
-    """The journal for writing: created with mode 0600 where it is missing, and brought to the newest schema."""
-    path = _path(url)
-    try:
-        if path is not None:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _create(path)
-            _write_ahead(path)
-        engine = create_engine(
-            url,
-            pool_size=pool_size,
-            max_overflow=0,
-            hide_parameters=True,
-            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        )
-        event.listen(engine, "connect", _durable)
-        event.listen(engine, "begin", _begin)
-        _upgrade(engine)
-    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
-        raise JournalUnavailable(f"the journal {url} can't be opened: {_cause(error)}") from error
+def open_engine(url: str, *, pool_size: int, password: Password | None = None) -> Engine:
+    """The journal for writing, created where it is missing and brought to the newest schema.
+
+    :raises JournalUnavailable: with the URL's host and database, never with a password.
+    """
+    parsed = make_url(url)
+    with _failures(parsed, "opened"):
+        if is_postgresql(parsed):
+            engine = _postgresql(parsed, pool_size, password, read_only=False)
+        else:
+            engine = sqlite.writing(parsed, pool_size=pool_size)
+        with _closed_on_failure(engine):
+            _upgrade(engine, _named(parsed))
     return engine
 
 
-def open_read_only(url: str) -> Engine:
-    """The journal for reading alone. A journal that does not exist is an empty one; nothing is created."""
-    path = _path(url)
-    if path is None or not path.exists():
-        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-        tables.metadata.create_all(engine)
+def open_read_only(url: str, *, password: Password | None = None) -> Engine:
+    """The journal for reading alone. A journal that does not exist is an empty one; nothing is created or migrated."""
+    parsed = make_url(url)
+    postgresql = is_postgresql(parsed)
+    engine = _postgresql(parsed, 2, password, read_only=True) if postgresql else sqlite.reading(parsed)
+    if engine is None:
+        return _empty()
+    with _failures(parsed, "read"), _closed_on_failure(engine), engine.connect() as connection:
+        found = _revision(connection)
+    if found == tables.REVISION:
         return engine
+    engine.dispose()
+    if found is None and postgresql:
+        return _empty()
+    raise JournalUnavailable(
+        f"the journal {_named(parsed)} has schema {found or 'none'}, this version reads {tables.REVISION}"
+    )
 
-    def connect() -> sqlite3.Connection:
-        wal = path.with_name(path.name + "-wal")
-        # Without a log there is nothing but the file itself; "immutable" then reads it where nothing may be created.
-        mode = "mode=ro" if wal.exists() else "mode=ro&immutable=1"
-        return sqlite3.connect(f"file:{path}?{mode}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
 
-    engine = create_engine("sqlite://", creator=connect, hide_parameters=True)
+def is_postgresql(where: URL | Engine) -> bool:
+    """Whether this is PostgreSQL; SQLite otherwise."""
+    return (where.dialect.name if isinstance(where, Engine) else where.get_backend_name()) == "postgresql"
+
+
+def upsert_of(engine: Engine) -> Callable[[Table], Any]:
+    """The INSERT that knows ON CONFLICT: each dialect has its own."""
+    if not is_postgresql(engine):
+        return sqlite_dialect.insert
+    from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 - start-up is measured, and few need it
+
+    return insert
+
+
+def cause(error: BaseException) -> str:
+    """What a database said, in one line, without the values that a statement carried."""
+    original = getattr(error, "orig", None)
+    if original is None:
+        return type(error).__name__ if isinstance(error, SQLAlchemyError) else str(error)
+    state: str | None = getattr(original, "sqlstate", None)
+    if state is None:
+        return " ".join(str(original).split())
+    said = type(original).__name__ if state.startswith(_VALUES) else original.diag.message_primary
+    return f"{said} (SQLSTATE {state})"
+
+
+@contextmanager
+def _failures(url: URL, done: str) -> Iterator[None]:
     try:
-        with engine.connect() as connection:
-            found = _revision(connection)
-    except SQLAlchemyError as error:
-        raise JournalUnavailable(f"the journal {url} can't be read: {_cause(error)}") from error
-    if found != tables.REVISION:
-        raise JournalUnavailable(
-            f"the journal {url} has schema {found or 'none'}, this version reads {tables.REVISION}"
-        )
+        yield
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        raise JournalUnavailable(f"the journal {_named(url)} can't be {done}: {cause(error)}") from error
+
+
+@contextmanager
+def _closed_on_failure(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _postgresql(url: URL, pool_size: int, password: Password | None, *, read_only: bool) -> Engine:
+    from rotator.adapters.journal import postgresql  # noqa: PLC0415 - start-up is measured, and few need it
+
+    try:
+        return postgresql.connecting(url, pool_size=pool_size, password=password, read_only=read_only)
+    except ModuleNotFoundError as error:
+        raise JournalUnavailable(f"{error.name} is missing: pip install 'rotator[postgresql]'") from error
+
+
+def _empty() -> Engine:
+    engine = sqlite.in_memory()
+    tables.metadata.create_all(engine)
     return engine
 
 
-def _path(url: str) -> Path | None:
-    database = make_url(url).database
-    return Path(database) if database and database != ":memory:" else None
-
-
-def _create(path: Path) -> None:
-    """With mode 0600. A file that is there is not even opened: closing it would end this process's locks on it."""
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-
-
-def _write_ahead(path: Path) -> None:
-    """Set the mode, which the file keeps. SQLite does not wait for others here, whatever its timeout says."""
-    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-        for attempt in stamina.retry_context(
-            on=_is_locked, attempts=None, timeout=BUSY_SECONDS, wait_initial=0.01, wait_max=0.1, wait_jitter=0.1
-        ):
-            with attempt:
-                connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _is_locked(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-
-
-def _durable(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where _begin says so, not at the first write
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _begin(connection: Connection) -> None:
-    # A reader that turns into a writer can fail half-way; a writer that says so at once only waits.
-    immediate = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+def _named(url: URL) -> str:
+    """A URL as an error shows it: parameters and a password have no place there."""
+    return str(URL.create(url.drivername, username=url.username, host=url.host, port=url.port, database=url.database))
 
 
 def _revision(connection: Connection) -> str | None:
@@ -112,22 +128,28 @@ def _revision(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _upgrade(engine: Engine) -> None:
+def _upgrade(engine: Engine, name: str) -> None:
     with engine.connect() as connection:
-        if _revision(connection) == tables.REVISION:
-            return
+        found = _revision(connection)
+    if found == tables.REVISION:
+        return
     # Imported here: Alembic is slow to import, and a journal is up to date on all starts but one.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     with engine.connect().execution_options(write=True) as connection, connection.begin():
+        if is_postgresql(engine):  # SQLite lets one writer in at a time anyway
+            from rotator.adapters.journal.postgresql import lock_for_migration  # noqa: PLC0415
+
+            lock_for_migration(connection)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def _cause(error: BaseException) -> str:
-    original = getattr(error, "orig", None)
-    return str(original or error)
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise JournalUnavailable(
+                f"the journal {name} has schema {found or 'none'}, this version knows {tables.REVISION}"
+            ) from error

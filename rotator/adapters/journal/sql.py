@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, Row, and_, bindparam, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.journal.codec import (
@@ -19,7 +18,7 @@ from rotator.adapters.journal.codec import (
     time_from_text,
     time_to_text,
 )
-from rotator.adapters.journal.engine import open_engine, open_read_only
+from rotator.adapters.journal.engine import Password, cause, is_postgresql, open_engine, open_read_only, upsert_of
 from rotator.adapters.journal.tables import event as event_table
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import Event, RotationIntended
@@ -31,7 +30,7 @@ from rotator.ports import Lease, Look, Observation
 
 
 class SqlJournal:
-    """The journal in one SQLite file.
+    """The journal in one SQLite file, or in a PostgreSQL database.
 
     :param is_dead: whether a lease's holder is known to be dead, so that its lease need not run out first.
     """
@@ -39,19 +38,27 @@ class SqlJournal:
     def __init__(self, engine: Engine, *, is_dead: Callable[[str], bool]) -> None:
         self._engine = engine
         self._is_dead = is_dead
+        upsert = upsert_of(engine)
+        self._new_policy = upsert(policy_state).on_conflict_do_nothing(index_elements=["policy"])
+        self._put_observation = _newest(upsert(observation))
+        self._many_writers = is_postgresql(engine)
         # SQLite lets one write at a time; threads queue here instead of polling its lock.
         self._writing = threading.Lock()
+        # Leases that this process may hold and does not use: giving them back, or taking them, had no clear answer.
+        self._left: set[tuple[str, str, int]] = set()
         self._writer: Connection | None = None
 
     @classmethod
-    def open(cls, url: str, *, is_dead: Callable[[str], bool], pool_size: int = 10) -> Self:
+    def open(
+        cls, url: str, *, is_dead: Callable[[str], bool], pool_size: int = 10, password: Password | None = None
+    ) -> Self:
         """Open for writing. Raises ``JournalUnavailable``."""
-        return cls(open_engine(url, pool_size=pool_size), is_dead=is_dead)
+        return cls(open_engine(url, pool_size=pool_size, password=password), is_dead=is_dead)
 
     @classmethod
-    def open_read_only(cls, url: str) -> Self:
+    def open_read_only(cls, url: str, *, password: Password | None = None) -> Self:
         """Open for a dry run: nothing is created, migrated or changed. Raises ``JournalUnavailable``."""
-        return cls(open_read_only(url), is_dead=lambda _holder: False)
+        return cls(open_read_only(url, password=password), is_dead=lambda _holder: False)
 
     def load(self, policy: str) -> PolicyRecord:
         """See ``ports.Journal``."""
@@ -71,28 +78,45 @@ class SqlJournal:
 
     def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
         """See ``ports.Journal``."""
-        with self._write() as connection:
-            row = connection.execute(_LEASE, {"p": policy}).one_or_none()
-            token = (row.lease_token if row else 0) + 1
-            if row is not None and row.lease_holder and _is_valid(row, now) and not self._is_dead(row.lease_holder):
-                raise LeaseHeld(f"{policy}: {row.lease_holder} is at work on it")
-            lease = {
-                "lease_holder": holder,
-                "lease_token": token,
-                "lease_until": time_to_text(now + ttl),
-                "lease_seconds": int(ttl.total_seconds()),
-            }
-            if row:
-                connection.execute(_SET, {"p": policy, **lease})
-            else:
-                empty = record_to_json(PolicyRecord(policy=policy))
-                connection.execute(insert(policy_state).values(policy=policy, state=empty, **lease))
-        return Lease(policy=policy, holder=holder, token=token, ttl=ttl)
+        lease = None
+        try:
+            with self._write() as connection:
+                row = self._locked(connection, policy)
+                if self._is_held(row, now):
+                    raise LeaseHeld(f"{policy}: {row.lease_holder} is at work on it")
+                lease = Lease(policy=policy, holder=holder, token=row.lease_token + 1, ttl=ttl)
+                values = {
+                    "lease_holder": holder,
+                    "lease_token": lease.token,
+                    "lease_until": time_to_text(now + ttl),
+                    "lease_seconds": int(ttl.total_seconds()),
+                }
+                connection.execute(_SET, {"p": policy, **values})
+        except JournalUnavailable:
+            self._leave(lease)
+            raise
+        return lease
 
     def release(self, lease: Lease) -> None:
         """See ``ports.Journal``."""
-        with self._write() as connection:
-            connection.execute(_SET_HELD, {**_holding(lease), "lease_holder": "", "lease_until": ""})
+        try:
+            with self._write() as connection:
+                connection.execute(_SET_HELD, {**_holding(lease), "lease_holder": "", "lease_until": ""})
+        except JournalUnavailable:
+            self._leave(lease)
+            raise
+
+    def _leave(self, lease: Lease | None) -> None:
+        """Whether we have the lease is not certain, and nobody here uses it: the next of us need not wait for it."""
+        if lease is not None:
+            self._left.add((lease.holder, lease.policy, lease.token))
+
+    def _is_held(self, row: Row[Any], now: datetime) -> bool:
+        """Whether a holder that lives, and knows of it, has the policy's lease."""
+        if not row.lease_holder or not _is_valid(row, now):
+            return False
+        left = (row.lease_holder, row.policy, row.lease_token) in self._left
+        return not left and not self._is_dead(row.lease_holder)
 
     def renew(self, lease: Lease, now: datetime) -> None:
         """See ``ports.Journal``."""
@@ -135,7 +159,7 @@ class SqlJournal:
             if connection.execute(_SET_HELD, {**_holding(lease), **done}).rowcount == 0:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
             if rows:
-                connection.execute(_PUT_OBSERVATION, rows)
+                connection.execute(self._put_observation, rows)
 
     def observations(self, scope: str, since: datetime) -> Mapping[str, Observation]:
         """See ``ports.Journal``."""
@@ -158,10 +182,8 @@ class SqlJournal:
     def request(self, policy: str, event: Event, now: datetime) -> None:
         """See ``ports.Journal``."""
         with self._write() as connection:
-            empty = record_to_json(PolicyRecord(policy=policy))
-            statement = upsert(policy_state).values(policy=policy, state=empty)
-            connection.execute(statement.on_conflict_do_nothing(index_elements=["policy"]))
-            record = self._fold(connection, _load(connection, policy), (event,), now, token=0)
+            record = record_from_json(self._locked(connection, policy).state)
+            record = self._fold(connection, record, (event,), now, token=0)
             due = {"state": record_to_json(record), "next_at": time_to_text(now)}
             connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(due))
 
@@ -172,6 +194,16 @@ class SqlJournal:
                 self._writer.close()
                 self._writer = None
         self._engine.dispose()
+
+    def _locked(self, connection: Connection, policy: str) -> Row[Any]:
+        """The policy's row, made where there was none; no other transaction moves it until this one ends."""
+        row = connection.execute(_LOCKED, {"p": policy}).one_or_none()
+        if row is None:
+            # Another host may be a moment faster: then its row is the one.
+            empty = record_to_json(PolicyRecord(policy=policy))
+            connection.execute(self._new_policy, {"policy": policy, "state": empty})
+            row = connection.execute(_LOCKED, {"p": policy}).one()
+        return row
 
     @staticmethod
     def _fold(
@@ -196,22 +228,32 @@ class SqlJournal:
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         try:
-            with self._writing:
-                if self._writer is None:
-                    self._writer = self._engine.connect().execution_options(write=True)
-                with self._writer.begin():
-                    yield self._writer
+            with self._connected() as connection, connection.begin():
+                yield connection
         except SQLAlchemyError as error:
             raise _unavailable(error) from error
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """A connection that may write: one from the pool, or the only one, in turn."""
+        if self._many_writers:
+            with self._engine.connect().execution_options(write=True) as connection:
+                yield connection
+            return
+        with self._writing:
+            if self._writer is None:
+                self._writer = self._engine.connect().execution_options(write=True)
+            yield self._writer
 
 
 # The statements of every rotation, built once: building one costs as much as running it.
 _OF_POLICY = policy_state.c.policy == bindparam("p")
 _HELD = and_(_OF_POLICY, policy_state.c.lease_token == bindparam("t"), policy_state.c.lease_holder == bindparam("h"))
-_LEASE = select(policy_state).where(_OF_POLICY)
 _SET = update(policy_state).where(_OF_POLICY)  # columns are set to what is given under their names
 _SET_HELD = update(policy_state).where(_HELD)
-_HELD_STATE = select(policy_state.c.state, policy_state.c.lease_seconds).where(_HELD)
+# FOR UPDATE is left out for SQLite by SQLAlchemy: there a writing transaction has the whole file for itself.
+_HELD_STATE = select(policy_state.c.state, policy_state.c.lease_seconds).where(_HELD).with_for_update()
+_LOCKED = select(policy_state).where(_OF_POLICY).with_for_update()
 _STATE = select(policy_state.c.state).where(policy_state.c.policy == bindparam("p"))
 _PUT_STATE = (
     update(policy_state)
@@ -219,11 +261,6 @@ _PUT_STATE = (
     .values(state=bindparam("state"), lease_until=bindparam("until"))
 )
 _ADD_EVENT = insert(event_table)
-_new = upsert(observation)
-_PUT_OBSERVATION = _new.on_conflict_do_update(
-    index_elements=["destination"],
-    set_={name: _new.excluded[name] for name in ("scope", "fingerprint", "seen_at", "key_id")},
-)
 _OBSERVATIONS = select(observation).where(
     observation.c.scope == bindparam("scope"), observation.c.seen_at >= bindparam("since")
 )
@@ -243,6 +280,14 @@ _LOOKS = select(
     policy_state.c.problem,
 ).where(policy_state.c.next_at.is_not(None))
 _LOOK = _LOOKS.where(_OF_POLICY)
+
+
+def _newest(insertion: Any) -> Any:  # noqa: ANN401 - each dialect's INSERT is a class of its own
+    """Of two observations of a destination, the later one stays."""
+    return insertion.on_conflict_do_update(
+        index_elements=["destination"],
+        set_={name: insertion.excluded[name] for name in ("scope", "fingerprint", "seen_at", "key_id")},
+    )
 
 
 def _look(row: Row[Any, Any, Any, Any, Any]) -> Look:
@@ -276,5 +321,4 @@ def _load(connection: Connection, policy: str) -> PolicyRecord:
 
 
 def _unavailable(error: SQLAlchemyError) -> JournalUnavailable:
-    original = getattr(error, "orig", None)
-    return JournalUnavailable(f"the journal can't be used: {original or type(error).__name__}")
+    return JournalUnavailable(f"the journal can't be used: {cause(error)}")
