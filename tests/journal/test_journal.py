@@ -236,11 +236,11 @@ def test_a_lease_that_could_not_be_given_back_keeps_nobody_of_this_process_waiti
 
 @contextmanager
 def unavailable(journal):
-    """No transaction can begin."""
+    """No statement can be carried out."""
 
-    def refuse(_connection):
-        raise OperationalError("BEGIN", {}, Exception("disk I/O error"))
+    def refuse(_connection, _cursor, statement, *_rest):
+        raise OperationalError(statement, {}, Exception("disk I/O error"))
 
-    listen(journal._engine, "begin", refuse, insert=True)
+    listen(journal._engine, "before_cursor_execute", refuse)
     yield
-    remove(journal._engine, "begin", refuse)
+    remove(journal._engine, "before_cursor_execute", refuse)
