@@ -70,6 +70,8 @@ class History:
     on_hold: dict[str, int] = field(default_factory=dict)
     owner: dict[str, Turn] = field(default_factory=dict)  # who took the policy's lease last
     overtaken: set[Turn] = field(default_factory=set)  # those that had an effect after another took their lease
+    saw: dict[Turn, dict[str, str]] = field(default_factory=dict)  # what each place held when the look began
+    compromise_open: set[str] = field(default_factory=set)  # policies whose leaked keys were not all replaced yet
     was_sent_before: bool = False  # an effect comes now that was sent minutes ago
     lists: list[tuple[datetime, dict[str, tuple[KeyFacts, ...]]]] = field(default_factory=list)
 
@@ -121,6 +123,7 @@ class History:
 
     def began(self, turn: Turn) -> None:
         """What lies in the destinations when a look begins may be adopted by it."""
+        self.saw[turn] = {destination.name: self.holds(destination) for destination in turn.policy.destinations}
         self.seen[turn.policy.name] |= set(self.holds_of(turn.policy)) - {EMPTY, GARBAGE}
 
     def moved(self) -> None:
@@ -181,6 +184,7 @@ class History:
         self.moved()
 
     def person_compromised(self, policy: Policy) -> None:
+        self.compromise_open.add(policy.name)
         held = set(self.holds_of(policy)) - {EMPTY, GARBAGE}
         ours = {key_id for key_id, name in self.maker.items() if name == policy.name}
         self.waived |= held | ours | self.ever_overwritten[policy.name] | self.seen[policy.name]

@@ -66,7 +66,8 @@ class Truth(History):
         value = self.backends[destination.backend].read(destination).value
         self.secrets[after] = value.reveal() if value else ""
         last = self.puts.get(destination.name)
-        if last is not None and last.by_person and last.tick > turn.tick:
+        is_news = before != self.saw[turn].get(destination.name)
+        if last is not None and last.by_person and last.tick > turn.tick and is_news:
             self.blame("1: a person's value was overwritten", f"{destination}: {before} by {after}")
         if not self.is_accepted(after) and self.person_killed.get(after, 0) <= turn.tick:
             self.blame("1: a refused key was published", f"{after} in {destination}")
@@ -89,6 +90,7 @@ class Truth(History):
         if outcome.result is not Result.OK or self._person_acted(turn) or not self._is_configured(turn):
             return
         self.fine_looks[turn.policy.name] = self.tick
+        self.compromise_open.discard(turn.policy.name)
         if turn.policy.name in self.on_hold:
             return
         for destination in turn.policy.destinations:
@@ -135,6 +137,8 @@ class Truth(History):
     def _graces_over(self, turn: Turn, key_id: str, at: datetime, form: str) -> None:
         for name, policy in self.policies.items():
             kind = form.format("its" if name == turn.policy.name else "another policy's")
+            if name in self.compromise_open:
+                continue  # every key but the new one goes at once, even one that was made meanwhile
             if key_id in self.pending[name] and key_id not in self.holds_of(policy):
                 self.blame(kind, f"{key_id}: the destinations of {name} do not all hold its replacement yet")
             left = self.left_at.get((name, key_id))
