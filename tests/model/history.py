@@ -65,7 +65,7 @@ class History:
     left_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
     fine_looks: dict[str, int] = field(default_factory=dict)  # policy to the tick of its last one
     waived: set[str] = field(default_factory=set)
-    compromise: dict[str, set[str]] = field(default_factory=dict)
+    leaked: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # said to be, and not ended yet
     graces: dict[str, set[timedelta]] = field(default_factory=lambda: defaultdict(set))
     on_hold: dict[str, int] = field(default_factory=dict)
     owner: dict[str, Turn] = field(default_factory=dict)  # who took the policy's lease last
@@ -187,6 +187,7 @@ class History:
         self.compromise_open.add(policy.name)
         held = set(self.holds_of(policy)) - {EMPTY, GARBAGE}
         ours = {key_id for key_id, name in self.maker.items() if name == policy.name}
+        self.leaked[policy.name] |= held
         self.waived |= held | ours | self.ever_overwritten[policy.name] | self.seen[policy.name]
         self.tell(f"a person says that {policy.name} is compromised")
 

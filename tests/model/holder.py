@@ -88,7 +88,7 @@ class Holder:
             truth.tell(f"{self.name} died in its look at {turn.policy.name}")
         else:
             assert self.outcome is not None
-            truth.finished(turn, self.outcome, self.outcome.next_at)
+            truth.finished(turn, self.outcome, undisturbed=not self.gate.struck)
 
     def _wire(self) -> None:
         truth, gate, seat = self._world.truth, self.gate, self._seat

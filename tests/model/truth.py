@@ -81,8 +81,11 @@ class Truth(History):
                 self.ever_overwritten[policy.name].add(before)
         self.moved()
 
-    def finished(self, turn: Turn, outcome: Outcome, next_at: datetime) -> None:
-        """What a look that ended says of itself has to be so."""
+    def finished(self, turn: Turn, outcome: Outcome, *, undisturbed: bool) -> None:
+        """What a look that ended says of itself has to be so.
+
+        :param undisturbed: nothing failed in it, not even what it got over.
+        """
         self.tell(f"{turn.holder} looked at {turn.policy.name}: {outcome.result} {outcome.check} {outcome.problems}")
         for problem in outcome.problems:
             if problem.startswith("unexpected"):
@@ -99,8 +102,10 @@ class Truth(History):
                 self.blame("1: a fine look left a refused key", f"{key_id or 'nothing'} in {destination}")
                 continue
             ends = self.expires_at(key_id)
-            if ends is not None and ends <= next_at:
+            if ends is not None and ends <= outcome.next_at:
                 self.blame("1: a fine look leaves a key that ends before the next", f"{key_id} in {destination}")
+        if undisturbed:
+            self._leaked_keys_ended(turn)
         self._adopted_by(turn)
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -116,6 +121,15 @@ class Truth(History):
         if turn in self.overtaken:
             self.blame("5: a former holder went on", f"{turn.holder} {what} for {name}")
         self.overtaken.add(turn)
+
+    def _leaked_keys_ended(self, turn: Turn) -> None:
+        """Another policy that holds a key, or held it, has its own say on when it ends."""
+        name = turn.policy.name
+        for key_id in sorted(self.leaked.pop(name, set())):
+            elsewhere = [other for other, key in (*self.left_at, *self.replaced_at) if key == key_id and other != name]
+            is_others = self.project_of(key_id) != turn.policy.project
+            if self.is_accepted(key_id) and not (elsewhere or is_others or self.holders(key_id)):
+                self.blame("2: a leaked key lives on", f"{key_id} of {name}")
 
     def _is_ours(self, turn: Turn, key_id: str, what: str) -> None:
         policy = turn.policy

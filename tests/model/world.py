@@ -179,6 +179,7 @@ class World:
         self._replace_journal(None)
         self.truth.on_hold.clear()
         self.truth.overwritten.clear()
+        self.truth.leaked.clear()
         self.truth.tell("the journal is lost")
 
     def copy_journal(self) -> None:
@@ -191,6 +192,7 @@ class World:
         content, holds = self.copy
         self._replace_journal(content)
         self.truth.overwritten.clear()
+        self.truth.leaked.clear()
         self.truth.on_hold = dict.fromkeys(holds, self.truth.tick)
         self.truth.tell("the journal is restored from the copy")
 
