@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import ClassVar
 
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -223,10 +222,7 @@ class Machine(RuleBasedStateMachine):
         if self.world is None:
             return
         faults = [f"{kind}: {sentence}" for kind, sentence in self.world.truth.faults if self._counts(kind)]
-        if faults:
-            for sentence in self.world.truth.story:
-                note(sentence)
-        assert not faults, "\n".join(faults)
+        assert not faults, "\n".join([*faults, "what happened:", *self.world.truth.story])
 
     def teardown(self) -> None:
         try:
@@ -237,7 +233,11 @@ class Machine(RuleBasedStateMachine):
         finally:
             if self.world is not None:
                 self.world.close()
-            shutil.rmtree(self.folder)
+            self.clean()
+
+    def clean(self) -> None:
+        """Remove the journals."""
+        shutil.rmtree(self.folder)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

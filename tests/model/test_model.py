@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.machine import Machine
 from tests.model.quiet import quiet_log
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "160"))
 SHARDS = 4
 
 
