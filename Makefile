@@ -33,7 +33,7 @@ unit: setup ## all tests, on every core
 	$(BIN)/pytest -n auto
 
 model: setup ## the model of operators, time, faults and restarts, for long: EXAMPLES=5000 SEED=1
-	MODEL_EXAMPLES=$(EXAMPLES) MODEL_SEED=$(or $(SEED),1) $(BIN)/pytest -n auto tests/model
+	MODEL_SHRINK=1 MODEL_EXAMPLES=$(EXAMPLES) MODEL_SEED=$(or $(SEED),1) $(BIN)/pytest -n auto tests/model
 
 demo: setup ## the rotator against a simulator and a real OpenBao, with keys that live for seconds
 	@$(BIN)/python -m tests.demo
