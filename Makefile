@@ -2,7 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup parts test lint unit demo bench lock clean
+EXAMPLES ?= 5000
+.PHONY: help setup parts test lint unit model demo bench lock clean
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ lint: setup ## lint, types, import contracts
 
 unit: parts setup ## all tests, on every core
 	$(BIN)/pytest -n auto
+
+model: setup ## the model of operators, time, faults and restarts, for long: EXAMPLES=5000 SEED=1
+	MODEL_SHRINK=1 MODEL_EXAMPLES=$(EXAMPLES) MODEL_SEED=$(or $(SEED),1) $(BIN)/pytest -n auto tests/model
 
 demo: setup ## the rotator against a simulator and a real OpenBao, with keys that live for seconds
 	@$(BIN)/python -m tests.demo

@@ -6,6 +6,7 @@ All calls are synchronous, bounded in time by the adapter, and safe to make from
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -191,20 +192,33 @@ class Journal(Protocol):
         """Record events and the state that they make, in one transaction; ``LeaseLost`` when fenced off."""
         ...
 
-    def note_look(self, lease: Lease, look: Look, seen: Sequence[Observation]) -> None:
-        """Record the end of a look, and give the lease back; ``LeaseLost`` when fenced off."""
+    def note_look(
+        self, lease: Lease, look: Look, seen: Sequence[Observation], *, known: PolicyRecord, now: datetime
+    ) -> None:
+        """Record the end of a look, and give the lease back; ``LeaseLost`` when fenced off.
+
+        Where the record is no longer the ``known`` one, somebody asked for something: the policy is due ``now``.
+        """
         ...
 
     def observations(self, scope: str, since: datetime) -> Mapping[str, Observation]:
         """By destination name, what each of that provider and project was seen to hold at ``since`` or later."""
         ...
 
+    def observed(self) -> AbstractSet[str]:
+        """The names of all destinations that were ever looked at."""
+        ...
+
     def others_with(self, key_id: str, policy: str) -> Sequence[PolicyRecord]:
         """The records of other policies that have that key."""
         ...
 
-    def begun_since(self, moment: datetime) -> int:
-        """How many rotations were begun, of all policies, at ``moment`` or later."""
+    def begun_since(self, moment: datetime, besides: str) -> int:
+        """How many policies besides that one began a rotation at ``moment`` or later that nobody had asked for."""
+        ...
+
+    def seen_holding(self, key_ids: Sequence[str], fingerprints: Sequence[Fingerprint]) -> Sequence[Observation]:
+        """Which destinations held one of these keys when they were last looked at, however long ago."""
         ...
 
     def request(self, policy: str, event: Event, now: datetime) -> None:

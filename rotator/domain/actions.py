@@ -42,6 +42,7 @@ class Issue(Action):
     :param expected: destination name to the version seen now.
     :param replaces: destination name to the fingerprint held now, of values that the provider knows.
     :param found: keys that the destinations hold and the record does not have.
+    :param urgent: consumers are without a key, or soon will be: it waits for no canary.
     """
 
     reason: str
@@ -50,6 +51,7 @@ class Issue(Action):
     expected: Mapping[str, str]
     replaces: Mapping[str, Fingerprint]
     found: tuple[Sighting, ...] = ()
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,16 @@ class DestinationPublished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanLanded(Event):
+    """A key that was given up was published late, and is being replaced there: its consumers get a grace."""
+
+    rotation_id: str
+    key_id: str
+    grace_until: datetime
+    grace_limit: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraceStarted(Event):
     """Every destination holds the new key; all others of the policy are retiring until the deadline."""
 
@@ -86,6 +96,7 @@ class RotationAbandoned(Event):
     :param grace_until: the candidate was published somewhere: it is retiring, not an orphan.
     :param settled_at: whether the creation happened, or as which key, is unknown; its name is looked for until then.
     :param lands_on: see ``KeyRecord``.
+    :param project: where the provider says that the candidate is, if it is not where it should be.
     """
 
     rotation_id: str
@@ -95,6 +106,7 @@ class RotationAbandoned(Event):
     grace_limit: datetime | None = None
     settled_at: datetime | None = None
     lands_on: Mapping[str, str] = field(default_factory=dict)
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +140,17 @@ class IntentSettled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpiryForwarded(Event):
-    """The key ends by itself soon after its grace. ``expires_at`` is its expiration from now on."""
+    """The key ends by itself soon after its grace: ``expires_at`` is its expiration from now on, or may be."""
 
     key_id: str
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiryUncertain(Event):
+    """Whether the key's expiration was set is not known: it may end then, and it is tried again."""
+
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,14 @@ def use_unknown(context: Context, key: KeyRecord) -> Verdict | None:
     return _kept(context, "UseUnknown", reason)
 
 
+def of_another_provider(context: Context, key: KeyRecord) -> Verdict | None:
+    """The policy's provider was changed in the configuration: the new one can't end a key of the old one."""
+    if key.provider in {"", context.policy.provider}:
+        return None
+    reason = f"{key.key_id} is a key of {key.provider}, which the policy does not name any more: revoke it by hand"
+    return Verdict(check="OfAnotherProvider", decision=Decision.KEEP, reason=reason, alert=True)
+
+
 def clock_skewed(context: Context, key: KeyRecord) -> Verdict | None:
     """Our clock and the provider's do not agree: nobody knows which graces are over."""
     skew = context.world.skew
@@ -193,6 +201,7 @@ KEY_CHAIN: tuple[Callable[[Context, KeyRecord], Verdict | None], ...] = (
     orphan_unsettled,
     still_in_use,
     use_unknown,
+    of_another_provider,
     clock_skewed,
     places_unknown,
     replacement_not_proven,

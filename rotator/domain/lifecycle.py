@@ -73,7 +73,8 @@ def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
 def _(event: ev.RotationIntended, record: PolicyRecord) -> PolicyRecord:
     if record.in_flight:
         raise IllegalMove(f"{record.policy}: {record.in_flight.rotation_id} is still in flight")
-    return replace(record, rotations=(*record.rotations, event.rotation))
+    rotation = replace(event.rotation, compromised=record.compromised)
+    return replace(record, rotations=(*record.rotations, rotation))
 
 
 @fold.register
@@ -108,6 +109,15 @@ def _(event: ev.DestinationPublished, record: PolicyRecord) -> PolicyRecord:
 
 
 @fold.register
+def _(event: ev.OrphanLanded, record: PolicyRecord) -> PolicyRecord:
+    return _change_key(
+        record,
+        event.key_id,
+        lambda key: _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id),
+    )
+
+
+@fold.register
 def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
     rotation = _rotation(record, event.rotation_id)
 
@@ -120,7 +130,7 @@ def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
         was_held = key.fingerprint is not None and key.fingerprint in rotation.replaces.values()
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
             return _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
-        if record.compromised and key.state is KeyState.RETIRING:
+        if rotation.compromised and key.state is KeyState.RETIRING:
             return replace(key, grace_until=event.grace_until, grace_limit=event.grace_limit)
         return key
 
@@ -130,7 +140,9 @@ def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
         if not record.key(key.key_id)
     )
     keys = (*(turn(key) for key in record.keys), *found)
-    record = replace(record, keys=keys, requested="", compromised=False)
+    record = replace(record, keys=keys)
+    if rotation.compromised or not record.compromised:  # what was begun before a leak was told is no answer to it
+        record = replace(record, requested="", compromised=False)
     return _complete_quiet_rotations(_move(record, event.rotation_id, Phase.GRACE))
 
 
@@ -145,7 +157,13 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
             return _retired(key, event.grace_until, event.grace_limit, replaced_by="")
         if event.settled_at:
             return None  # the id is not believed: what has the name in the list is the key
-        return replace(key, state=KeyState.ORPHAN, revoke_after=event.revoke_after, lands_on=event.lands_on)
+        return replace(
+            key,
+            state=KeyState.ORPHAN,
+            revoke_after=event.revoke_after,
+            lands_on=event.lands_on,
+            project=event.project or key.project,
+        )
 
     fates = (fate(key) for key in record.keys)
     record = replace(record, keys=tuple(key for key in fates if key))
@@ -190,6 +208,11 @@ def _(event: ev.ExpiryForwarded, record: PolicyRecord) -> PolicyRecord:
 
 
 @fold.register
+def _(event: ev.ExpiryUncertain, record: PolicyRecord) -> PolicyRecord:
+    return _change_key(record, event.key_id, lambda key: replace(key, expiry_forwarded=False))
+
+
+@fold.register
 def _(event: ev.GraceExtended, record: PolicyRecord) -> PolicyRecord:
     return _change_key(record, event.key_id, lambda key: replace(key, grace_until=event.grace_until))
 
@@ -199,6 +222,7 @@ def _(event: ev.RevocationIntended, record: PolicyRecord) -> PolicyRecord:
     key = _key(record, event.key_id)
     if key.state not in {KeyState.RETIRING, KeyState.ORPHAN}:
         raise IllegalMove(f"{record.policy}: {key.key_id} is {key.state}, it can't be revoked")
+    record = _change_key(record, key.key_id, lambda condemned: replace(condemned, condemned=True))
     if key.replaced_by and any(r.rotation_id == key.replaced_by for r in record.rotations):
         return _move(record, key.replaced_by, Phase.REVOKING)
     return record
@@ -218,7 +242,8 @@ def _(event: ev.KeyClosed, record: PolicyRecord) -> PolicyRecord:
     key = _key(record, event.key_id)
     if key.state is KeyState.CANDIDATE:
         raise IllegalMove(f"{record.policy}: {key.key_id} belongs to a rotation in flight")
-    closed = (*record.closed, event.key_id)[-CLOSED_REMEMBERED:]
+    revoked = (event.key_id,) if key.state is KeyState.REVOKED else ()  # of others, a list may be right again
+    closed = (*record.closed, *revoked)[-CLOSED_REMEMBERED:]
     record = replace(record, keys=tuple(k for k in record.keys if k.key_id != event.key_id), closed=closed)
     return _complete_quiet_rotations(record)
 

@@ -191,6 +191,8 @@ class KeyRecord:
         still lies there, a publication that its maker had begun can still arrive, however late.
     :param rotation_id: the rotation that made it; empty for an adopted key.
     :param replaced_by: retiring: the rotation that replaced it.
+    :param condemned: its revocation was decided, and perhaps sent.
+    :param provider: the provider's name in the configuration; empty where it was not written down.
     :param expiry_forwarded: its own expiration ends it soon after its grace, whatever becomes of us.
     """
 
@@ -212,6 +214,8 @@ class KeyRecord:
     lands_on: Mapping[str, str] = field(default_factory=dict)
     revoked_at: datetime | None = None
     expiry_forwarded: bool = False
+    condemned: bool = False
+    provider: str = ""
 
 
 class Phase(StrEnum):
@@ -233,6 +237,7 @@ class RotationRecord:
 
     :param expected: destination name to the version seen before the intent.
     :param replaces: destination name to the fingerprint held there before; only of values known as keys.
+    :param compromised: it answers a leak.
     :param found: keys that destinations hold and that nobody had recorded: they become retiring with the others.
     :param grace: for the keys that it replaces.
     :param published: names of the destinations that were read back with the new key.
@@ -250,6 +255,7 @@ class RotationRecord:
     key_id: str = ""
     fingerprint: Fingerprint | None = None
     published: tuple[str, ...] = ()
+    compromised: bool = False
     found: tuple[KeyRecord, ...] = ()
 
 

@@ -23,11 +23,21 @@ from rotator.domain.actions import (
     Sighting,
 )
 from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW
-from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
+from rotator.domain.model import (
+    Identity,
+    KeyKind,
+    KeyRecord,
+    KeyState,
+    Origin,
+    Phase,
+    Policy,
+    Refused,
+    RotationRecord,
+)
 from rotator.domain.naming import is_name_of
-from rotator.domain.policy_checks import POLICY_CHAIN, unfinished_publication
+from rotator.domain.policy_checks import ASKED_FOR, POLICY_CHAIN, unfinished_publication
 from rotator.domain.secret import Fingerprint
-from rotator.domain.snapshot import Snapshot
+from rotator.domain.snapshot import DestinationView, Snapshot
 from rotator.domain.verdict import Context, Decision, Verdict
 
 FORWARD_MARGIN = timedelta(hours=1)
@@ -77,7 +87,7 @@ def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     moments = [now + policy.check_every, *(item.verdict.until for item in key_verdicts), verdict.until]
     if not context.record.hold:
         moments += [intent.settled_at for intent in context.record.open_intents]
-        moments += [now + CONFIRM_AGAIN for item in key_verdicts if item.verdict.decision is Decision.CONFIRM]
+        moments += [_confirm_at(item.key, now) for item in key_verdicts if item.verdict.decision is Decision.CONFIRM]
     return Plan(
         policy=policy.name,
         verdict=verdict,
@@ -103,6 +113,11 @@ def decide_key(context: Context, key: KeyRecord) -> Verdict:
         if verdict:
             return verdict
     raise AssertionError("the key chain ends with checks that cover every state")
+
+
+def _confirm_at(key: KeyRecord, now: datetime) -> datetime:
+    """Ever more slowly: what is still accepted after minutes is no matter of propagation."""
+    return now + max(CONFIRM_AGAIN, (now - (key.revoked_at or now)) / 4)
 
 
 def _intent_actions(context: Context) -> list[Action]:
@@ -240,7 +255,7 @@ def _found(context: Context, besides: str = "") -> tuple[Sighting, ...]:
         sighting
         for fingerprint in context.world.held
         if (sighting := _sighting(context, fingerprint))
-        and sighting.identity.kind in {KeyKind.PROJECT, KeyKind.LEGACY}
+        and (sighting.identity.project == context.policy.project or sighting.identity.kind is KeyKind.LEGACY)
         and sighting.identity.key_id != besides
         and not context.record.key(sighting.identity.key_id)
     )
@@ -264,7 +279,31 @@ def _issue(context: Context, verdict: Verdict) -> Issue:
         expected={view.destination.name: view.version for view in views},
         replaces=_replaces(context),
         found=_found(context),
+        urgent=_is_urgent(context, verdict),
     )
+
+
+def _is_urgent(context: Context, verdict: Verdict) -> bool:
+    """Consumers are without a key, or soon will be."""
+    key, half = context.record.current, context.policy.renew_before / 2
+    ends = key.expires_at if key else None
+    return verdict.check in {"KeyRejected", "EndMayCome", *ASKED_FOR} or bool(ends and ends < context.now + half)
+
+
+def _may_have_been_read(context: Context, rotation: RotationRecord) -> bool:
+    """Whether consumers may have the key: it was published, or a place was written since, and who knows by whom."""
+    if rotation.published or rotation.phase is Phase.ISSUED:
+        return bool(rotation.published)
+    return any(_has_moved(view, rotation) for view in context.world.destinations)
+
+
+def _has_moved(view: DestinationView, rotation: RotationRecord) -> bool:
+    """Whether somebody may have written the place since the intent."""
+    name = view.destination.name
+    if name not in rotation.expected:  # it was added to the policy since
+        return view.fingerprint not in {None, *rotation.replaces.values()}
+    same_value = rotation.replaces.get(name) == view.fingerprint  # nothing, too
+    return rotation.expected[name] != view.version and not same_value
 
 
 def _resume(context: Context) -> Action:
@@ -280,7 +319,7 @@ def _resume(context: Context) -> Action:
         return Abandon(
             rotation_id=rotation.rotation_id,
             why=why,
-            published=bool(rotation.published),
+            published=_may_have_been_read(context, rotation),
             lands_on={name: rotation.replaces.get(name, "") for name in rotation.expected},
         )
     identity = context.world.identities.get(rotation.fingerprint) if rotation.fingerprint else None
@@ -289,10 +328,7 @@ def _resume(context: Context) -> Action:
         return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
     missing = [view for view in views if view.fingerprint != rotation.fingerprint]
     for view in missing:
-        name = view.destination.name
-        unmoved = rotation.expected.get(name) == view.version
-        same_value = view.fingerprint is not None and rotation.replaces.get(name) == view.fingerprint
-        if not unmoved and not same_value:
-            why = f"somebody else wrote {name} in the middle"
+        if _has_moved(view, rotation):
+            why = f"somebody else wrote {view.destination.name} in the middle"
             return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
     return Resume(rotation_id=rotation.rotation_id, held=held, missing=tuple(view.destination for view in missing))

@@ -15,6 +15,9 @@ from rotator.domain.snapshot import DestinationView, Reach, World
 from rotator.domain.text import text
 from rotator.domain.verdict import Context, Decision, Verdict
 
+ASKED_FOR = ("Compromised", "RotateRequested")
+"""Checks that find what an operator asked for by the policy's name."""
+
 
 def renewal_at(policy: Policy, key: KeyRecord) -> datetime:
     """When this key is replaced.
@@ -168,6 +171,15 @@ def key_unmanaged(context: Context) -> Verdict | None:
     return Verdict(check="KeyUnmanaged", decision=Decision.ADOPT, reason=f"adopt {what}, which was put there by others")
 
 
+def end_may_come(context: Context) -> Verdict | None:
+    """The current key was condemned before somebody put it back: its revocation may have been sent, and come late."""
+    key = context.record.current
+    if key is None or not key.condemned:
+        return None
+    reason = f"{key.key_id} was put back after its revocation was decided"
+    return Verdict(check="EndMayCome", decision=Decision.ISSUE, reason=reason, alert=True)
+
+
 def rotate_requested(context: Context) -> Verdict | None:
     """An operator asked for a new key."""
     if not context.record.requested:
@@ -213,14 +225,15 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
     provider_unreadable,
     wrong_destination,
     rotation_in_flight,
+    key_from_other_project,
     compromised,
     publication_unfinished,
     destination_empty,
-    key_from_other_project,
     rejection_contradicted,
     key_rejected,
     destinations_differ,
     key_unmanaged,
+    end_may_come,
     rotate_requested,
     expiry_near,
     too_old,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from rotator.domain import events as ev
@@ -102,18 +102,24 @@ class Executor:
     def _adopt(self, session: Session, action: Adopt) -> None:
         now, policy = session.now(), session.policy
         known = session.record.key(action.key.identity.key_id)
-        key = known_key(action.key, policy.project, now, self.draw())
+        key = known_key(action.key, policy, now, self.draw())
         if known:  # it comes back: what we knew of it stays true, what was planned for it does not
             origin = key.origin if known.origin is Origin.ADOPTED else known.origin
             key = replace(key, origin=origin, since=known.since, jitter=known.jitter, rotation_id=known.rotation_id)
             if action.key.facts is None:
-                key = replace(key, name=known.name, created_at=known.created_at, expires_at=known.expires_at)
-        session.happened(ev.KeyAdopted(key=key, grace_until=now + policy.grace, grace_limit=now + policy.grace_limit))
+                key = replace(key, name=known.name, created_at=known.created_at)
+            # The list may be behind an end that we have set, or are about to.
+            ends = [end for end in (key.expires_at, known.expires_at) if end]
+            key = replace(key, expires_at=min(ends, default=None), condemned=known.condemned)
+        later = session.later()
+        session.happened(
+            ev.KeyAdopted(key=key, grace_until=later + policy.grace, grace_limit=later + policy.grace_limit)
+        )
         session.done.append(f"adopted {key.key_id}")
 
     def _abandon(self, session: Session, action: Abandon) -> None:
         """Another holder may have begun it, and may only be slow: its key is left alone for the settle time."""
-        now, policy = session.now(), session.policy
+        now, policy = session.later(), session.policy
         if action.published:
             session.abandon(
                 action.rotation_id, action.why, grace_until=now + policy.grace, grace_limit=now + policy.grace_limit
@@ -130,14 +136,15 @@ class Executor:
         session.done.append(f"abandoned rotation {action.rotation_id}: {action.why}")
 
     def _record_orphan(self, session: Session, action: RecordOrphan) -> None:
-        key = replace(_listed_key(action.facts, session.now(), KeyState.ORPHAN), revoke_after=action.revoke_after)
+        key = _listed_key(action.facts, session, KeyState.ORPHAN)
+        key = replace(key, revoke_after=action.revoke_after)
         session.happened(ev.OrphanFound(key=key))
         session.done.append(f"found {key.key_id}, whose secret is lost")
 
     def _record_stray(self, session: Session, action: RecordStray) -> None:
-        now, policy = session.now(), session.policy
+        now, policy = session.later(), session.policy
         key = replace(
-            _listed_key(action.facts, now, KeyState.RETIRING),
+            _listed_key(action.facts, session, KeyState.RETIRING),
             grace_until=now + policy.grace,
             grace_limit=now + policy.grace_limit,
         )
@@ -160,10 +167,10 @@ class Executor:
             key_id=facts.key_id,
             fingerprint=action.key.fingerprint,
             published=action.published,
-            found=tuple(known_key(found, policy.project, now, self.draw()) for found in action.found),
+            found=tuple(known_key(found, policy, now, self.draw()) for found in action.found),
         )
         key = replace(
-            known_key(action.key, policy.project, now, self.draw()),
+            known_key(action.key, policy, now, self.draw()),
             state=KeyState.CANDIDATE,
             rotation_id=rotation.rotation_id,
         )
@@ -172,20 +179,29 @@ class Executor:
 
     def _forward_expiry(self, session: Session, action: ForwardExpiry) -> None:
         self._is_what_we_adopted(session, action.key_id)
+        """Recorded before it is sent: it may be carried out late, when somebody has put the key back."""
         key = session.record.key(action.key_id)
-        expires_at = key.expires_at if key else None
-        if action.expires_at is not None:
-            session.still_ours()
-            try:
-                self._provider(session).set_expiration(session.policy.project, action.key_id, action.expires_at)
-                expires_at = action.expires_at
-            except ProviderRejected as error:
-                session.done.append(f"{action.key_id} keeps its expiration: {error}")
-        session.happened(ev.ExpiryForwarded(key_id=action.key_id, expires_at=expires_at))
+        if key is None:
+            return  # it was just found not to be ours
+        session.happened(ev.ExpiryForwarded(key_id=key.key_id, expires_at=action.expires_at or key.expires_at))
+        if action.expires_at is None:
+            return
+        try:
+            self._provider(session).set_expiration(key.project, key.key_id, action.expires_at)
+        except ProviderRejected as error:
+            session.happened(ev.ExpiryForwarded(key_id=key.key_id, expires_at=key.expires_at))
+            session.done.append(f"{key.key_id} keeps its expiration: {error}")
+        except RotatorError:
+            session.happened(ev.ExpiryUncertain(key_id=key.key_id))
+            raise
 
     def _revoke(self, session: Session, action: Revoke) -> None:
         session.happened(ev.RevocationIntended(key_id=action.key_id, why=action.why))
-        self._provider(session).revoke_key(session.policy.project, action.key_id)
+        if session.record.hold:  # it came while we looked
+            raise Deferred(f"{action.key_id}: the policy is on hold: {session.record.hold}")
+        key = session.record.key(action.key_id)
+        assert key is not None, "its revocation was just recorded"
+        self._provider(session).revoke_key(key.project, action.key_id)
         session.happened(ev.KeyRevoked(key_id=action.key_id, revoked_at=session.now()))
         session.gathered = replace(session.gathered, world=replace(session.gathered.world, listed=None))
         session.done.append(f"revoked {action.key_id}")
@@ -216,7 +232,7 @@ class Executor:
         if secret is None and key.origin is Origin.LEGACY:
             return  # no list shows it, so that nothing can be concluded; the finding stays
         if secret is None:
-            listed = self._provider(session).list_keys(session.policy.project)
+            listed = self._provider(session).list_keys(key.project)
             if not any(facts.key_id == key_id for facts in listed):
                 self._end(session, key_id, "revoked, and no longer in the provider's list")
             return
@@ -257,14 +273,15 @@ class Executor:
         return self.providers(session.policy.provider)
 
 
-def _listed_key(facts: KeyFacts, now: datetime, state: KeyState) -> KeyRecord:
+def _listed_key(facts: KeyFacts, session: Session, state: KeyState) -> KeyRecord:
     """A key of ours that is known from the provider's list alone: by its name."""
     return KeyRecord(
         key_id=facts.key_id,
         state=state,
         origin=Origin.ISSUED,
         project=facts.project,
-        since=now,
+        provider=session.policy.provider,
+        since=session.now(),
         name=facts.name,
         created_at=facts.created_at,
         expires_at=facts.expires_at,

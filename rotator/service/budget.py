@@ -1,7 +1,8 @@
 """How many rotations may begin, so that one wrong line of configuration can't replace every key of a company.
 
-Counted by the journal, over all processes that share it. What an operator asked for by name is not counted against
-anybody: a person has decided on that one.
+Counted by the journal, over all processes that share it: policies, not attempts, so that one which fails again and
+again does not use up what the others need. What an operator asked for by name is not counted: a person has decided on
+that one. What is urgent waits for no canary, and has as much again: a limit must not leave consumers without a key.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ class Budget:
             yield
             return
         policy = session.policy
-        self._wait_for_canaries(policy, action)
+        most = self.most * (1 + action.urgent)
+        if not action.urgent:
+            self._wait_for_canaries(policy, action)
         with self._lock:
             now = session.clock.now()
-            begun = self.journal.begun_since(self.begins_at(now)) + len(self._reserved)
-            if begun >= self.most:
-                raise Deferred(
-                    f"{action.reason}; left for later: {begun} rotations were begun, {self.most} are allowed"
-                )
+            begun = self.journal.begun_since(self.begins_at(now), besides=policy.name) + len(self._reserved)
+            if begun >= most:
+                raise Deferred(f"{action.reason}; left for later: {begun} rotations were begun, {most} are allowed")
             self._reserved.append(policy.name)
         try:
             yield
@@ -70,6 +71,7 @@ class Budget:
         look = self.journal.look(canary.name)
         if look is None or look.digest != canary.digest:
             return "was not looked at yet with this configuration"
-        if look.failures:
-            return "is in trouble"
-        return "is being rotated" if self.journal.load(canary.name).in_flight else ""
+        record = self.journal.load(canary.name)
+        if record.hold:
+            return ""  # somebody decided that it tells nothing now
+        return "is in trouble" if look.failures else "is being rotated" if record.in_flight else ""

@@ -12,8 +12,11 @@ from rotator.domain.snapshot import Claim, DestinationView, Reach, World
 from rotator.errors import BackendError, ProviderError, WrongDestination
 from rotator.ports import Journal, KeyProvider, Observation, SecretBackend
 
-OBSERVATION_MAX_AGE = timedelta(minutes=15)
-"""How old what another policy's look has seen may be, to prove that a key is held nowhere else."""
+OBSERVATION_MAX_AGE = timedelta(minutes=2)
+"""How old what another policy's look has seen may be, to prove that a key is held nowhere else.
+
+So a pass over hundreds of policies of one project does not read each place hundreds of times.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Gatherer:
         if world.listed is None and not world.provider_problem and _needs_list(record, world, now):
             world = self._with_list(policy, world)
         ending = [key for key in record.keys if _may_be_ended(key, now)]
-        if world.held_by_others is None and ending:
+        if any(key.key_id not in world.claims for key in ending):  # one may have begun to retire in this very look
             world = self._with_others(policy, ending, world, now)
         untold = [key for key in ending if may_be_revoked(key, now) and _use_is_untold(world, key)]
         if untold:
@@ -86,7 +89,8 @@ class Gatherer:
 
     def _with_list(self, policy: Policy, world: World) -> World:
         try:
-            listed = tuple(self.providers(policy.provider).list_keys(policy.project))
+            rows = self.providers(policy.provider).list_keys(policy.project)
+            listed = tuple({facts.key_id: facts for facts in rows}.values())
         except (ProviderError, BackendError) as error:
             return replace(world, provider_problem=str(error))
         return replace(world, listed=listed, skew=self._skew(policy))
@@ -116,6 +120,9 @@ class Gatherer:
             elif found.fingerprint:
                 held[found.fingerprint] = (*held.get(found.fingerprint, ()), destination.name)
                 ids[found.key_id] = (*ids.get(found.key_id, ()), destination.name)
+        for one in self._seen_elsewhere(policy, ending, now):
+            if one.fingerprint:
+                held[one.fingerprint] = (*held.get(one.fingerprint, ()), one.destination)
         claims = {key.key_id: self._claims(policy, key) for key in ending}
         return replace(world, held_by_others=held, ids_held_by_others=ids, others_unknown=tuple(unknown), claims=claims)
 
@@ -140,10 +147,34 @@ class Gatherer:
             key_id=key_id,
         )
 
+    def _seen_elsewhere(self, policy: Policy, keys: Sequence[KeyRecord], now: datetime) -> list[Observation]:
+        """Destinations of other projects that held one of the keys when they were last looked at.
+
+        A key works in its project alone, wherever a person has copied it to. That is rare, so these places are not
+        read anew; only those that nobody has looked at yet.
+        """
+        elsewhere = {
+            destination.name: destination
+            for other in self.policies
+            if other.project != policy.project
+            for destination in other.destinations
+        }
+        if not elsewhere:
+            return []
+        seen = self.journal.seen_holding(
+            [key.key_id for key in keys], [key.fingerprint for key in keys if key.fingerprint]
+        )
+        new = [elsewhere[name] for name in elsewhere.keys() - self.journal.observed()]
+        looked = [self._observe(policy, destination, by_id=False, now=now) for destination in new]
+        return [one for one in (*seen, *looked) if one and one.destination in elsewhere]
+
     def _claims(self, policy: Policy, key: KeyRecord) -> tuple[Claim, ...]:
         configured = {other.name for other in self.policies}
         return tuple(
-            Claim(policy=record.policy, until=theirs.grace_until if theirs.state is KeyState.RETIRING else None)
+            Claim(
+                policy=record.policy,
+                until=theirs.grace_until if theirs.state is KeyState.RETIRING and not record.hold else None,
+            )
             for record in self.journal.others_with(key.key_id, policy.name)
             if record.policy in configured
             and (theirs := record.key(key.key_id))
@@ -168,8 +199,7 @@ class Gatherer:
 
     def _others(self, policy: Policy) -> Iterable[Destination]:
         for other in self.policies:
-            same_scope = other.project == policy.project and other.provider == policy.provider
-            if same_scope and other.name != policy.name:
+            if other.project == policy.project and other.name != policy.name:
                 yield from other.destinations
 
 
@@ -178,18 +208,21 @@ def scope_of(policy: Policy) -> str:
     return f"{policy.provider}/{policy.project}"
 
 
-def observations_of(policy: Policy, world: World, now: datetime) -> list[Observation]:
-    """What this look has seen, fit to be written down: fingerprints only of values known as keys."""
+def observations_of(policy: Policy, record: PolicyRecord, world: World, now: datetime) -> list[Observation]:
+    """What this look has seen, fit to be written down: fingerprints only of values known as keys.
+
+    What the provider was not asked about is not written down: it would look as if no key were there.
+    """
     return [
         Observation(
             destination=view.destination.name,
             scope=scope_of(policy),
-            fingerprint=_known(world, view.fingerprint),
+            fingerprint=_known(record, world, view.fingerprint),
             seen_at=now,
             key_id=identity.key_id if (identity := world.identity(view.fingerprint)) else "",
         )
         for view in world.destinations
-        if view.reach is Reach.OK
+        if view.reach is Reach.OK and (view.fingerprint is None or view.fingerprint in world.identities)
     ]
 
 
@@ -212,8 +245,10 @@ def _use_is_untold(world: World, key: KeyRecord) -> bool:
     return key.state is KeyState.RETIRING and facts is not None and facts.last_used_at is None
 
 
-def _known(world: World, fingerprint: Fingerprint | None) -> Fingerprint | None:
-    return fingerprint if fingerprint and isinstance(world.identities.get(fingerprint), Identity) else None
+def _known(record: PolicyRecord, world: World, fingerprint: Fingerprint | None) -> Fingerprint | None:
+    if fingerprint is None or world.identity(fingerprint) or record.by_fingerprint(fingerprint):
+        return fingerprint
+    return None
 
 
 def _needs_list(record: PolicyRecord, world: World, now: datetime) -> bool:

@@ -23,6 +23,7 @@ from rotator.domain.model import (
     KeyState,
     Origin,
     Phase,
+    Policy,
     RotationRecord,
 )
 from rotator.domain.naming import key_name
@@ -75,7 +76,7 @@ class Issuer:
 
     def _intend(self, session: Session, action: Issue) -> RotationRecord:
         policy, now = session.policy, session.now()
-        found = (known_key(sighting, policy.project, now, self.draw()) for sighting in action.found)
+        found = (known_key(sighting, policy, now, self.draw()) for sighting in action.found)
         rotation = RotationRecord(
             rotation_id=str(uuid.uuid4()),
             reason=action.reason,
@@ -109,6 +110,7 @@ class Issuer:
             state=KeyState.CANDIDATE,
             origin=Origin.ISSUED,
             project=facts.project,
+            provider=policy.provider,
             since=session.now(),
             fingerprint=issued.secret.fingerprint(),
             name=facts.name,
@@ -136,7 +138,8 @@ class Issuer:
         if identity.key_id != issued.facts.key_id:
             self._distrust(session, rotation, f"the provider says that it is another key, {identity.key_id}")
         if identity.project != policy.project:
-            self._give_up(session, rotation, f"the provider says that it belongs to project {identity.project}")
+            why = f"the provider says that it belongs to project {identity.project}"
+            self._give_up(session, rotation, why, project=identity.project or "")
         held = {**session.gathered.world.identities, issued.secret.fingerprint(): identity}
         session.gathered = replace(session.gathered, world=replace(session.gathered.world, identities=held))
 
@@ -174,13 +177,13 @@ class Issuer:
         self._look_for_it(session, rotation, why)
         raise RotationFailed(f"new key {rotation.key_name} refused: {why}")
 
-    def _give_up(self, session: Session, rotation: RotationRecord, why: str) -> NoReturn:
+    def _give_up(self, session: Session, rotation: RotationRecord, why: str, project: str = "") -> NoReturn:
         """Only this process ever had the secret, and it was published nowhere."""
-        session.abandon(rotation.rotation_id, why, revoke_after=session.now())
+        session.abandon(rotation.rotation_id, why, revoke_after=session.now(), project=project)
         raise RotationFailed(f"new key {rotation.key_name} refused: {why}")
 
 
-def known_key(sighting: Sighting, project: str, now: datetime, jitter: float) -> KeyRecord:
+def known_key(sighting: Sighting, policy: Policy, now: datetime, jitter: float) -> KeyRecord:
     """A key that a destination holds, as the journal remembers it from now on."""
     facts = sighting.facts
     person = Origin.LEGACY if sighting.identity.kind is KeyKind.LEGACY else Origin.ADOPTED
@@ -188,7 +191,8 @@ def known_key(sighting: Sighting, project: str, now: datetime, jitter: float) ->
         key_id=sighting.identity.key_id,
         state=KeyState.CURRENT,
         origin=Origin.ISSUED if sighting.ours else person,
-        project=project,
+        project=policy.project,
+        provider=policy.provider,
         since=now,
         fingerprint=sighting.fingerprint,
         name=facts.name if facts else "",

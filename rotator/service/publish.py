@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from rotator.domain import events as ev
 from rotator.domain.actions import Resume
-from rotator.domain.model import Destination, Held, KeyMetadata, KeyState, Phase, RotationRecord
+from rotator.domain.model import Destination, Held, KeyMetadata, KeyRecord, KeyState, Phase, RotationRecord
 from rotator.domain.secret import SecretValue
 from rotator.domain.snapshot import DestinationView
 from rotator.domain.text import text
@@ -37,27 +37,20 @@ class Publisher:
         and the next look finishes the rest. Raises ``RotationFailed``.
         """
         failures: list[BackendError | OutcomeUnknown] = []
+        sent: list[str] = []
         for destination in destinations:
             try:
-                self._publish_one(session, rotation_id, destination, secret)
+                self._publish_one(session, rotation_id, destination, secret, sent)
             except (BackendError, OutcomeUnknown) as error:
                 failures.append(error)
         if not failures:
             self._start_grace(session, rotation_id)
             return
         why = "; ".join(str(error) for error in failures)
-        rotation = session.rotation(rotation_id)
-        if not rotation.published:
-            # The secret is about to be forgotten. A write whose answer was lost may still show up: wait for it.
-            late = any(isinstance(error, OutcomeUnknown) for error in failures)
-            now = session.now()
-            session.abandon(
-                rotation_id,
-                why,
-                revoke_after=now + session.policy.settle if late else now,
-                lands_on={name: rotation.replaces.get(name, "") for name in rotation.expected} if late else {},
-            )
+        if not session.rotation(rotation_id).published and not sent:
+            session.abandon(rotation_id, why, revoke_after=session.now())  # its secret is about to be forgotten
             raise RotationFailed(f"published nowhere: {why}") from failures[0]
+        # What was sent may be there, or arrive late: the next look reads every place, and decides.
         raise RotationFailed(f"not published everywhere yet: {why}") from failures[0]
 
     def resume(self, session: Session, action: Resume) -> None:
@@ -69,12 +62,24 @@ class Publisher:
         for destination in unrecorded:
             session.happened(ev.DestinationPublished(rotation_id=rotation.rotation_id, destination=destination.name))
         assert rotation.fingerprint is not None, "a rotation that is resumed has a key"
+        for view in session.gathered.world.destinations:
+            if view.destination.name not in rotation.expected:  # it was added to the policy since
+                session.happened(
+                    ev.DestinationRebased(
+                        rotation_id=rotation.rotation_id, destination=view.destination.name, version=view.version
+                    )
+                )
         secret = session.gathered.secrets[rotation.fingerprint]
         # What holds the key though nobody recorded it may lack the hints: the value and they are never one step.
         self.publish(session, action.rotation_id, (*unrecorded, *action.missing), secret)
 
-    def _publish_one(self, session: Session, rotation_id: str, destination: Destination, secret: SecretValue) -> None:
-        """Compare and set, read back, journal. A value that somebody else put there meanwhile is never overwritten."""
+    def _publish_one(
+        self, session: Session, rotation_id: str, destination: Destination, secret: SecretValue, sent: list[str]
+    ) -> None:
+        """Compare and set, read back, journal. A value that somebody else put there meanwhile is never overwritten.
+
+        :param sent: gets the destination's name when a write may have been carried out, however this ends.
+        """
         backend = self.backends(destination.backend)
         for _ in range(PUBLISH_ATTEMPTS):
             session.still_ours()
@@ -83,28 +88,39 @@ class Publisher:
                 backend.write(
                     destination, secret, _metadata(session, rotation), expected=rotation.expected[destination.name]
                 )
-            except (VersionConflict, OutcomeUnknown) as error:
+            except VersionConflict as error:
                 problem = str(error)
+            except OutcomeUnknown as error:
+                problem = str(error)
+                sent.append(destination.name)
             else:
                 problem = "it does not hold what was written"
+                sent.append(destination.name)
             held = backend.read(destination)
             if held.value is not None and held.value.same_as(secret):
                 session.happened(ev.DestinationPublished(rotation_id=rotation_id, destination=destination.name))
                 _saw(session, destination, held)
                 return
-            if not _is_what_we_replace(rotation, destination, held):
-                self._lose_to_others(session, rotation, destination)
+            if (late := _late_orphan(session, held)) is not None:
+                # A former holder's write arrived after all. It did not win: but consumers may have read it.
+                now, policy = session.later(), session.policy
+                grace = {"grace_until": now + policy.grace, "grace_limit": now + policy.grace_limit}
+                session.happened(ev.OrphanLanded(rotation_id=rotation_id, key_id=late.key_id, **grace))
+            elif not _is_what_we_replace(rotation, destination, held):
+                self._lose_to_others(session, rotation, destination, sent)
             if held.version != rotation.expected[destination.name]:
                 session.happened(
                     ev.DestinationRebased(rotation_id=rotation_id, destination=destination.name, version=held.version)
                 )
         raise OutcomeUnknown(f"{destination}: could not be written in {PUBLISH_ATTEMPTS} attempts: {problem}")
 
-    def _lose_to_others(self, session: Session, rotation: RotationRecord, destination: Destination) -> NoReturn:
+    def _lose_to_others(
+        self, session: Session, rotation: RotationRecord, destination: Destination, sent: list[str]
+    ) -> NoReturn:
         """Their value wins. What was published nowhere is revoked; what was published stays valid for a grace."""
-        now, policy = session.now(), session.policy
+        now, policy = session.later(), session.policy
         why = f"{destination}: somebody else wrote it in the middle of the rotation"
-        if rotation.published:
+        if rotation.published or sent:
             session.abandon(
                 rotation.rotation_id, why, grace_until=now + policy.grace, grace_limit=now + policy.grace_limit
             )
@@ -113,7 +129,7 @@ class Publisher:
         raise RotationFailed(why)
 
     def _start_grace(self, session: Session, rotation_id: str) -> None:
-        now, rotation = session.now(), session.rotation(rotation_id)
+        now, rotation = session.later(), session.rotation(rotation_id)
         replaced = session.record.in_state(KeyState.CURRENT)
         limit = session.policy.grace_limit if rotation.grace else rotation.grace
         session.happened(
@@ -127,6 +143,12 @@ class Publisher:
         old = ", ".join(key.key_id for key in replaced)
         done = f"{old} replaced by {rotation.key_id}" if old else f"first key {rotation.key_id}"
         session.done.append(f"{done} in {places}")
+
+
+def _late_orphan(session: Session, held: Held) -> KeyRecord | None:
+    """The key that a destination holds, if it is one that was given up before it was published."""
+    key = session.record.by_fingerprint(held.value.fingerprint()) if held.value else None
+    return key if key is not None and key.state is KeyState.ORPHAN else None
 
 
 def _is_what_we_replace(rotation: RotationRecord, destination: Destination, held: Held) -> bool:

@@ -19,7 +19,7 @@ from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy
 from rotator.domain.planner import Plan, plan
 from rotator.domain.verdict import Decision
-from rotator.errors import LeaseHeld, LeaseLost, RotatorError, Stopping
+from rotator.errors import JournalError, LeaseHeld, LeaseLost, RotatorError, Stopping
 from rotator.ports import Clock, Journal, Lease, Look
 from rotator.service.apply import Executor
 from rotator.service.gather import Gatherer, observations_of
@@ -111,10 +111,10 @@ class Reconciler:
         except LeaseLost as error:
             outcome = self._outcome(policy, Result.BUSY, self.clock.now() + self.lease_ttl / 4, reason=str(error))
         except RotatorError as error:
-            outcome = self._failed(policy, error)
+            outcome = self._broke_off(policy, lease, error)
         except Exception as error:
             log.exception("look.crashed")
-            outcome = self._failed(policy, error)
+            outcome = self._broke_off(policy, lease, error)
         if outcome.result is not Result.OK:
             self._release(lease)  # a look that came to its end has given it back already
         return outcome
@@ -160,12 +160,20 @@ class Reconciler:
             problems = (*problems, f"{decided.verdict.check}: {decided.verdict.reason}")
         failures = self._failures(policy) + 1 if problems else 0
         next_at = decided.next_look - session.correction
+        for reason in session.deferred:
+            structlog.get_logger().warning("alert", policy=policy.name, check="Deferred", reason=reason)
         if session.deferred:
             next_at = min(next_at, now + DEFERRED_AGAIN)
         if problems:
             next_at = min(next_at, now + self._backoff(policy, failures))
-        look = Look(next_at=max(next_at, now), digest=policy.digest, failures=failures, problem="; ".join(problems))
-        self.journal.note_look(session.lease, look, observations_of(policy, session.gathered.world, now))
+        look = Look(
+            next_at=max(next_at, now),
+            digest=policy.digest,
+            failures=failures,
+            problem="; ".join(problems),
+        )
+        seen = observations_of(policy, session.record, session.gathered.world, now)
+        self.journal.note_look(session.lease, look, seen, known=session.record, now=now)
         return self._outcome(
             policy,
             Result.FAILED if problems else Result.OK,
@@ -176,12 +184,28 @@ class Reconciler:
             problems=problems,
         )
 
+    def _broke_off(self, policy: Policy, lease: Lease, error: Exception) -> Outcome:
+        """The look did not come to its end. It is counted all the same, where the journal can still be written."""
+        now = self.clock.now()
+        try:
+            failures = self._failures(policy) + 1
+            next_at = now + self._backoff(policy, failures)
+            look = Look(
+                next_at=next_at,
+                digest=policy.digest,
+                failures=failures,
+                problem=_told(error),
+            )
+            self.journal.note_look(lease, look, (), known=self.journal.load(policy.name), now=now)
+        except JournalError as second:
+            structlog.get_logger().warning("look.not_noted", policy=policy.name, reason=str(second))
+            return self._failed(policy, error)
+        return self._outcome(policy, Result.FAILED, next_at, problems=(_told(error),))
+
     def _failed(self, policy: Policy, error: Exception) -> Outcome:
-        """The look broke off: its end could not be written down, so the next one starts from the journal."""
-        known = isinstance(error, RotatorError)
-        problem = str(error) if known else f"unexpected {type(error).__name__}; the log has its traceback"
+        """Nothing of the look could be written down: the next one starts from what the journal has."""
         next_at = self.clock.now() + self._backoff(policy, failures=1)
-        return self._outcome(policy, Result.FAILED, next_at, problems=(problem,))
+        return self._outcome(policy, Result.FAILED, next_at, problems=(_told(error),))
 
     def _outcome(self, policy: Policy, result: Result, next_at: datetime, **rest: object) -> Outcome:
         outcome = Outcome(policy=policy.name, result=result, next_at=next_at, **rest)  # type: ignore[arg-type]
@@ -208,6 +232,11 @@ class Reconciler:
             self.journal.release(lease)
         except RotatorError as error:
             structlog.get_logger().warning("lease.kept", policy=lease.policy, reason=str(error))
+
+
+def _told(error: Exception) -> str:
+    known = isinstance(error, RotatorError)
+    return str(error) if known else f"unexpected {type(error).__name__}; the log has its traceback"
 
 
 def is_due(policy: Policy, looks: Mapping[str, Look], now: datetime) -> bool:

@@ -48,6 +48,10 @@ class Session:
         """The time by which keys are made and ended."""
         return self.clock.now() + self.correction
 
+    def later(self) -> datetime:
+        """The time from which graces are counted: of two clocks that do not agree, the one that gives more."""
+        return max(self.clock.now(), self.now())
+
     def still_ours(self) -> None:
         """The heartbeat, before an effect that no entry of the journal directly precedes. Raises ``LeaseLost``."""
         now = self.clock.now()
@@ -78,6 +82,7 @@ class Session:
         grace_until: datetime | None = None,
         grace_limit: datetime | None = None,
         lands_on: Mapping[str, str] | None = None,
+        project: str = "",
     ) -> None:
         """Record the end of a rotation; for the fate of its key see ``RotationAbandoned``."""
         self.happened(
@@ -89,6 +94,7 @@ class Session:
                 grace_until=grace_until,
                 grace_limit=grace_limit,
                 lands_on=lands_on or {},
+                project=project,
             )
         )
 

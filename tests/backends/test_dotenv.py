@@ -265,3 +265,10 @@ def test_every_refusal_says_whether_a_repeat_can_help(tmp_path: Path) -> None:
     with pytest.raises(RotatorError) as refusal:
         DotenvBackend().check_writable(at(tmp_path / "missing" / ".env"))
     assert refusal.value.retryable is False
+
+
+def test_promise_3_what_a_killed_writer_left_is_swept_away_by_the_next_write(tmp_path: Path) -> None:
+    (tmp_path / "..env.rotator-0123456789abcdef").write_text(f"{FIELD}=left\n")
+    (tmp_path / ".env.rotator.bak").write_text("somebody's own\n")
+    publish(tmp_path / ".env")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".env", ".env.rotator.bak"]

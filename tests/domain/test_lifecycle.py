@@ -71,8 +71,8 @@ def test_the_grace_makes_every_replaced_key_retiring_and_keeps_earlier_deadlines
 
 def test_a_compromise_ends_the_grace_of_older_keys_too():
     older = retiring("older", grace_until=NOW + 9 * DAY)
-    remembered = record(key("old"), key("new", KeyState.CANDIDATE), older, rotations=(rotation(Phase.PUBLISHING),),
-                        compromised=True)  # fmt: skip
+    answer = rotation(Phase.PUBLISHING, compromised=True)
+    remembered = record(key("old"), key("new", KeyState.CANDIDATE), older, rotations=(answer,), compromised=True)
     at_once = ev.GraceStarted(rotation_id="r1", grace_until=NOW, grace_limit=NOW)
     assert {k.grace_until for k in fold(at_once, remembered).in_state(KeyState.RETIRING)} == {NOW}
 
@@ -108,3 +108,12 @@ def test_promise_7_a_persons_key_that_a_person_replaced_is_theirs_again():
 def test_our_key_that_a_person_replaced_is_retiring():
     event = ev.KeyAdopted(key=key("hand", origin=Origin.ADOPTED), grace_until=NOW + DAY, grace_limit=NOW + DAY)
     assert fold(event, record(key("old"))).key("key_old").state is KeyState.RETIRING
+
+
+def test_a_rotation_that_was_begun_before_a_leak_was_told_is_no_answer_to_it():
+    before = record(
+        key("old"), key("new", KeyState.CANDIDATE), rotations=(rotation(Phase.PUBLISHING),), requested="leak",
+        compromised=True,
+    )  # fmt: skip
+    done = fold(ev.GraceStarted(rotation_id="r1", grace_until=NOW + DAY, grace_limit=NOW + DAY), before)
+    assert (done.compromised, done.requested) == (True, "leak")

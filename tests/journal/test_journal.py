@@ -39,6 +39,10 @@ ALL_EVENTS = [
 ]
 
 
+def end(journal, lease, look, *seen):
+    journal.note_look(lease, look, seen, known=journal.load(lease.policy), now=NOW)
+
+
 def test_what_was_appended_is_there_after_a_restart(journal, store):
     lease = journal.acquire("chat", "me", NOW, TTL)
     folded = journal.append(lease, ALL_EVENTS, NOW)
@@ -87,7 +91,7 @@ def test_promise_5_a_holder_whose_lease_was_taken_over_can_not_write(journal, wr
     journal.acquire("chat", "other", NOW + TTL + HOUR, TTL)
     writes = {
         "append": lambda: journal.append(late, [INTENDED], NOW),
-        "note_look": lambda: journal.note_look(late, Look(next_at=NOW, digest="d"), []),
+        "note_look": lambda: end(journal, late, Look(next_at=NOW, digest="d")),
     }
     with pytest.raises(LeaseLost):
         writes[write]()
@@ -119,7 +123,7 @@ def test_the_schedule_is_one_query_and_says_nothing_of_policies_that_were_never_
     lease = journal.acquire("chat", "me", NOW, TTL)
     journal.acquire("new", "me", NOW, TTL)
     look = Look(next_at=NOW + HOUR, digest="d", failures=2, problem="sealed")
-    journal.note_look(lease, look, [])
+    end(journal, lease, look)
     assert journal.looks() == {"chat": look}
     assert (journal.look("chat"), journal.look("new")) == (look, None)
 
@@ -130,15 +134,52 @@ def test_the_newest_observation_of_a_destination_counts(journal):
         seen = Observation(
             destination=VAULT.name, scope="together/p", fingerprint=fingerprint(name), seen_at=at, key_id=name
         )
-        journal.note_look(lease, Look(next_at=NOW, digest="d"), [seen])
+        end(journal, lease, Look(next_at=NOW, digest="d"), seen)
     assert journal.observations("together/p", since=NOW + HOUR) == {VAULT.name: seen}
     assert journal.observations("together/p", since=NOW + 2 * HOUR) == {}
     assert journal.observations("together/q", since=NOW) == {}
 
 
+def test_what_somebody_asked_for_during_a_look_is_due_at_its_end(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    known = journal.append(lease, [INTENDED], NOW)
+    journal.request("chat", ev.RotationRequested(reason="leak", compromised=True), NOW)
+    journal.note_look(lease, Look(next_at=NOW + DAY, digest="d"), [], known=known, now=NOW + HOUR)
+    assert journal.look("chat").next_at == NOW + HOUR
+
+
+def test_a_clock_that_is_a_little_behind_steals_no_lease(journal):
+    journal.acquire("chat", "me", NOW, TTL)
+    with pytest.raises(LeaseHeld):
+        journal.acquire("chat", "other", NOW - timedelta(milliseconds=1), TTL)
+
+
+def test_policies_are_counted_that_began_a_rotation_which_nobody_asked_for(journal):
+    for name, reason in (("a", "TooOld: old"), ("b", "RotateRequested: requested: x"), ("c", "ExpiryNear: soon")):
+        lease = journal.acquire(name, "me", NOW, TTL)
+        for number in range(2):
+            begun = rotation(Phase.INTENDED, rotation_id=f"{name}{number}", reason=reason)
+            over = ev.RotationAbandoned(rotation_id=begun.rotation_id, why="x")
+            journal.append(lease, [ev.RotationIntended(rotation=begun), over], NOW)
+    assert journal.begun_since(NOW, besides="") == 2
+    assert journal.begun_since(NOW, besides="c") == 1
+    assert journal.begun_since(NOW + HOUR, besides="") == 0
+
+
+def test_a_key_is_found_wherever_it_was_seen_last(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    seen = Observation(
+        destination=VAULT.name, scope="together/p", fingerprint=fingerprint("a"), seen_at=NOW, key_id="key_a"
+    )
+    end(journal, lease, Look(next_at=NOW, digest="d"), seen)
+    assert journal.seen_holding(["key_a"], []) == [seen]
+    assert journal.seen_holding([], [fingerprint("a")]) == [seen]
+    assert journal.seen_holding(["key_b"], [fingerprint("b")]) == []
+
+
 def test_the_end_of_a_look_gives_the_lease_back(journal):
     lease = journal.acquire("chat", "me", NOW, TTL)
-    journal.note_look(lease, Look(next_at=NOW, digest="d"), [])
+    end(journal, lease, Look(next_at=NOW, digest="d"))
     with pytest.raises(LeaseLost):
         journal.append(lease, [INTENDED], NOW)
     assert journal.acquire("chat", "other", NOW, TTL).token == 2

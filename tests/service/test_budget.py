@@ -15,7 +15,7 @@ def company(stage, size):
     """So many policies, each with a hand-made key that expires soon."""
     policies = [stage.another_policy(f"p{number}") for number in range(size)]
     for policy in policies:
-        issued = stage.provider.create_by_hand(POLICY.project, policy.name, expires_at=stage.clock.now() + DAY)
+        issued = stage.provider.create_by_hand(POLICY.project, policy.name, expires_at=stage.clock.now() + 5 * DAY)
         stage.put(policy, issued.secret.reveal())
     return policies
 

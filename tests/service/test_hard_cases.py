@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain import events as ev
-from rotator.domain.model import KeyState
+from rotator.domain.model import KeyState, Origin
 from rotator.errors import BackendUnavailable, LeaseHeld, OutcomeUnknown, ProviderUnavailable
 from rotator.service.reconcile import Result
 from tests.domain.build import DAY, HOUR, POLICY
@@ -168,6 +168,37 @@ def test_promise_1_an_orphan_that_a_paused_holder_may_still_publish_is_kept_unti
     stage.look_until_quiet(2 * HOUR)
     assert set(stage.held()) <= stage.alive()
     assert len(set(stage.held())) == 1
+
+
+def test_a_former_holders_write_that_arrives_amid_the_next_publication_is_replaced_and_has_a_grace(stage):
+    adopted(stage)
+    rotate_now(stage)
+    write, stolen = stage.backends["one"].write, []
+
+    def paused(*arguments, **named):
+        stolen.append((arguments, named))
+        raise Paused
+
+    stage.backends["one"].write = paused
+    with pytest.raises(Paused):
+        stage.look()
+    stage.restart()
+    ((arguments, named),) = stolen
+
+    def arriving(*mine, **my_names):
+        stage.backends["one"].write = write
+        write(*arguments, **named)
+        return write(*mine, **my_names)
+
+    stage.backends["one"].write = arriving
+    assert stage.look().result is Result.OK
+    assert stage.provider.calls.count("create_key") == 2
+    (new,) = set(stage.held())
+    late = next(key for key in record(stage).keys if key.origin is Origin.ISSUED and key.key_id != new)
+    assert late.state is KeyState.RETIRING
+    stage.clock.advance(POLICY.grace)
+    stage.look()
+    assert stage.alive() == {new}
 
 
 class Paused(BaseException):

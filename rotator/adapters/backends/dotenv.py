@@ -97,6 +97,7 @@ class DotenvBackend:
         """See the port. ``OutcomeUnknown``: replaced, but the directory could not be made durable."""
         path = _path(destination)
         with _translated(destination), self._locked(path.parent, destination) as directory:
+            _sweep(path)
             content, found = _load(path)
             file = _parsed(content, destination)
             held = None if file.value is None else SecretValue(file.value)
@@ -175,6 +176,13 @@ def _parsed(content: str, destination: Destination) -> EnvFile:
     except EnvFileError as error:
         raise WrongDestination(f"{destination}: {error}") from error
     return file
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a killed writer left, a secret in it. Under the lock of the directory no other writer is at work."""
+    for left in path.parent.iterdir():
+        if left.name.startswith(f".{path.name}.rotator-"):
+            left.unlink(missing_ok=True)
 
 
 def _replace(path: Path, content: bytes, found: os.stat_result | None) -> None:

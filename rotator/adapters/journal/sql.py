@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, func, insert, not_, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.journal.codec import (
@@ -22,8 +23,10 @@ from rotator.adapters.journal.engine import Password, cause, is_postgresql, open
 from rotator.adapters.journal.tables import event as event_table
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import Event, RotationIntended
+from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.lifecycle import fold
 from rotator.domain.model import PolicyRecord
+from rotator.domain.policy_checks import ASKED_FOR
 from rotator.domain.secret import Fingerprint
 from rotator.errors import JournalUnavailable, LeaseHeld, LeaseLost
 from rotator.ports import Lease, Look, Observation
@@ -136,7 +139,9 @@ class SqlJournal:
             connection.execute(_PUT_STATE, {"p": lease.policy, "state": record_to_json(record), "until": until})
         return record
 
-    def note_look(self, lease: Lease, look: Look, seen: Sequence[Observation]) -> None:
+    def note_look(
+        self, lease: Lease, look: Look, seen: Sequence[Observation], *, known: PolicyRecord, now: datetime
+    ) -> None:
         """See ``ports.Journal``."""
         values = {
             "next_at": time_to_text(look.next_at),
@@ -155,9 +160,12 @@ class SqlJournal:
             for one in seen
         ]
         with self._write() as connection:
-            done = {**values, "lease_holder": "", "lease_until": ""}
-            if connection.execute(_SET_HELD, {**_holding(lease), **done}).rowcount == 0:
+            row = connection.execute(_HELD_STATE, _holding(lease)).one_or_none()
+            if row is None:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
+            if row.state != record_to_json(known):  # somebody asked for something meanwhile: it is due at once
+                values["next_at"] = time_to_text(min(look.next_at, now))
+            connection.execute(_SET_HELD, {**_holding(lease), **values, "lease_holder": "", "lease_until": ""})
             if rows:
                 connection.execute(self._put_observation, rows)
 
@@ -167,6 +175,11 @@ class SqlJournal:
             rows = connection.execute(_OBSERVATIONS, {"scope": scope, "since": time_to_text(since)}).all()
         return {row.destination: _observation(row) for row in rows}
 
+    def observed(self) -> AbstractSet[str]:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            return set(connection.execute(select(observation.c.destination)).scalars())
+
     def others_with(self, key_id: str, policy: str) -> Sequence[PolicyRecord]:
         """See ``ports.Journal``. The text is searched first: only records that name the key are read."""
         with self._reading() as connection:
@@ -174,10 +187,17 @@ class SqlJournal:
         records = map(record_from_json, states)
         return [record for record in records if record.key(key_id)]
 
-    def begun_since(self, moment: datetime) -> int:
+    def begun_since(self, moment: datetime, besides: str) -> int:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            return int(connection.execute(_BEGUN, {"since": time_to_text(moment)}).scalar_one())
+            counted = connection.execute(_BEGUN, {"since": time_to_text(moment), "besides": besides})
+            return int(counted.scalar_one())
+
+    def seen_holding(self, key_ids: Sequence[str], fingerprints: Sequence[Fingerprint]) -> Sequence[Observation]:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            rows = connection.execute(_HOLDING, {"ids": list(key_ids), "fingerprints": list(fingerprints)}).all()
+        return [_observation(row) for row in rows]
 
     def request(self, policy: str, event: Event, now: datetime) -> None:
         """See ``ports.Journal``."""
@@ -268,9 +288,16 @@ _NAMING = select(policy_state.c.state).where(
     policy_state.c.state.contains(bindparam("key_id"), autoescape=False), policy_state.c.policy != bindparam("policy")
 )
 _BEGUN = (
-    select(func.count())
-    .select_from(event_table)
+    select(func.count(event_table.c.policy.distinct()))
     .where(event_table.c.kind == RotationIntended.__name__, event_table.c.at >= bindparam("since"))
+    .where(event_table.c.policy != bindparam("besides"))
+    .where(*(not_(event_table.c.body.contains(f'"reason":"{check}:')) for check in ASKED_FOR))
+)
+_HOLDING = select(observation).where(
+    or_(
+        observation.c.key_id.in_(bindparam("ids", expanding=True)),
+        observation.c.fingerprint.in_(bindparam("fingerprints", expanding=True)),
+    )
 )
 _LOOKS = select(
     policy_state.c.policy,
@@ -307,7 +334,7 @@ def _observation(row: Row[Any, Any, Any, Any, Any]) -> Observation:
 def _is_valid(row: Row[Any], now: datetime) -> bool:
     """Whether a lease holds now; one that ends later than it can have been given was given by a clock ahead."""
     left = time_from_text(row.lease_until) - now
-    return timedelta(0) < left <= timedelta(seconds=row.lease_seconds)
+    return timedelta(0) < left <= timedelta(seconds=row.lease_seconds) + LARGEST_SKEW
 
 
 def _holding(lease: Lease) -> dict[str, object]:

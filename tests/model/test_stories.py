@@ -1,0 +1,175 @@
+"""What the model found, each in its shortest form: a story told with the model's own rules, judged as it judges."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.model.calm import calm_down
+from tests.model.faults import Trouble, What
+from tests.model.history import EMPTY
+from tests.model.machine import MINUTE, Machine
+from tests.model.quiet import quiet_log
+from tests.model.world import DAY, HOUR
+
+
+class Story(Machine):
+    """The rules with their usual arguments; policy ``chat`` has two destinations, ``batch`` one."""
+
+    def looks(self, name, *troubles, seat="A"):
+        self.look(seat=seat, name=name, troubles=troubles, known=True)
+
+    def rotates(self, name, *troubles, seat="A", compromised=False):
+        self.rotate(seat=seat, name=name, troubles=troubles, compromised=compromised, known=True)
+
+    def held(self, name):
+        return self._first_key(name)
+
+    def paste(self, name, key_id, where="all"):
+        self._paste(name, where, key_id)
+
+    def new_key(self, name):
+        return self._new_key(name, None)
+
+    def passes(self, duration):
+        self.wait(duration=duration)
+
+    def ends_well(self):
+        """The service is left to itself, and no promise was broken at any moment."""
+        if not self.world.truth.faults:
+            calm_down(self.world)
+        self.no_promise_is_broken()
+
+
+@pytest.fixture
+def story():
+    made = Story()
+    with quiet_log():
+        made.begin(skew=0, lag=0, by_hand=[])
+        yield made
+    made.world.close()
+    made.clean()
+
+
+UNAVAILABLE, CRASH, PAUSE, LATE, STALE = (What.UNAVAILABLE, What.CRASH, What.PAUSE, What.LATE, What.STALE)
+
+
+def test_a_key_whose_write_was_not_read_back_may_be_in_use_and_has_a_grace(story):
+    story.rotates("batch", Trouble("read", UNAVAILABLE, nth=2))
+    story.paste("batch", EMPTY)
+    story.looks("batch")
+    story.ends_well()
+
+
+def test_a_key_whose_write_was_not_recorded_may_be_in_use_and_has_a_grace(story):
+    story.rotates("batch", Trouble("write", CRASH, after=True))
+    story.paste("batch", EMPTY)
+    story.looks("batch")
+    story.passes(11 * MINUTE)
+    story.looks("batch")
+    story.ends_well()
+
+
+def test_a_paused_holder_does_not_publish_a_key_that_was_revoked_meanwhile(story):
+    story.rotates("batch", Trouble("write", PAUSE))
+    for duration in (6 * MINUTE, 16 * MINUTE):
+        story.passes(duration)
+        story.looks("batch", Trouble("create_key", UNAVAILABLE), seat="B")
+    story.go_on()
+    story.ends_well()
+
+
+def test_a_paused_holder_does_not_shorten_the_life_of_a_key_that_was_restored_meanwhile(story):
+    old = story.held("chat")
+    story.rotates("chat", Trouble("set_expiration", UNAVAILABLE))
+    story.passes(MINUTE)
+    story.looks("chat", Trouble("set_expiration", PAUSE))
+    story.paste("chat", old)
+    story.passes(6 * MINUTE)
+    story.looks("chat", seat="B")
+    story.go_on()
+    story.serve(seat="B", duration=5 * DAY)
+    story.ends_well()
+
+
+def test_an_expiration_that_comes_late_does_not_end_a_key_that_was_restored_meanwhile(story):
+    old = story.held("chat")
+    story.rotates("chat", Trouble("set_expiration", LATE))
+    story.paste("chat", old)
+    story.looks("chat")
+    story.serve(seat="A", duration=5 * DAY)
+    story.ends_well()
+
+
+def test_a_key_said_to_be_leaked_during_a_rotation_ends_with_it(story):
+    story.rotates("chat", *(Trouble("write", UNAVAILABLE, nth=nth) for nth in (2, 3, 4)))
+    story.rotates("chat", compromised=True)
+    story.ends_well()
+
+
+def test_a_key_said_to_be_leaked_before_it_was_adopted_ends_too(story):
+    story.paste("chat", story.new_key("chat"))
+    story.rotates("chat", compromised=True)
+    story.ends_well()
+
+
+def test_a_key_that_lay_in_one_destination_only_is_revoked_after_its_replacement(story):
+    story.paste("chat", story.new_key("chat"), where="first")
+    story.ends_well()
+
+
+def test_a_retiring_key_that_was_restored_into_one_destination_has_a_new_grace(story):
+    old = story.held("chat")
+    story.rotates("chat")
+    story.passes(5 * HOUR)
+    story.paste("chat", old, where="first")
+    story.looks("chat")
+    story.passes(2 * HOUR)
+    story.looks("chat")
+    story.ends_well()
+
+
+def test_a_shared_key_has_the_grace_of_both_policies(story):
+    story.paste("search", story.held("chat"))
+    story.looks("search")
+    story.rotates("chat")
+    story.passes(5 * HOUR)
+    story.rotates("search")
+    story.passes(HOUR)
+    story.looks("chat")
+    story.passes(HOUR)
+    story.looks("chat")
+    story.ends_well()
+
+
+def test_a_list_that_is_too_young_to_show_a_key_does_not_prove_that_it_is_gone(story):
+    old = story.held("chat")
+    story.passes(HOUR)
+    story.rotates("chat")
+    story.paste("chat", old)
+    story.looks("chat", *(Trouble("list_keys", STALE, nth=nth) for nth in (1, 2, 3)))
+    story.ends_well()
+
+
+def test_a_journal_lost_before_the_first_publish_leaves_no_key_behind(story):
+    story.rotates("batch", Trouble("append", CRASH, nth=3))
+    story.lose_journal()
+    story.ends_well()
+
+
+def test_a_journal_lost_in_the_middle_of_publishing_leaves_no_key_behind(story):
+    story.rotates("chat", Trouble("write", CRASH, nth=2))
+    story.lose_journal()
+    story.ends_well()
+
+
+def test_a_journal_lost_in_a_grace_leaves_no_key_behind(story):
+    story.rotates("chat", Trouble("set_expiration", UNAVAILABLE))
+    story.lose_journal()
+    story.ends_well()
+
+
+def test_a_journal_restored_from_before_a_rotation_leaves_no_key_behind(story):
+    story.copy_journal()
+    story.rotates("chat", Trouble("write", CRASH, nth=2))
+    story.restore_journal()
+    story.ends_well()

@@ -1,0 +1,179 @@
+"""The ground truth judges: each effect at the moment at which it happens, and each look at its end.
+
+What a person did while a look was under way is no fault of that look.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rotator.domain.model import Destination, KeyFacts, Policy
+from rotator.service.gather import OBSERVATION_MAX_AGE
+from rotator.service.reconcile import Outcome, Result
+from tests.model.history import EMPTY, GARBAGE, History, Put, Turn
+
+
+class Truth(History):
+    """Told of every effect of every holder."""
+
+    def created(self, turn: Turn, facts: KeyFacts) -> None:
+        self.maker[facts.key_id] = turn.policy.name
+        self.tell(f"{turn.holder} creates {facts.key_id} for {turn.policy.name}")
+        self.listing_changed()
+        self._may_act(turn, f"created {facts.key_id}")
+
+    def about_to_revoke(self, turn: Turn, key_id: str) -> None:
+        """Promises 2 and 7, at the moment of the revocation."""
+        policy = turn.policy
+        self.tell(f"{turn.holder} revokes {key_id} for {policy.name}")
+        if key_id not in self.maker or key_id in self.ever_held:
+            self._may_act(turn, f"revoked {key_id}")  # what it made and never published, its maker may always end
+        self._is_ours(turn, key_id, "revoked")
+        for owner, destination in self.holders(key_id):
+            if not self._is_excused(turn, owner, destination):
+                self.blame("2: revoked while a destination holds it", f"{key_id} in {destination}")
+        if key_id in self.maker and key_id not in self.ever_held:
+            return
+        if key_id in self.waived:
+            return
+        self._graces_over(turn, key_id, self.now(), "2: revoked in {} grace")
+        if self._person_acted(turn) or not self._is_configured(turn):
+            return
+        held = set(self.holds_of(policy))
+        if len(held) != 1 or not self.is_accepted(next(iter(held))):
+            self.blame("2: revoked with no proven replacement", f"{key_id}; {policy.name} holds {sorted(held)}")
+
+    def expiration_set(self, turn: Turn, key_id: str, expires_at: datetime) -> None:
+        """An expiration that is brought forward is a revocation that comes later."""
+        self.tell(f"{turn.holder} lets {key_id} expire at {expires_at:%m-%d %H:%M:%S} for {turn.policy.name}")
+        self._may_act(turn, f"set the expiration of {key_id}")
+        self.listing_changed()
+        self._is_ours(turn, key_id, "given an expiration")
+        for owner, destination in self.holders(key_id):
+            if not self._is_excused(turn, owner, destination):
+                self.blame("2: given an expiration while a destination holds it", f"{key_id} in {destination}")
+        if key_id not in self.waived:
+            self._graces_over(turn, key_id, expires_at, "2: expires in {} grace")
+
+    def wrote(self, turn: Turn, destination: Destination, before: str) -> None:
+        """Promise 1, at the moment of the write."""
+        after, policy = self.holds(destination), turn.policy
+        if after == before:
+            return
+        self.tell(f"{turn.holder} writes {after} over {before or 'nothing'} in {destination.name}")
+        self._may_act(turn, f"wrote {destination}")
+        self.ever_held.add(after)
+        value = self.backends[destination.backend].read(destination).value
+        self.secrets[after] = value.reveal() if value else ""
+        last = self.puts.get(destination.name)
+        is_news = before != self.saw[turn].get(destination.name)
+        if last is not None and last.by_person and last.tick > turn.tick and is_news:
+            self.blame("1: a person's value was overwritten", f"{destination}: {before} by {after}")
+        if not self.is_accepted(after) and self.person_killed.get(after, 0) <= turn.tick:
+            self.blame("1: a refused key was published", f"{after} in {destination}")
+        self._leaves(destination, before)
+        self.puts[destination.name] = Put(by_person=False, tick=self.tick, at=self.now())
+        if before not in {EMPTY, GARBAGE}:
+            self.pending[policy.name].add(before)
+            self.replaced_at.pop((policy.name, before), None)
+            if self.is_accepted(before) and self.project_of(before) == policy.project:
+                self.overwritten[policy.name].add(before)
+                self.ever_overwritten[policy.name].add(before)
+        self.moved()
+
+    def finished(self, turn: Turn, outcome: Outcome, *, undisturbed: bool) -> None:
+        """What a look that ended says of itself has to be so.
+
+        :param undisturbed: nothing failed in it, not even what it got over.
+        """
+        self.tell(f"{turn.holder} looked at {turn.policy.name}: {outcome.result} {outcome.check} {outcome.problems}")
+        for problem in outcome.problems:
+            if problem.startswith("unexpected"):
+                self.blame("defect: unexpected error", problem)
+        if outcome.result is not Result.OK or self._person_acted(turn) or not self._is_configured(turn):
+            return
+        self.fine_looks[turn.policy.name] = self.tick
+        self.compromise_open.discard(turn.policy.name)
+        if turn.policy.name in self.on_hold:
+            return
+        for destination in turn.policy.destinations:
+            key_id = self.holds(destination)
+            if not self.is_accepted(key_id):
+                self.blame("1: a fine look left a refused key", f"{key_id or 'nothing'} in {destination}")
+                continue
+            ends = self.expires_at(key_id)
+            if ends is not None and ends <= outcome.next_at:
+                self.blame("1: a fine look leaves a key that ends before the next", f"{key_id} in {destination}")
+        if undisturbed:
+            self._leaked_keys_ended(turn)
+        self._adopted_by(turn)
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _may_act(self, turn: Turn, what: str) -> None:
+        """Promise 5: what a former holder was about to send can't be called back; that is one effect, no more."""
+        name = turn.policy.name
+        held_since = self.on_hold.get(name)
+        if held_since is not None and held_since <= turn.tick:
+            self.blame("hold: something was done on hold", f"{turn.holder} {what} for {name}")
+        if self.was_sent_before or self.owner.get(name) is turn:
+            return
+        if turn in self.overtaken:
+            self.blame("5: a former holder went on", f"{turn.holder} {what} for {name}")
+        self.overtaken.add(turn)
+
+    def _leaked_keys_ended(self, turn: Turn) -> None:
+        """Another policy that holds a key, or held it, has its own say on when it ends."""
+        name = turn.policy.name
+        for key_id in sorted(self.leaked.pop(name, set())):
+            elsewhere = [other for other, key in (*self.left_at, *self.replaced_at) if key == key_id and other != name]
+            is_others = self.project_of(key_id) != turn.policy.project
+            if self.is_accepted(key_id) and not (elsewhere or is_others or self.holders(key_id)):
+                self.blame("2: a leaked key lives on", f"{key_id} of {name}")
+
+    def _is_ours(self, turn: Turn, key_id: str, what: str) -> None:
+        policy = turn.policy
+        if self.project_of(key_id) != policy.project:
+            self.blame("7: another project's key was touched", f"{key_id} was {what} for {policy.name}")
+        if key_id in self.maker:
+            return
+        if key_id not in self.seen[policy.name] | self.ever_overwritten[policy.name]:
+            self.blame("7: a key that is not ours was touched", f"{key_id} was {what} for {policy.name}")
+
+    def _adopted_by(self, turn: Turn) -> None:
+        """A person's key that another person's key displaced, without us, is that person's again."""
+        name = turn.policy.name
+        held = set(self.holds_of(turn.policy))
+        if len(held) == 1 and not held & self.maker.keys():
+            theirs = self.seen[name] - held - self.ever_overwritten[name] - self.maker.keys()
+            self.seen[name] -= theirs
+
+    def _graces_over(self, turn: Turn, key_id: str, at: datetime, form: str) -> None:
+        for name, policy in self.policies.items():
+            kind = form.format("its" if name == turn.policy.name else "another policy's")
+            if name in self.compromise_open:
+                continue  # every key but the new one goes at once, even one that was made meanwhile
+            if key_id in self.pending[name] and key_id not in self.holds_of(policy):
+                self.blame(kind, f"{key_id}: the destinations of {name} do not all hold its replacement yet")
+            left = self.left_at.get((name, key_id))
+            if left is not None and at < left + min(self.graces[name]):
+                self.blame(f"{kind} after it lay in a destination", f"{key_id}: left {name} at {left:%m-%d %H:%M:%S}")
+            since = self.replaced_at.get((name, key_id))
+            if since is not None and at < since + min(self.graces[name]):
+                self.blame(kind, f"{key_id}: {name} replaced it at {since:%m-%d %H:%M:%S}")
+
+    def _is_excused(self, turn: Turn, owner: Policy, destination: Destination) -> bool:
+        """A person put it there, or configured the place, too late for this look to see it."""
+        if self.configured.get(destination.name, 0) > turn.tick:
+            return True
+        last = self.puts.get(destination.name)
+        if last is None or not last.by_person:
+            return False
+        blind = OBSERVATION_MAX_AGE if owner.name != turn.policy.name else timedelta(0)
+        return last.tick > turn.tick or last.at > turn.began - blind
+
+    def _person_acted(self, turn: Turn) -> bool:
+        return self.tick > turn.tick
+
+    def _is_configured(self, turn: Turn) -> bool:
+        return self.policies.get(turn.policy.name) == turn.policy
