@@ -17,7 +17,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.faults.explore import Share, explore
-from tests.faults.life import Run, live
+from tests.faults.installation import PLACES
+from tests.faults.life import Plan, Run, live
 from tests.faults.points import Fault
 from tests.faults.stage import Stage
 
@@ -29,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--point", type=int, action="append", default=[], help="number of a point; with --fault")
     parser.add_argument("--fault", type=Fault, action="append", default=[], help=", ".join(Fault))
+    parser.add_argument("--first", choices=PLACES, default=PLACES[0], help="the place that is written first")
     parser.add_argument("--pairs", type=int, default=500, help="how many pairs of faults")
     parser.add_argument("--seed", type=int, default=1, help="of the pairs")
     parser.add_argument("--no-singles", action="store_true", help="pairs only")
@@ -38,20 +40,20 @@ def main() -> int:
     if given.point or given.fault:
         if len(given.point) != len(given.fault):
             parser.error("each --point has its --fault")
-        return again(dict(zip(given.point, given.fault, strict=True)))
+        return again(Plan(faults=dict(zip(given.point, given.fault, strict=True)), first=given.first))
     share = Share(of=given.jobs, singles=not given.no_singles, pairs=given.pairs, seed=given.seed)
     if given.share:
         return a_share(Share(**json.loads(given.share)))
     return report(list(everything(share)))
 
 
-def again(plan: dict[int, Fault]) -> int:
+def again(plan: Plan) -> int:
     """One plan, with all that the rotator wrote."""
     with Stage() as stage:
         run, output = live(stage, plan, "again")
     sys.stdout.write(output)
     for point in run.points:
-        mark = f"  <-- {run.plan[point.number]}" if point.number in run.plan else ""
+        mark = f"  <-- {plan.faults[point.number]}" if point.number in plan.faults else ""
         sys.stdout.write(f"{point.number:4} {point.place} {point.what}{mark}\n")
     sys.stdout.write(f"{run.passes} passes, {run.made} keys made, {run.struck} faults struck\n")
     sys.stdout.write("".join(f"VIOLATION {violation}\n" for violation in run.violations))
@@ -96,17 +98,17 @@ def everything(share: Share) -> Iterator[Run]:
 
 def report(runs: list[Run]) -> int:
     """The tables, and each violation with the command that repeats it."""
-    alone, pairs = ([run for run in runs if len(run.plan) == size] for size in (1, 2))
+    alone, pairs = ([run for run in runs if len(run.plan.faults) == size] for size in (1, 2))
     if alone:
         console.print(_table(alone))
-    both = [run for run in pairs if run.struck == len(run.plan)]
+    both = [run for run in pairs if run.struck == len(run.plan.faults)]
     bad = [run for run in runs if run.violations]
     for run in bad:
         console.print(f"\n{run.where}", style="bold red")
         for violation in run.violations:
             console.print(f"  {violation}", markup=False)
         console.print(f"  {run.again}", markup=False)
-    points = len({number for run in alone for number in run.plan})
+    points = len({(run.plan.first, number) for run in alone for number in run.plan.faults})
     missed = sum(not run.struck for run in alone)
     console.print(
         f"\n{points} points, {len(alone)} single faults ({missed} not met), {len(both)} pairs "
@@ -120,7 +122,7 @@ def _table(runs: list[Run]) -> Table:
     tried: dict[tuple[str, Fault], int] = defaultdict(int)
     violated: dict[tuple[str, Fault], int] = defaultdict(int)
     for run in runs:
-        ((number, fault),) = run.plan.items()
+        ((number, fault),) = run.plan.faults.items()
         point = run.points[number - 1]
         tried[point.place, fault] += 1
         violated[point.place, fault] += bool(run.violations)

@@ -126,10 +126,10 @@ class Local:
             self._lasting.add(place)
         if place in self._lasting:
             raise error()
-        if fault is None:
+        if fault in {None, Fault.ARRIVAL}:
             yield
             return
-        if not (fault.comes_after or fault is Fault.HANG_LATE):
+        if not fault.comes_after:
             if fault.kills:
                 die()
             raise error()

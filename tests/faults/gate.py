@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.backends.proxy import Answer, Request, Upstream
-from tests.faults.points import CHANGING, Fault, Trace
+from tests.faults.points import CHANGING, LATE, Fault, Trace
 
-_LONGEST_HANG = 20  # seconds: no client waits as long
+_LONGEST_HANG = 60  # seconds: no client waits as long
 _BROKEN = json.dumps(
     {
         "errors": ["internal error"],
@@ -56,6 +56,14 @@ class Passing:
     waiting: list[threading.Event] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Late:
+    """A request of a killed process that is still on its way."""
+
+    due: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
+
+
 class Gate:
     """The intercept of three proxies. Outside of a pass everything goes through.
 
@@ -65,6 +73,8 @@ class Gate:
 
     def __init__(self) -> None:
         self._passing: Passing | None = None
+        self._late: list[_Late] = []
+        self._overdue: list[_Late] = []
         self.secrets: dict[str, str] = {}
         self.tokens: set[str] = set()
 
@@ -78,6 +88,15 @@ class Gate:
         passing.ended.set()
         for done in passing.waiting:
             done.wait(_LONGEST_HANG)
+        self._arrive()
+        self._overdue, self._late = self._late, []
+
+    def _arrive(self) -> None:
+        """What processes before this one had sent is carried out."""
+        for late in self._overdue:
+            late.due.set()
+            late.done.wait(_LONGEST_HANG)
+        self._overdue = []
 
     def through(self, place: str, request: Request, upstream: Upstream) -> Answer | None:
         """One request. ``None``: the connection ends without an answer."""
@@ -88,7 +107,9 @@ class Gate:
         fault = passing.trace.reach(place, what) or passing.out.get(place)
         if (place, what) in passing.hanging:
             fault = fault or Fault.HANG_BEFORE
-        if fault is None:
+        if fault is Fault.ARRIVAL:
+            self._arrive()
+        if fault in {None, Fault.ARRIVAL}:
             begun = time.monotonic()
             answer = self._forward(place, request, upstream, passing)
             passing.slowest = max(passing.slowest, time.monotonic() - begun)
@@ -99,8 +120,10 @@ class Gate:
         self, fault: Fault, place: str, request: Request, forward: Callable[[], Answer | None], passing: Passing
     ) -> Answer | None:
         what = name_of(place, request)
-        if fault is Fault.HANG_LATE and what not in CHANGING:
-            fault = Fault.HANG_AFTER
+        if fault in LATE and what not in CHANGING:
+            fault = Fault.HANG_AFTER if fault.hangs else Fault.KILL_BEFORE
+        if fault is Fault.KILL_LATE:
+            return self._kill_late(passing, forward)
         done = threading.Event()
         if fault is Fault.HANG_LATE:
             passing.waiting.append(done)
@@ -119,6 +142,14 @@ class Gate:
                 done.set()
             return None
         return None if fault in {Fault.RESET_BEFORE, Fault.RESET_AFTER} else Answer(500, _BROKEN, _JSON)
+
+    def _kill_late(self, passing: Passing, forward: Callable[[], Answer | None]) -> None:
+        late = _Late()
+        self._late.append(late)
+        _kill(passing.pid)
+        late.due.wait(_LONGEST_HANG)
+        forward()
+        late.done.set()
 
     def _forward(self, place: str, request: Request, upstream: Upstream, passing: Passing) -> Answer | None:
         what = name_of(place, request)

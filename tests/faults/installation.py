@@ -18,15 +18,19 @@ from tests.parts.aws import REGION
 from tests.parts.simulator import OTHER_PROJECT, PROJECT
 
 FIELD, NEIGHBOUR = "TOGETHER_API_KEY", "DATABASE_PASSWORD"
+PLACES = ("dotenv", "openbao", "aws")
 INSTANCE, POLICY = "prod", "chat"
 _TIMES = {"lifetime": "30d", "renew_before": "7d", "grace": "1h", "settle": "10m"}
 _COMMENT = "# the chat service reads this"
 
 
 class Installation:
-    """Its folder, its keys, and its time: real time and ``offset`` seconds."""
+    """Its folder, its keys, and its time: real time and ``offset`` seconds.
 
-    def __init__(self, stage: Stage, name: str) -> None:
+    :param first: which of ``PLACES`` is written first.
+    """
+
+    def __init__(self, stage: Stage, name: str, first: str) -> None:
         self.stage = stage
         self.folder, self.control = stage.folder / name, stage.folder / f"{name}-control"
         self.dotenv = self.folder / "chat" / ".env"
@@ -37,11 +41,11 @@ class Installation:
         self.skip(0)
         self.by_hand = self._make_keys()
         self.foreign = [key for key in stage.simulator.keys() if key["id"] != self.by_hand]
-        self.neighbours = {place: f"neighbour-{secrets.token_urlsafe(24)}" for place in ("dotenv", "openbao", "aws")}
+        self.neighbours = {place: f"neighbour-{secrets.token_urlsafe(24)}" for place in PLACES}
         self.path = f"apps/{name}"
         self._put(stage.gate.secrets[self.by_hand])
         self.environ = {"MANAGEMENT_KEY": stage.simulator.management_key.reveal(), **stage.role}
-        self._configure()
+        self._configure(PLACES.index(first))
         stage.new_journal(self.folder / "state.db")
 
     # --- what was there before ----------------------------------------------------------------------------
@@ -68,7 +72,7 @@ class Installation:
         self.stage.openbao.put("kv", self.path, {FIELD: secret, NEIGHBOUR: self.neighbours["openbao"]})
         self.secret_id = self.stage.new_aws_secret({FIELD: secret, NEIGHBOUR: self.neighbours["aws"]})
 
-    def _configure(self) -> None:
+    def _configure(self, first: int) -> None:
         stage = self.stage
         auth = {"method": "approle", "role_id": {"env": "ROLE_ID"}, "secret_id": {"env": "SECRET_ID"}}
         together = {"type": "together", "base_url": stage.together_url, "management_key": {"env": "MANAGEMENT_KEY"}}
@@ -77,6 +81,7 @@ class Installation:
             {"backend": "openbao", "mount": "kv", "path": self.path, "field": FIELD},
             {"backend": "aws", "secret_id": self.secret_id, "field": FIELD},
         ]
+        ordered = [*destinations[first:], *destinations[:first]]
         document = {
             "version": 1,
             "instance": INSTANCE,
@@ -87,7 +92,7 @@ class Installation:
                 "aws": {"type": "aws-secrets-manager", "region": REGION, "endpoint_url": stage.aws.url},
             },
             "policies": [
-                {"name": POLICY, "provider": "together", "project": PROJECT, **_TIMES, "destinations": destinations}
+                {"name": POLICY, "provider": "together", "project": PROJECT, **_TIMES, "destinations": ordered}
             ],
         }
         (self.folder / "rotator.yaml").write_text(yaml.safe_dump(document, sort_keys=False))

@@ -11,7 +11,7 @@ from rotator.domain.model import KeyState, PolicyRecord
 from tests.faults.checks import at_the_end
 from tests.faults.child import CRASHED, Order
 from tests.faults.gate import Passing
-from tests.faults.installation import Installation
+from tests.faults.installation import PLACES, Installation
 from tests.faults.points import Fault, Point, Trace
 from tests.faults.stage import Stage
 
@@ -24,6 +24,18 @@ _IN_PAST = 30  # seconds until cron comes again, where the policy is due already
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What shall go wrong.
+
+    :param faults: by the number of the point.
+    :param first: which place is written first.
+    """
+
+    faults: Mapping[int, Fault]
+    first: str = PLACES[0]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """What became of one plan.
 
@@ -32,7 +44,7 @@ class Run:
     :param made: how many keys were created.
     """
 
-    plan: Mapping[int, Fault]
+    plan: Plan
     points: list[Point]
     struck: int
     passes: int
@@ -43,13 +55,15 @@ class Run:
     def where(self) -> str:
         """The points and faults, for people."""
         named = {point.number: f"{point.place} {point.what}" for point in self.points}
-        return ", ".join(f"{number} {named.get(number, 'not reached')}: {fault}" for number, fault in self.plan.items())
+        return ", ".join(
+            f"{number} {named.get(number, 'not reached')}: {fault}" for number, fault in self.plan.faults.items()
+        )
 
     @property
     def again(self) -> str:
         """The command that repeats it."""
-        options = " ".join(f"--point {number} --fault {fault}" for number, fault in self.plan.items())
-        return f".venv/bin/python -m tests.faults {options}"
+        options = " ".join(f"--point {number} --fault {fault}" for number, fault in self.plan.faults.items())
+        return f".venv/bin/python -m tests.faults --first {self.plan.first} {options}"
 
     def as_json(self) -> dict[str, Any]:
         """For another process."""
@@ -58,19 +72,20 @@ class Run:
     @classmethod
     def from_json(cls, given: dict[str, Any]) -> Self:
         """The inverse."""
-        plan = {int(number): Fault(fault) for number, fault in given["plan"].items()}
+        faults = {int(number): Fault(fault) for number, fault in given["plan"]["faults"].items()}
+        plan = Plan(faults=faults, first=given["plan"]["first"])
         return cls(**{**given, "plan": plan, "points": [Point(**point) for point in given["points"]]})
 
 
 class Life:
     """One run on a stage."""
 
-    def __init__(self, stage: Stage, plan: Mapping[int, Fault], name: str, patience: int = 1) -> None:
+    def __init__(self, stage: Stage, plan: Plan, name: str, patience: int = 1) -> None:
         self._stage = stage
         self._plan = plan
-        self._at = Installation(stage, name)
-        self._trace = Trace(self._at.control / "trace", plan)
-        self._timeout = _QUICK * patience if any(fault.hangs for fault in plan.values()) else _CALM
+        self._at = Installation(stage, name, plan.first)
+        self._trace = Trace(self._at.control / "trace", plan.faults)
+        self._timeout = _QUICK * patience if any(fault.hangs for fault in plan.faults.values()) else _CALM
         self._passes = 0
         self.disturbed = False
         self._violations: list[str] = []
@@ -87,7 +102,8 @@ class Life:
             self._at.skip(wait if wait > 0 else _IN_PAST)
         else:
             self._violations.append(f"not at rest after {MOST_PASSES} passes: {_told(record)}")
-        self._violations += at_the_end(self._at, len(self._plan))
+        faults = sum(fault is not Fault.ARRIVAL for fault in self._plan.faults.values())
+        self._violations += at_the_end(self._at, faults)
         made = len(self._at.ours(self._stage.simulator.keys()))
         points, struck = self._trace.points(), self._trace.struck()
         self._trace.close()
@@ -122,7 +138,7 @@ class Life:
             control=str(self._at.control),
             environ={**self._at.environ, "TMPDIR": str(self._at.folder / "tmp")},
             simulator=self._stage.simulator.base_url.removeprefix("http://"),
-            plan=self._plan,
+            plan=self._plan.faults,
             timeout=self._timeout,
             output=str(self._at.folder / f"output-{self._passes:02}.log"),
         )
@@ -159,7 +175,7 @@ class Life:
                 self._violations.append(f"after pass {self._passes} {place} held no key that is accepted (promise 1)")
 
 
-def live(stage: Stage, plan: Mapping[int, Fault], name: str) -> tuple[Run, str]:
+def live(stage: Stage, plan: Plan, name: str) -> tuple[Run, str]:
     """Carry out one plan; returns its run and the rotator's output.
 
     Where the machine was so busy that a client may have given up on a request that nobody broke, it is repeated
@@ -180,7 +196,7 @@ def live(stage: Stage, plan: Mapping[int, Fault], name: str) -> tuple[Run, str]:
 
 def _warm_up(stage: Stage) -> None:
     """Once for a stage, before its first run."""
-    life = Life(stage, {}, "warm-up")
+    life = Life(stage, Plan(faults={}), "warm-up")
     life.warm_up()
     life.clean()
     stage.is_warm = True

@@ -21,6 +21,7 @@ class Fault(StrEnum):
 
     KILL_BEFORE = "kill-before"
     KILL_AFTER = "kill-after"
+    KILL_LATE = "kill-late"  # the request was sent already: it is carried out when the next process has looked
     ERROR_BEFORE = "error-before"  # HTTP 500; "disk is full"; ENOSPC
     ERROR_AFTER = "error-after"
     RESET_BEFORE = "reset-before"
@@ -30,6 +31,7 @@ class Fault(StrEnum):
     HANG_LATE = "hang-late"  # carried out when the process has ended already
     OUTAGE_BEFORE = "outage-before"  # like an error, and so is everything later in the same place in this process
     OUTAGE_AFTER = "outage-after"
+    ARRIVAL = "arrival"  # nothing goes wrong here; but what a killed process had sent arrives just before
 
     @property
     def kills(self) -> bool:
@@ -50,7 +52,8 @@ class Fault(StrEnum):
         return self.endswith("after")
 
 
-HTTP = tuple(fault for fault in Fault if fault is not Fault.HANG_LATE)
+LATE = (Fault.KILL_LATE, Fault.HANG_LATE)
+HTTP = tuple(fault for fault in Fault if fault not in {*LATE, Fault.ARRIVAL})
 LOCAL = (Fault.KILL_BEFORE, Fault.KILL_AFTER, Fault.ERROR_BEFORE, Fault.ERROR_AFTER, Fault.OUTAGE_BEFORE)
 # What changes nothing is the same before and after.
 _READING = tuple(fault for fault in HTTP if fault.kills or not fault.comes_after)
@@ -85,7 +88,7 @@ class Point:
         """What can go wrong here."""
         if self.place in {"journal", "dotenv"}:
             return LOCAL
-        return (*HTTP, Fault.HANG_LATE) if self.what in CHANGING else _READING
+        return (*HTTP, *LATE) if self.what in CHANGING else _READING
 
 
 class Trace:

@@ -47,5 +47,5 @@ def test_no_two_faults_in_a_row_lose_or_leak_a_key(stage: Stage, number: int) ->
     """Promises 1, 2, 3, 4 and 7: the second fault strikes what is done about the first."""
     runs = list(explore(stage, Share(number=number, of=SHARES, singles=False, pairs=PAIRS, seed=SEED)))
 
-    assert sum(run.struck == 2 for run in runs) == PAIRS // SHARES
+    assert sum(run.struck == 2 for run in runs) >= PAIRS // SHARES
     assert not told(runs), told(runs)
