@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
 from queue import Queue
 
 from rich.console import Console
@@ -37,6 +40,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes side by side")
     parser.add_argument("--share", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped, and the folders removed
     if given.point or given.fault:
         if len(given.point) != len(given.fault):
             parser.error("each --point has its --fault")
@@ -73,19 +77,20 @@ def everything(share: Share) -> Iterator[Run]:
     """All shares side by side."""
     lines: Queue[str | int] = Queue()
 
-    def follow(number: int) -> None:
-        given = {"number": number, "of": share.of, "singles": share.singles, "pairs": share.pairs, "seed": share.seed}
-        command = [sys.executable, "-m", "tests.faults", "--share", json.dumps(given)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            for line in process.stdout:
-                lines.put(line)
-        lines.put(process.returncode)
+    def follow(process: subprocess.Popen[str]) -> None:
+        for line in process.stdout:
+            lines.put(line)
+        lines.put(process.wait())
 
-    for number in range(share.of):
-        threading.Thread(target=follow, args=(number,), daemon=True).start()
-    left = share.of
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("runs", total=None)
+    shares = [json.dumps({**asdict(share), "number": number}) for number in range(share.of)]
+    with ExitStack() as stack:
+        for one in shares:
+            command = [sys.executable, "-m", "tests.faults", "--share", one]
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(process.terminate)
+            threading.Thread(target=follow, args=(process,), daemon=True).start()
+        task = (progress := stack.enter_context(Progress(console=console, transient=True))).add_task("runs", total=None)
+        left = len(shares)
         while left:
             line = lines.get()
             if isinstance(line, int):
