@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 EXAMPLES ?= 5000
-.PHONY: help setup parts test lint unit model demo bench lock clean
+.PHONY: help setup parts test lint unit faults model demo bench lock clean
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ demo: setup ## the rotator against a simulator and a real OpenBao, with keys tha
 
 bench: setup ## 500 rotations beside a floor of bare clients, start-up times and memory
 	@$(BIN)/python -m tests.bench
+
+faults: setup ## every fault at every point of a rotation, then pairs of faults: PAIRS=5000 SEED=7 for more of them
+	@$(BIN)/python -m tests.faults $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SEED),--seed $(SEED))
 
 lock: setup ## write both lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \

@@ -2,7 +2,8 @@
 
 moto 5 differs from AWS (Secrets Manager API Reference) where the proxy puts it right:
 
-- PutSecretValue: a ``ClientRequestToken`` never carries another content, and a secret has at most 65,536 bytes.
+- PutSecretValue: a ``ClientRequestToken`` never carries another content, and a secret has at most 65,536 bytes. A
+  repeat with the same content does nothing; moto would label the version anew, and take ``AWSCURRENT`` from it.
 - GetSecretValue without version and label means ``AWSCURRENT``; moto goes on to answer with a former version after
   UpdateSecretVersionStage.
 - UpdateSecretVersionStage looks and moves in one step: changes are carried out one at a time.
@@ -54,7 +55,7 @@ class Aws:
         self._process: subprocess.Popen[bytes] | None = None
         self._proxy: Proxy | None = None
         self._lock = threading.Lock()
-        self._contents: dict[tuple[str, str], str] = {}
+        self._contents: dict[tuple[str, str], tuple[str, Answer]] = {}
         self._client: Any = None
         self.region = REGION
 
@@ -149,11 +150,12 @@ class Aws:
                 return _refusal("ValidationException")
             fingerprint = hashlib.sha256(content.encode()).hexdigest()
             used = (asked["SecretId"], asked["ClientRequestToken"])
-            if self._contents.get(used, fingerprint) != fingerprint:
-                return _refusal("ResourceExistsException")
+            if used in self._contents:
+                carried, answer = self._contents[used]
+                return answer if carried == fingerprint else _refusal("ResourceExistsException")
             answer = upstream(request.body)
             if answer.status == 200:
-                self._contents[used] = fingerprint
+                self._contents[used] = (fingerprint, answer)
             return answer
 
     def _wait_until_ready(self, port: int) -> None:
