@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server"}
 
 
 class Fault(Enum):
@@ -134,7 +134,7 @@ class Proxy:
                     self._send(answer)
 
             def _send(self, answer: Answer) -> None:
-                self.send_response(answer.status)
+                self.send_response_only(answer.status)  # the other side has said what time it is
                 for name, text in answer.headers:
                     self.send_header(name, text)
                 if answer.status not in {204, 304}:
