@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from datetime import UTC, datetime, timedelta
-from types import FrameType
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
@@ -25,6 +25,8 @@ from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, is_due
 
+_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
 
@@ -36,7 +38,6 @@ class Daemon:
         self._application = application
         self._policies = {policy.name: policy for policy in application.settings.policies}
         self._log = structlog.get_logger()
-        self._stop = threading.Event()
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
         self._running: set[str] = set()
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
@@ -53,34 +54,42 @@ class Daemon:
         self._scheduler.add_listener(self._after, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
 
     def run(self) -> int:
-        """Serve in the foreground. SIGTERM and SIGINT finish what is in flight; a second signal ends at once."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        """Serve in the foreground. SIGTERM and SIGINT finish what is in flight; a second signal ends at once.
+
+        Signals are blocked and waited for: a handler would only run when the kernel gives the signal to this thread,
+        and could then interrupt a lock that it needs itself.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # every thread that is started from here on inherits it
         self._sync()
         self._scheduler.start()
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
-        while not self._stop.wait(SYNC_EVERY.total_seconds()):
+        while not signal.sigtimedwait(_SIGNALS, SYNC_EVERY.total_seconds()):
             self._sync()
-        return self._shut_down()
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._stop.is_set():
-            exits.at_once(128 + number)
         self._application.clock.stop()
-        self._stop.set()
+        return self._shut_down()
 
     def _shut_down(self) -> int:
         bound = self._application.settings.service.shutdown_timeout
         self._log.info("service.stopping", at_most_seconds=bound.total_seconds())
-        waiting = threading.Thread(target=self._scheduler.shutdown, name="shutdown", daemon=True)
+        waiting = threading.Thread(target=self._end_looks, name="shutdown", daemon=True)
         waiting.start()
-        waiting.join(bound.total_seconds())
+        deadline = time.monotonic() + bound.total_seconds()
+        while waiting.is_alive() and time.monotonic() < deadline:
+            again = signal.sigtimedwait(_SIGNALS, 0.05)
+            if again:
+                exits.at_once(128 + again.si_signo)
         if waiting.is_alive():
             self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")
             exits.at_once(exits.OK)
         self._application.close()
         self._log.info("service.stopped")
         return exits.OK
+
+    def _end_looks(self) -> None:
+        """Wait for what runs. Paused first: the scheduler is not made to be stopped while it starts a job."""
+        self._scheduler.pause()
+        self._scheduler.get_jobs()  # returns when no job is being started any more
+        self._scheduler.shutdown()
 
     def _look(self, policy: Policy) -> Outcome | None:
         """One look. What is still queued when the service stops is left for the next start."""
@@ -123,11 +132,13 @@ class Daemon:
             return
         now = self._application.clock.now()
         for name, policy in self._policies.items():
+            if name in self._running:
+                continue  # its outcome sets the next look, and what was asked for meanwhile is seen then
             due = is_due(policy, looks, now)
             journaled = now if due else looks[name].next_at
             moved = name in looks and looks[name].next_at != self._known.get(name)
-            at_hand = name in self._running or (name in self._waiting and not (due and self._waiting[name] > now))
-            if moved or not at_hand:
+            is_at_hand = name in self._waiting and not (due and self._waiting[name] > now)
+            if moved or not is_at_hand:
                 if name in looks:
                     self._known[name] = looks[name].next_at
                 self._schedule(policy, journaled)
