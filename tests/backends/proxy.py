@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,11 +46,22 @@ class Answer:
 
 Matches = Callable[[Request], bool]
 Upstream = Callable[[bytes], Answer]
-Intercept = Callable[[Request, Upstream], Answer]
+Intercept = Callable[[Request, Upstream], Answer | None]
+"""``None``: the connection ends without an answer."""
 
 
 def forward(request: Request, upstream: Upstream) -> Answer:
     return upstream(request.body)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed, or has waited long enough, is no error of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Proxy:
@@ -63,8 +76,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._faults: list[tuple[Matches, Fault | Answer]] = []
         self.requests: list[Request] = []
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -117,6 +129,7 @@ class Proxy:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # a body would wait for the acknowledgement of its headers
 
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -126,7 +139,8 @@ class Proxy:
                 answer = proxy._answer(request, headers)
                 if answer is None:
                     self.close_connection = True
-                    self.connection.shutdown(socket.SHUT_RDWR)
+                    with contextlib.suppress(OSError):  # the client may have left before
+                        self.connection.shutdown(socket.SHUT_RDWR)
                     return
                 self.send_response(answer.status)
                 for name, text in answer.headers:
