@@ -96,6 +96,11 @@ class Proxy:
         with self._lock:
             self._faults.append((matches, fault))
 
+    def forget_faults(self) -> None:
+        """What did not strike yet never will."""
+        with self._lock:
+            self._faults.clear()
+
     def _fault_for(self, request: Request) -> Fault | Answer | None:
         with self._lock:
             self.requests.append(request)
@@ -132,7 +137,11 @@ class Proxy:
             disable_nagle_algorithm = True  # a body would wait for the acknowledgement of its headers
 
             def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length)
+                if len(body) < length:  # the client was killed while it sent
+                    self.close_connection = True
+                    return
                 target = (self.headers.get("X-Amz-Target") or "").partition(".")[2]
                 request = Request(self.command, self.path, target, body)
                 headers = {name: text for name, text in self.headers.items() if name.lower() not in _HOP_BY_HOP}
