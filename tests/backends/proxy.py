@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import socket
+import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
@@ -45,11 +46,22 @@ class Answer:
 
 Matches = Callable[[Request], bool]
 Upstream = Callable[[bytes], Answer]
-Intercept = Callable[[Request, Upstream], Answer]
+Intercept = Callable[[Request, Upstream], Answer | None]
+"""``None``: the connection ends without an answer."""
 
 
 def forward(request: Request, upstream: Upstream) -> Answer:
     return upstream(request.body)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed, or has waited long enough, is no error of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Proxy:
@@ -64,8 +76,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._faults: list[tuple[Matches, Fault | Answer]] = []
         self.requests: list[Request] = []
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -84,6 +95,11 @@ class Proxy:
         """The next request that matches meets this fault."""
         with self._lock:
             self._faults.append((matches, fault))
+
+    def forget_faults(self) -> None:
+        """What did not strike yet never will."""
+        with self._lock:
+            self._faults.clear()
 
     def _fault_for(self, request: Request) -> Fault | Answer | None:
         with self._lock:
@@ -121,16 +137,21 @@ class Proxy:
             disable_nagle_algorithm = True  # headers and body are two writes: the second waits for no acknowledgement
 
             def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length)
+                if len(body) < length:  # the client was killed while it sent
+                    self.close_connection = True
+                    return
                 target = (self.headers.get("X-Amz-Target") or "").partition(".")[2]
                 request = Request(self.command, self.path, target, body)
                 headers = {name: text for name, text in self.headers.items() if name.lower() not in _HOP_BY_HOP}
                 answer = proxy._answer(request, headers)
                 if answer is None:
                     self.close_connection = True
-                    self.connection.shutdown(socket.SHUT_RDWR)
+                    with contextlib.suppress(OSError):  # the client may have left before
+                        self.connection.shutdown(socket.SHUT_RDWR)
                     return
-                with suppress(BrokenPipeError, ConnectionResetError):  # the client has given up
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client has given up
                     self._send(answer)
 
             def _send(self, answer: Answer) -> None:

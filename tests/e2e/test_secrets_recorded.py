@@ -8,10 +8,10 @@ import json
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import pytest
 
@@ -20,6 +20,7 @@ from tests.e2e.installation import FIELD, PLACES, Places, credentials, document,
 from tests.parts.aws import Aws
 from tests.parts.openbao import OpenBao
 from tests.parts.rotator import Rotator, Service, count
+from tests.parts.secret_search import files, search
 from tests.parts.simulator import OTHER_PROJECT, PROJECT, HandMadeKey, Simulator
 
 FAST = {"lifetime": "1h", "renew_before": "16s", "grace": "1s", "settle": "1s"}
@@ -40,46 +41,6 @@ FAULTS = [
 
 
 # --- the search ------------------------------------------------------------------------------------------
-
-
-def forms(secret: str) -> dict[str, bytes]:
-    """The ways in which a secret could have been written."""
-    raw = secret.encode()
-    made = {
-        "plain": raw,
-        "first half": raw[: len(raw) // 2] if len(raw) >= 24 else raw,
-        "second half": raw[len(raw) // 2 :] if len(raw) >= 24 else raw,
-        "hex": raw.hex().encode(),
-        "quoted": quote(secret, safe="").encode(),
-        "quoted plus": quote_plus(secret).encode(),
-        "json": json.dumps(secret)[1:-1].encode(),
-        "utf-16": secret.encode("utf-16-le"),
-    }
-    for shift in range(3):  # where in a longer text the secret began
-        skip, end = (0, 2, 3)[shift], (shift + len(raw)) * 8 // 6
-        for name, encode in (("base64", base64.b64encode), ("base64url", base64.urlsafe_b64encode)):
-            made[f"{name}, shifted by {shift}"] = encode(b"\0" * shift + raw)[skip:end]
-    return made
-
-
-def search(known: Iterable[str], written: dict[str, bytes]) -> list[str]:
-    """Where a secret was found, and in which form; never the secret."""
-    return [
-        f"{where}: {form} of secret {number}"
-        for number, secret in enumerate(sorted(known))
-        for form, text in forms(secret).items()
-        for where, content in written.items()
-        if text in content
-    ]
-
-
-def files(folder: Path, *, but: Path) -> dict[str, bytes]:
-    """Every file below, with its name."""
-    return {
-        str(path): path.name.encode() + b"\n" + path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path != but
-    }
 
 
 @pytest.mark.parametrize(

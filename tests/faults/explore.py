@@ -53,7 +53,7 @@ def explore(stage: Stage, share: Share) -> Iterator[Run]:
         plans = [plan for first in PLACES for plan in singles(points[first], first)]
         for number, plan in enumerate(plans[share.number :: share.of]):
             yield live(stage, plan, f"single-{number}")[0]
-    chance, both = random.Random(f"{share.seed} {share.number}/{share.of}"), 0  # noqa: S311 -- repeatable by its seed
+    chance, both = random.Random(f"{share.seed} {share.number}/{share.of}"), 0
     number = 0
     while both < share.size:
         run, _ = live(stage, pair(points, chance), f"pair-{number}")

@@ -104,6 +104,17 @@ class OpenBao:
             raise RuntimeError("the server is not started")
         return self._process.pid
 
+    def seal(self) -> None:
+        """From now on it answers 503 to everything but ``unseal``; what it holds stays."""
+        self.root.sys.seal()
+
+    def unseal(self) -> None:
+        """Open it again, with the key that development mode prints at its start; waits until it answers."""
+        log = (Path(self._folder.name) / "server.log").read_text(errors="replace")
+        key = next(line.partition(":")[2].strip() for line in log.splitlines() if line.startswith("Unseal Key:"))
+        self.root.sys.submit_unseal_key(key)
+        self._wait_until_ready()
+
     def new_mount(self, *, version: int = 2) -> str:
         """A fresh KV engine; returns its mount."""
         mount = f"kv-{uuid.uuid4().hex[:12]}"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -78,10 +79,13 @@ class Simulator:
     """A running ``python -m rotator.simulator``, and its control API.
 
     Use as a context manager; entering starts the process and plants ``seed``, leaving stops it.
+
+    :param log: a file for its errors; without one they go where ours go. The server tells of each broken connection.
     """
 
-    def __init__(self, seed: Mapping[str, object] = DEFAULT_SEED) -> None:
+    def __init__(self, seed: Mapping[str, object] = DEFAULT_SEED, *, log: Path | None = None) -> None:
         self._seed = seed
+        self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._control = httpx.Client(timeout=30.0, trust_env=False)
         self._secrets: dict[str, SecretValue] = {}
@@ -104,7 +108,9 @@ class Simulator:
     def start(self) -> None:
         """Start the process and wait until it answers; ``RuntimeError`` when it does not."""
         command = [sys.executable, "-m", "rotator.simulator", "--port", "0"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        with contextlib.ExitStack() as stack:
+            errors = stack.enter_context(self._log.open("ab")) if self._log else None
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, stderr=errors)
         self.base_url = self._first_line().strip()
         if not self.base_url.startswith("http://"):
             raise RuntimeError(

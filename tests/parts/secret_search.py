@@ -1,0 +1,62 @@
+"""Looks for secrets in what a process wrote, in every form in which they could stand there."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+_BEGINNING = 12
+"""So many bytes of each form are looked up at every place; a thousand secrets cost no more than one."""
+
+
+def forms(secret: str) -> dict[str, bytes]:
+    """The ways in which a secret could have been written."""
+    raw = secret.encode()
+    made = {
+        "plain": raw,
+        "first half": raw[: len(raw) // 2] if len(raw) >= 24 else raw,
+        "second half": raw[len(raw) // 2 :] if len(raw) >= 24 else raw,
+        "hex": raw.hex().encode(),
+        "quoted": quote(secret, safe="").encode(),
+        "quoted plus": quote_plus(secret).encode(),
+        "json": json.dumps(secret)[1:-1].encode(),
+        "utf-16": secret.encode("utf-16-le"),
+    }
+    for shift in range(3):  # where in a longer text the secret began
+        skip, end = (0, 2, 3)[shift], (shift + len(raw)) * 8 // 6
+        for name, encode in (("base64", base64.b64encode), ("base64url", base64.urlsafe_b64encode)):
+            made[f"{name}, shifted by {shift}"] = encode(b"\0" * shift + raw)[skip:end]
+    return made
+
+
+def search(known: Iterable[str], written: Mapping[str, bytes]) -> list[str]:
+    """Where a secret was found, and in which form; never the secret."""
+    table: dict[bytes, list[tuple[str, bytes]]] = {}
+    short: list[tuple[str, bytes]] = []
+    for number, secret in enumerate(sorted(known)):
+        for form, text in forms(secret).items():
+            what = (f"{form} of secret {number}", text)
+            if len(text) < _BEGINNING:
+                short.append(what)
+            else:
+                table.setdefault(text[:_BEGINNING], []).append(what)
+    found: dict[str, None] = {}
+    for where, content in written.items():
+        found |= {f"{where}: {name}": None for name, text in short if text in content}
+        for place in range(len(content) - _BEGINNING + 1):
+            for name, text in table.get(content[place : place + _BEGINNING], ()):
+                if content.startswith(text, place):
+                    found[f"{where}: {name}"] = None
+    return list(found)
+
+
+def files(folder: Path, *, but: Path) -> dict[str, bytes]:
+    """Every file below, with its name."""
+    return {
+        str(path): path.name.encode() + b"\n" + path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path != but
+    }
