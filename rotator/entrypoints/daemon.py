@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -38,6 +37,7 @@ class Daemon:
         self._application = application
         self._policies = {policy.name: policy for policy in application.settings.policies}
         self._log = structlog.get_logger()
+        self._stop = threading.Event()
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
         self._running: set[str] = set()
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
@@ -56,28 +56,30 @@ class Daemon:
     def run(self) -> int:
         """Serve in the foreground. SIGTERM and SIGINT finish what is in flight; a second signal ends at once.
 
-        Signals are blocked and waited for: a handler would only run when the kernel gives the signal to this thread,
-        and could then interrupt a lock that it needs itself.
+        Signals are blocked, and a thread waits for them: a handler would only run when the kernel gives the signal to
+        the main thread, and could then interrupt it in a lock that the handler needs.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # every thread that is started from here on inherits it
+        threading.Thread(target=self._heed_signals, name="signals", daemon=True).start()
         self._sync()
         self._scheduler.start()
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
-        while not signal.sigtimedwait(_SIGNALS, SYNC_EVERY.total_seconds()):
+        while not self._stop.wait(SYNC_EVERY.total_seconds()):
             self._sync()
-        self._application.clock.stop()
         return self._shut_down()
+
+    def _heed_signals(self) -> None:
+        signal.sigwait(_SIGNALS)
+        self._application.clock.stop()
+        self._stop.set()
+        exits.at_once(128 + signal.sigwait(_SIGNALS))
 
     def _shut_down(self) -> int:
         bound = self._application.settings.service.shutdown_timeout
         self._log.info("service.stopping", at_most_seconds=bound.total_seconds())
         waiting = threading.Thread(target=self._end_looks, name="shutdown", daemon=True)
         waiting.start()
-        deadline = time.monotonic() + bound.total_seconds()
-        while waiting.is_alive() and time.monotonic() < deadline:
-            again = signal.sigtimedwait(_SIGNALS, 0.05)
-            if again:
-                exits.at_once(128 + again.si_signo)
+        waiting.join(bound.total_seconds())
         if waiting.is_alive():
             self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")
             exits.at_once(exits.OK)

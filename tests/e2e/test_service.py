@@ -282,3 +282,12 @@ def test_one_pass_with_nothing_due_calls_nobody(
         assert simulator.counters()["requests"] == {}
         assert proxy.requests == []
         assert len(aws.proxy.requests) == asked_of_aws
+
+
+def test_a_service_that_was_frozen_when_it_was_told_to_stop_stops(installation: Installation) -> None:
+    """The kernel may give the signal to any thread; none is lost."""
+    with installation.rotator(due_in=NOT_DUE).service() as service:
+        service.wait_for_event("key.adopted")
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
+            service.process.send_signal(number)
+        assert service.wait(seconds=20) == 0
