@@ -134,11 +134,7 @@ def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
             return replace(key, grace_until=event.grace_until, grace_limit=event.grace_limit)
         return key
 
-    found = (
-        _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
-        for key in rotation.found
-        if not record.key(key.key_id)
-    )
+    found = _found_retired(record, rotation, event.grace_until, event.grace_limit)
     keys = (*(turn(key) for key in record.keys), *found)
     record = replace(record, keys=keys)
     if rotation.compromised or not record.compromised:  # what was begun before a leak was told is no answer to it
@@ -166,7 +162,10 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
         )
 
     fates = (fate(key) for key in record.keys)
-    record = replace(record, keys=tuple(key for key in fates if key))
+    found: tuple[KeyRecord, ...] = ()
+    if event.grace_until and event.grace_limit:  # it was published somewhere, and has replaced there what lay there
+        found = _found_retired(record, rotation, event.grace_until, event.grace_limit)
+    record = replace(record, keys=(*(key for key in fates if key), *found))
     if event.settled_at:
         intent = OpenIntent(
             key_name=rotation.key_name,
@@ -256,6 +255,17 @@ def _(event: ev.Held, record: PolicyRecord) -> PolicyRecord:
 @fold.register
 def _(event: ev.RotationRequested, record: PolicyRecord) -> PolicyRecord:
     return replace(record, requested=event.reason, compromised=record.compromised or event.compromised)
+
+
+def _found_retired(
+    record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime
+) -> tuple[KeyRecord, ...]:
+    """The keys that the rotation found in the destinations, and that nobody had recorded."""
+    return tuple(
+        _retired(key, until, limit, replaced_by=rotation.rotation_id)
+        for key in rotation.found
+        if not record.key(key.key_id)
+    )
 
 
 def _retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:

@@ -95,6 +95,10 @@ class History:
         ]
         return [(policy, destination) for policy, destination in places if self.holds(destination) == key_id]
 
+    def lies_anywhere(self, key_id: str) -> bool:
+        """Whether any configured destination holds a key, of whatever project: a person may have copied it there."""
+        return any(self.holds(d) == key_id for p in self.policies.values() for d in p.destinations)
+
     def is_accepted(self, key_id: str) -> bool:
         """Whether the provider takes the key, all delays apart."""
         key = self.provider._keys.get(key_id)

@@ -128,7 +128,7 @@ class Truth(History):
         for key_id in sorted(self.leaked.pop(name, set())):
             elsewhere = [other for other, key in (*self.left_at, *self.replaced_at) if key == key_id and other != name]
             is_others = self.project_of(key_id) != turn.policy.project
-            if self.is_accepted(key_id) and not (elsewhere or is_others or self.holders(key_id)):
+            if self.is_accepted(key_id) and not (elsewhere or is_others or self.lies_anywhere(key_id)):
                 self.blame("2: a leaked key lives on", f"{key_id} of {name}")
 
     def _is_ours(self, turn: Turn, key_id: str, what: str) -> None:
