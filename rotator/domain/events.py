@@ -22,7 +22,8 @@ class Event:
 class KeyAdopted(Event):
     """A key that all destinations hold was identified, and is the current one from now on.
 
-    A displaced current key that we had issued becomes retiring; one that a person had made is theirs again.
+    A displaced current key becomes retiring if we had issued it, or had begun to replace it; one that a person had
+    made is theirs again.
     """
 
     key: KeyRecord

@@ -57,7 +57,7 @@ def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
     def displaced(key: KeyRecord) -> KeyRecord | None:
         if key.state is not KeyState.CURRENT:
             return key
-        if key.origin is not Origin.ISSUED:
+        if key.origin is not Origin.ISSUED and not key.replaced_by:
             return None
         return _retired(key, event.grace_until, event.grace_limit, replaced_by="")
 
@@ -121,13 +121,17 @@ def _(event: ev.OrphanLanded, record: PolicyRecord) -> PolicyRecord:
 def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
     rotation = _rotation(record, event.rotation_id)
 
-    def turn(key: KeyRecord) -> KeyRecord:
+    def turn(key: KeyRecord) -> KeyRecord | None:
         if key.key_id == rotation.key_id:
             return replace(key, state=KeyState.CURRENT)
+        was_held = key.fingerprint is not None and key.fingerprint in rotation.replaces.values()
         if key.state is KeyState.CURRENT:
+            # A person's key that lay nowhere any more was not replaced by us: somebody had taken it away before.
+            is_theirs = key.origin is Origin.ADOPTED and not (was_held or key.replaced_by or rotation.compromised)
+            if is_theirs:
+                return None
             return _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
-        was_held = key.fingerprint is not None and key.fingerprint in rotation.replaces.values()
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
             return _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
         if rotation.compromised and key.state is KeyState.RETIRING:
@@ -135,8 +139,8 @@ def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
         return key
 
     found = _found_retired(record, rotation, event.grace_until, event.grace_limit)
-    keys = (*(turn(key) for key in record.keys), *found)
-    record = replace(record, keys=keys)
+    turned = (turn(key) for key in record.keys)
+    record = replace(record, keys=(*(key for key in turned if key), *found))
     if rotation.compromised or not record.compromised:  # what was begun before a leak was told is no answer to it
         record = replace(record, requested="", compromised=False)
     return _complete_quiet_rotations(_move(record, event.rotation_id, Phase.GRACE))
@@ -147,6 +151,8 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
     rotation = _rotation(record, event.rotation_id)
 
     def fate(key: KeyRecord) -> KeyRecord | None:
+        if key.state is KeyState.CURRENT and event.grace_until:
+            return replace(key, replaced_by=rotation.rotation_id)  # somewhere, at least
         if key.key_id != rotation.key_id or key.state is not KeyState.CANDIDATE:
             return key
         if event.grace_until and event.grace_limit:

@@ -190,7 +190,7 @@ class KeyRecord:
     :param lands_on: orphan: destination name to the fingerprint that it would replace (empty: no key). While that
         still lies there, a publication that its maker had begun can still arrive, however late.
     :param rotation_id: the rotation that made it; empty for an adopted key.
-    :param replaced_by: retiring: the rotation that replaced it.
+    :param replaced_by: the rotation that replaced it; of a current key, one that came to an end half-way.
     :param condemned: its revocation was decided, and perhaps sent.
     :param provider: the provider's name in the configuration; empty where it was not written down.
     :param expiry_forwarded: its own expiration ends it soon after its grace, whatever becomes of us.

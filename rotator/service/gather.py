@@ -252,8 +252,8 @@ def _known(record: PolicyRecord, world: World, fingerprint: Fingerprint | None) 
 
 
 def _needs_list(record: PolicyRecord, world: World, now: datetime) -> bool:
-    if record.open_intents or any(may_be_revoked(key, now) for key in record.keys):
-        return True
+    if record.current is None or record.open_intents or any(may_be_revoked(key, now) for key in record.keys):
+        return True  # without a current key, this is the first look, or the journal was lost
     if not all(view.fingerprint for view in world.destinations):
         return True  # a first key is due: the list shows that project and management key are right
     current = record.current

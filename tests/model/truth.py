@@ -67,7 +67,7 @@ class Truth(History):
         self.secrets[after] = value.reveal() if value else ""
         last = self.puts.get(destination.name)
         is_news = before != self.saw[turn].get(destination.name)
-        if last is not None and last.by_person and last.tick > turn.tick and is_news:
+        if last is not None and last.by_person and last.tick > turn.tick and is_news and before:
             self.blame("1: a person's value was overwritten", f"{destination}: {before} by {after}")
         if not self.is_accepted(after) and self.person_killed.get(after, 0) <= turn.tick:
             self.blame("1: a refused key was published", f"{after} in {destination}")
@@ -93,7 +93,8 @@ class Truth(History):
         if outcome.result is not Result.OK or self._person_acted(turn) or not self._is_configured(turn):
             return
         self.fine_looks[turn.policy.name] = self.tick
-        self.compromise_open.discard(turn.policy.name)
+        if turn.policy.name in self.compromise_open:
+            self._owes_no_grace_any_more(turn.policy.name)
         if turn.policy.name in self.on_hold:
             return
         for destination in turn.policy.destinations:
@@ -147,6 +148,13 @@ class Truth(History):
         if len(held) == 1 and not held & self.maker.keys():
             theirs = self.seen[name] - held - self.ever_overwritten[name] - self.maker.keys()
             self.seen[name] -= theirs
+
+    def _owes_no_grace_any_more(self, name: str) -> None:
+        """A leak was answered: every key of the policy but the new one has lost its grace, for whomever asks."""
+        self.compromise_open.discard(name)
+        for graces in (self.replaced_at, self.left_at):
+            for pair in [pair for pair in graces if pair[0] == name]:
+                del graces[pair]
 
     def _graces_over(self, turn: Turn, key_id: str, at: datetime, form: str) -> None:
         for name, policy in self.policies.items():
