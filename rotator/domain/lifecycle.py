@@ -6,9 +6,7 @@ the event and the folded record in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from functools import singledispatch
 
 from rotator.domain import events as ev
@@ -21,19 +19,19 @@ from rotator.domain.model import (
     PolicyRecord,
     RotationRecord,
 )
+from rotator.domain.moves import (
+    change_key,
+    complete_quiet_rotations,
+    forget,
+    found_and_retired,
+    known_key,
+    known_rotation,
+    move,
+    put_rotation,
+    retired,
+    with_new_key,
+)
 from rotator.errors import IllegalMove
-
-LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
-    Phase.INTENDED: frozenset({Phase.ISSUED, Phase.ABANDONED}),
-    Phase.ISSUED: frozenset({Phase.VERIFIED, Phase.ABANDONED}),
-    # A publish whose record was lost in a crash is found again by reading: that is why PUBLISHING can follow both.
-    Phase.VERIFIED: frozenset({Phase.PUBLISHING, Phase.ABANDONED}),
-    Phase.PUBLISHING: frozenset({Phase.PUBLISHING, Phase.GRACE, Phase.ABANDONED}),
-    Phase.GRACE: frozenset({Phase.REVOKING, Phase.COMPLETED}),
-    Phase.REVOKING: frozenset({Phase.REVOKING, Phase.COMPLETED}),
-    Phase.COMPLETED: frozenset(),
-    Phase.ABANDONED: frozenset(),
-}
 
 CLOSED_REMEMBERED = 16
 """How many ended keys are remembered by their id."""
@@ -59,7 +57,7 @@ def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
             return key
         if key.origin is not Origin.ISSUED and not key.replaced_by:
             return None
-        return _retired(key, event.grace_until, event.grace_limit, replaced_by="")
+        return retired(key, event.grace_until, event.grace_limit, replaced_by="")
 
     rest = [displaced(key) for key in record.keys if key.key_id != event.key.key_id]
     known = record.key(event.key.key_id)
@@ -79,7 +77,7 @@ def _(event: ev.RotationIntended, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.KeyIssued, record: PolicyRecord) -> PolicyRecord:
-    record = _move(
+    record = move(
         record,
         event.rotation_id,
         Phase.ISSUED,
@@ -90,14 +88,14 @@ def _(event: ev.KeyIssued, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.KeyVerified, record: PolicyRecord) -> PolicyRecord:
-    return _move(record, event.rotation_id, Phase.VERIFIED)
+    return move(record, event.rotation_id, Phase.VERIFIED)
 
 
 @fold.register
 def _(event: ev.DestinationRebased, record: PolicyRecord) -> PolicyRecord:
-    rotation = _rotation(record, event.rotation_id)
+    rotation = known_rotation(record, event.rotation_id)
     expected = {**rotation.expected, event.destination: event.version}
-    return _put(record, replace(rotation, expected=expected))
+    return put_rotation(record, replace(rotation, expected=expected))
 
 
 @fold.register
@@ -105,21 +103,21 @@ def _(event: ev.DestinationPublished, record: PolicyRecord) -> PolicyRecord:
     def add(rotation: RotationRecord) -> RotationRecord:
         return replace(rotation, published=tuple(dict.fromkeys((*rotation.published, event.destination))))
 
-    return _move(record, event.rotation_id, Phase.PUBLISHING, add)
+    return move(record, event.rotation_id, Phase.PUBLISHING, add)
 
 
 @fold.register
 def _(event: ev.OrphanLanded, record: PolicyRecord) -> PolicyRecord:
-    return _change_key(
+    return change_key(
         record,
         event.key_id,
-        lambda key: _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id),
+        lambda key: retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id),
     )
 
 
 @fold.register
 def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
-    rotation = _rotation(record, event.rotation_id)
+    rotation = known_rotation(record, event.rotation_id)
 
     def turn(key: KeyRecord) -> KeyRecord | None:
         if key.key_id == rotation.key_id:
@@ -130,25 +128,25 @@ def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
             is_theirs = key.origin is Origin.ADOPTED and not (was_held or key.replaced_by or rotation.compromised)
             if is_theirs:
                 return None
-            return _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
+            return retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
-            return _retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
+            return retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
         if rotation.compromised and key.state is KeyState.RETIRING:
             return replace(key, grace_until=event.grace_until, grace_limit=event.grace_limit)
         return key
 
-    found = _found_retired(record, rotation, event.grace_until, event.grace_limit)
+    found = found_and_retired(record, rotation, event.grace_until, event.grace_limit)
     turned = (turn(key) for key in record.keys)
     record = replace(record, keys=(*(key for key in turned if key), *found))
     if rotation.compromised or not record.compromised:  # what was begun before a leak was told is no answer to it
         record = replace(record, requested="", compromised=False)
-    return _complete_quiet_rotations(_move(record, event.rotation_id, Phase.GRACE))
+    return complete_quiet_rotations(move(record, event.rotation_id, Phase.GRACE))
 
 
 @fold.register
 def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
-    rotation = _rotation(record, event.rotation_id)
+    rotation = known_rotation(record, event.rotation_id)
 
     def fate(key: KeyRecord) -> KeyRecord | None:
         if key.state is KeyState.CURRENT and event.grace_until:
@@ -156,7 +154,7 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
         if key.key_id != rotation.key_id or key.state is not KeyState.CANDIDATE:
             return key
         if event.grace_until and event.grace_limit:
-            return _retired(key, event.grace_until, event.grace_limit, replaced_by="")
+            return retired(key, event.grace_until, event.grace_limit, replaced_by="")
         if event.settled_at:
             return None  # the id is not believed: what has the name in the list is the key
         return replace(
@@ -170,7 +168,7 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
     fates = (fate(key) for key in record.keys)
     found: tuple[KeyRecord, ...] = ()
     if event.grace_until and event.grace_limit:  # it was published somewhere, and has replaced there what lay there
-        found = _found_retired(record, rotation, event.grace_until, event.grace_limit)
+        found = found_and_retired(record, rotation, event.grace_until, event.grace_limit)
     record = replace(record, keys=(*(key for key in fates if key), *found))
     if event.settled_at:
         intent = OpenIntent(
@@ -179,17 +177,17 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
             settled_at=event.settled_at,
         )
         record = replace(record, open_intents=(*record.open_intents, intent))
-    return _forget(_move(record, event.rotation_id, Phase.ABANDONED), event.rotation_id)
+    return forget(move(record, event.rotation_id, Phase.ABANDONED), event.rotation_id)
 
 
 @fold.register
 def _(event: ev.OrphanFound, record: PolicyRecord) -> PolicyRecord:
-    return _with_new_key(record, event.key)
+    return with_new_key(record, event.key)
 
 
 @fold.register
 def _(event: ev.StrayFound, record: PolicyRecord) -> PolicyRecord:
-    return _with_new_key(record, event.key)
+    return with_new_key(record, event.key)
 
 
 @fold.register
@@ -207,35 +205,35 @@ def _(event: ev.IntentSettled, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.ExpiryForwarded, record: PolicyRecord) -> PolicyRecord:
-    return _change_key(
+    return change_key(
         record, event.key_id, lambda key: replace(key, expires_at=event.expires_at, expiry_forwarded=True)
     )
 
 
 @fold.register
 def _(event: ev.ExpiryUncertain, record: PolicyRecord) -> PolicyRecord:
-    return _change_key(record, event.key_id, lambda key: replace(key, expiry_forwarded=False))
+    return change_key(record, event.key_id, lambda key: replace(key, expiry_forwarded=False))
 
 
 @fold.register
 def _(event: ev.GraceExtended, record: PolicyRecord) -> PolicyRecord:
-    return _change_key(record, event.key_id, lambda key: replace(key, grace_until=event.grace_until))
+    return change_key(record, event.key_id, lambda key: replace(key, grace_until=event.grace_until))
 
 
 @fold.register
 def _(event: ev.RevocationIntended, record: PolicyRecord) -> PolicyRecord:
-    key = _key(record, event.key_id)
+    key = known_key(record, event.key_id)
     if key.state not in {KeyState.RETIRING, KeyState.ORPHAN}:
         raise IllegalMove(f"{record.policy}: {key.key_id} is {key.state}, it can't be revoked")
-    record = _change_key(record, key.key_id, lambda condemned: replace(condemned, condemned=True))
+    record = change_key(record, key.key_id, lambda condemned: replace(condemned, condemned=True))
     if key.replaced_by and any(r.rotation_id == key.replaced_by for r in record.rotations):
-        return _move(record, key.replaced_by, Phase.REVOKING)
+        return move(record, key.replaced_by, Phase.REVOKING)
     return record
 
 
 @fold.register
 def _(event: ev.KeyRevoked, record: PolicyRecord) -> PolicyRecord:
-    return _change_key(
+    return change_key(
         record,
         event.key_id,
         lambda key: replace(key, state=KeyState.REVOKED, revoked_at=event.revoked_at),
@@ -244,13 +242,13 @@ def _(event: ev.KeyRevoked, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.KeyClosed, record: PolicyRecord) -> PolicyRecord:
-    key = _key(record, event.key_id)
+    key = known_key(record, event.key_id)
     if key.state is KeyState.CANDIDATE:
         raise IllegalMove(f"{record.policy}: {key.key_id} belongs to a rotation in flight")
     revoked = (event.key_id,) if key.state is KeyState.REVOKED else ()  # of others, a list may be right again
     closed = (*record.closed, *revoked)[-CLOSED_REMEMBERED:]
     record = replace(record, keys=tuple(k for k in record.keys if k.key_id != event.key_id), closed=closed)
-    return _complete_quiet_rotations(record)
+    return complete_quiet_rotations(record)
 
 
 @fold.register
@@ -261,80 +259,3 @@ def _(event: ev.Held, record: PolicyRecord) -> PolicyRecord:
 @fold.register
 def _(event: ev.RotationRequested, record: PolicyRecord) -> PolicyRecord:
     return replace(record, requested=event.reason, compromised=record.compromised or event.compromised)
-
-
-def _found_retired(
-    record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime
-) -> tuple[KeyRecord, ...]:
-    """The keys that the rotation found in the destinations, and that nobody had recorded."""
-    return tuple(
-        _retired(key, until, limit, replaced_by=rotation.rotation_id)
-        for key in rotation.found
-        if not record.key(key.key_id)
-    )
-
-
-def _retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:
-    return replace(key, state=KeyState.RETIRING, grace_until=until, grace_limit=limit, replaced_by=replaced_by)
-
-
-def _with_new_key(record: PolicyRecord, key: KeyRecord) -> PolicyRecord:
-    if record.key(key.key_id):
-        raise IllegalMove(f"{record.policy}: {key.key_id} is known already")
-    return replace(record, keys=(*record.keys, key))
-
-
-def _key(record: PolicyRecord, key_id: str) -> KeyRecord:
-    key = record.key(key_id)
-    if key is None:
-        raise IllegalMove(f"{record.policy}: {key_id} is not ours")
-    return key
-
-
-def _change_key(record: PolicyRecord, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> PolicyRecord:
-    changed = change(_key(record, key_id))
-    return replace(record, keys=tuple(changed if key.key_id == key_id else key for key in record.keys))
-
-
-def _rotation(record: PolicyRecord, rotation_id: str) -> RotationRecord:
-    for rotation in record.rotations:
-        if rotation.rotation_id == rotation_id:
-            return rotation
-    raise IllegalMove(f"{record.policy}: no rotation {rotation_id}")
-
-
-def _put(record: PolicyRecord, rotation: RotationRecord) -> PolicyRecord:
-    return replace(
-        record,
-        rotations=tuple(rotation if r.rotation_id == rotation.rotation_id else r for r in record.rotations),
-    )
-
-
-def _same(rotation: RotationRecord) -> RotationRecord:
-    return rotation
-
-
-def _move(
-    record: PolicyRecord,
-    rotation_id: str,
-    phase: Phase,
-    change: Callable[[RotationRecord], RotationRecord] = _same,
-) -> PolicyRecord:
-    rotation = _rotation(record, rotation_id)
-    if phase not in LEGAL_MOVES[rotation.phase]:
-        raise IllegalMove(f"{record.policy}: rotation {rotation_id} can't go from {rotation.phase} to {phase}")
-    return _put(record, change(replace(rotation, phase=phase)))
-
-
-def _forget(record: PolicyRecord, rotation_id: str) -> PolicyRecord:
-    """A rotation that ended leaves the record; its events stay in the journal."""
-    return replace(record, rotations=tuple(r for r in record.rotations if r.rotation_id != rotation_id))
-
-
-def _complete_quiet_rotations(record: PolicyRecord) -> PolicyRecord:
-    """A rotation is completed when no key that it replaced is left."""
-    open_ids = {key.replaced_by for key in record.keys}
-    for rotation in record.rotations:
-        if rotation.phase in {Phase.GRACE, Phase.REVOKING} and rotation.rotation_id not in open_ids:
-            record = _forget(_move(record, rotation.rotation_id, Phase.COMPLETED), rotation.rotation_id)
-    return record

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.domain.actions import (
-    Abandon,
     Action,
     Adopt,
     Close,
@@ -14,30 +13,24 @@ from rotator.domain.actions import (
     ExtendGrace,
     ForwardExpiry,
     Issue,
-    Rebuild,
     RecordOrphan,
     RecordStray,
-    Resume,
     Revoke,
     Settle,
-    Sighting,
 )
 from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW
 from rotator.domain.model import (
-    Identity,
-    KeyKind,
     KeyRecord,
     KeyState,
     Origin,
-    Phase,
     Policy,
     Refused,
-    RotationRecord,
 )
 from rotator.domain.naming import is_name_of
-from rotator.domain.policy_checks import ASKED_FOR, POLICY_CHAIN, unfinished_publication
-from rotator.domain.secret import Fingerprint
-from rotator.domain.snapshot import DestinationView, Snapshot
+from rotator.domain.policy_checks import ASKED_FOR, POLICY_CHAIN
+from rotator.domain.recovery import rebuild, resume
+from rotator.domain.sightings import found_unrecorded, known_values, sighting_of
+from rotator.domain.snapshot import Snapshot
 from rotator.domain.verdict import Context, Decision, Verdict
 
 FORWARD_MARGIN = timedelta(hours=1)
@@ -201,64 +194,20 @@ def _policy_actions(context: Context, verdict: Verdict) -> list[Action]:
         case Decision.ADOPT:
             return _adopt(context)
         case Decision.REBUILD:
-            return _rebuild(context)
+            return rebuild(context)
         case Decision.ISSUE:
             return [*_close_rejected(context), _issue(context, verdict)]
         case Decision.RESUME:
-            return [_resume(context)]
+            return [resume(context)]
         case _:
             return []
 
 
 def _adopt(context: Context) -> list[Action]:
     (held,) = context.world.held
-    sighting = _sighting(context, held)
+    sighting = sighting_of(context, held)
     assert sighting is not None, "a refused key is rejected before it is adopted"
     return [Adopt(key=sighting)]
-
-
-def _rebuild(context: Context) -> list[Action]:
-    lost = unfinished_publication(context)
-    assert lost is not None, "the check found it"
-    views = context.world.destinations
-    sightings = {f: sighting for f in context.world.held if (sighting := _sighting(context, f))}
-    (key,) = (sighting for sighting in sightings.values() if sighting.identity.key_id == lost.key_id)
-    return [
-        Rebuild(
-            key=key,
-            published=tuple(view.destination.name for view in views if view.fingerprint == key.fingerprint),
-            expected={view.destination.name: view.version for view in views},
-            replaces=_replaces(context),
-            found=_found(context, besides=key.identity.key_id),
-        )
-    ]
-
-
-def _sighting(context: Context, fingerprint: Fingerprint) -> Sighting | None:
-    """What is known of a value that a destination holds; ``None`` where the provider does not accept it."""
-    identity = context.world.identity(fingerprint)
-    if identity is None:
-        return None
-    facts = context.world.facts(identity.key_id)
-    ours = facts is not None and is_name_of(facts.name, context.policy.instance, context.policy.name)
-    return Sighting(fingerprint=fingerprint, identity=identity, facts=facts, ours=ours)
-
-
-def _replaces(context: Context) -> dict[str, Fingerprint]:
-    views = context.world.destinations
-    return {v.destination.name: v.fingerprint for v in views if v.fingerprint and context.world.identity(v.fingerprint)}
-
-
-def _found(context: Context, besides: str = "") -> tuple[Sighting, ...]:
-    """Keys in the destinations that nobody has recorded, and that a new key will replace."""
-    return tuple(
-        sighting
-        for fingerprint in context.world.held
-        if (sighting := _sighting(context, fingerprint))
-        and (sighting.identity.project == context.policy.project or sighting.identity.kind is KeyKind.LEGACY)
-        and sighting.identity.key_id != besides
-        and not context.record.key(sighting.identity.key_id)
-    )
 
 
 def _close_rejected(context: Context) -> list[Action]:
@@ -277,8 +226,8 @@ def _issue(context: Context, verdict: Verdict) -> Issue:
         expires_at=(context.now + context.policy.lifetime).replace(microsecond=0),
         grace=timedelta(0) if context.record.compromised else context.policy.grace,
         expected={view.destination.name: view.version for view in views},
-        replaces=_replaces(context),
-        found=_found(context),
+        replaces=known_values(context),
+        found=found_unrecorded(context),
         urgent=_is_urgent(context, verdict),
     )
 
@@ -288,47 +237,3 @@ def _is_urgent(context: Context, verdict: Verdict) -> bool:
     key, half = context.record.current, context.policy.renew_before / 2
     ends = key.expires_at if key else None
     return verdict.check in {"KeyRejected", "EndMayCome", *ASKED_FOR} or bool(ends and ends < context.now + half)
-
-
-def _may_have_been_read(context: Context, rotation: RotationRecord) -> bool:
-    """Whether consumers may have the key: it was published, or a place was written since, and who knows by whom."""
-    if rotation.published or rotation.phase is Phase.ISSUED:
-        return bool(rotation.published)
-    return any(_has_moved(view, rotation) for view in context.world.destinations)
-
-
-def _has_moved(view: DestinationView, rotation: RotationRecord) -> bool:
-    """Whether somebody may have written the place since the intent."""
-    name = view.destination.name
-    if name not in rotation.expected:  # it was added to the policy since
-        return view.fingerprint not in {None, *rotation.replaces.values()}
-    same_value = rotation.replaces.get(name) == view.fingerprint  # nothing, too
-    return rotation.expected[name] != view.version and not same_value
-
-
-def _resume(context: Context) -> Action:
-    rotation = context.record.in_flight
-    assert rotation is not None, "resume follows from a rotation in flight"
-    if not rotation.key_id:
-        why = "it is not known whether its key was created"
-        return Abandon(rotation_id=rotation.rotation_id, why=why, creation_unknown=True)
-    views = context.world.destinations
-    held = tuple(view.destination for view in views if view.fingerprint == rotation.fingerprint)
-    if not held:
-        why = "its key was published nowhere, and its secret is lost"
-        return Abandon(
-            rotation_id=rotation.rotation_id,
-            why=why,
-            published=_may_have_been_read(context, rotation),
-            lands_on={name: rotation.replaces.get(name, "") for name in rotation.expected},
-        )
-    identity = context.world.identities.get(rotation.fingerprint) if rotation.fingerprint else None
-    if not isinstance(identity, Identity):
-        why = "the provider does not accept its key any more"
-        return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
-    missing = [view for view in views if view.fingerprint != rotation.fingerprint]
-    for view in missing:
-        if _has_moved(view, rotation):
-            why = f"somebody else wrote {view.destination.name} in the middle"
-            return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
-    return Resume(rotation_id=rotation.rotation_id, held=held, missing=tuple(view.destination for view in missing))

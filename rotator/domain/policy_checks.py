@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.domain.model import Identity, KeyFacts, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
-from rotator.domain.naming import is_name_of
-from rotator.domain.snapshot import DestinationView, Reach, World
+from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
+from rotator.domain.recovery import unfinished_publication
+from rotator.domain.snapshot import DestinationView, Reach
 from rotator.domain.text import text
 from rotator.domain.verdict import Context, Decision, Verdict
 
@@ -240,47 +240,6 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
     nothing_due,
 )
 """For the policy as a whole and its current key."""
-
-
-def unfinished_publication(context: Context) -> KeyFacts | None:
-    """The key that ``publication_unfinished`` is about."""
-    world, policy = context.world, context.policy
-    unknown = {
-        view.fingerprint: facts
-        for view in world.destinations
-        if (facts := _listed(world, view)) and _is_lost(context, facts) and facts.created_at
-    }
-    if len(unknown) != 1 or all(view.fingerprint in unknown for view in world.destinations):
-        return None
-    ((fingerprint, newest),) = unknown.items()
-    identity = world.identity(fingerprint)
-    assert newest.created_at is not None, "chosen so"
-    if identity is None or identity.project != policy.project:
-        return None
-    others = [view for view in world.destinations if view.fingerprint not in unknown]
-    return newest if all(_is_older(world, view, newest.created_at) for view in others) else None
-
-
-def _is_lost(context: Context, facts: KeyFacts) -> bool:
-    known = context.record.key(facts.key_id)
-    is_open = known is None or known.state is KeyState.ORPHAN  # an open creation was found by its name first
-    return is_open and is_name_of(facts.name, context.policy.instance, context.policy.name)
-
-
-def _listed(world: World, view: DestinationView) -> KeyFacts | None:
-    identity = world.identity(view.fingerprint)
-    return world.facts(identity.key_id) if identity else None
-
-
-def _is_older(world: World, view: DestinationView, than: datetime) -> bool:
-    """Whether a rotation could have been about to replace what the destination holds."""
-    if view.fingerprint is None or isinstance(world.identities.get(view.fingerprint), Refused):
-        return True
-    identity = world.identity(view.fingerprint)
-    if identity is not None and identity.kind is KeyKind.LEGACY:
-        return True
-    facts = _listed(world, view)
-    return facts is not None and facts.created_at is not None and facts.created_at <= than
 
 
 def _slack(policy: Policy) -> timedelta:

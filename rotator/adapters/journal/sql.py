@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, func, insert, not_, or_, select, update
+from sqlalchemy import Connection, Engine, Row, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from rotator.adapters.journal import statements
 from rotator.adapters.journal.codec import (
     event_to_json,
     record_from_json,
@@ -20,13 +21,11 @@ from rotator.adapters.journal.codec import (
     time_to_text,
 )
 from rotator.adapters.journal.engine import Password, cause, is_postgresql, open_engine, open_read_only, upsert_of
-from rotator.adapters.journal.tables import event as event_table
 from rotator.adapters.journal.tables import observation, policy_state
-from rotator.domain.events import Event, RotationIntended
+from rotator.domain.events import Event
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.lifecycle import fold
 from rotator.domain.model import PolicyRecord
-from rotator.domain.policy_checks import ASKED_FOR
 from rotator.domain.secret import Fingerprint
 from rotator.errors import JournalUnavailable, LeaseHeld, LeaseLost
 from rotator.ports import Lease, Look, Observation
@@ -43,7 +42,7 @@ class SqlJournal:
         self._is_dead = is_dead
         upsert = upsert_of(engine)
         self._new_policy = upsert(policy_state).on_conflict_do_nothing(index_elements=["policy"])
-        self._put_observation = _newest(upsert(observation))
+        self._put_observation = statements.newest(upsert(observation))
         self._many_writers = is_postgresql(engine)
         # SQLite lets one write at a time; threads queue here instead of polling its lock.
         self._writing = threading.Lock()
@@ -71,12 +70,12 @@ class SqlJournal:
     def looks(self) -> Mapping[str, Look]:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            return {row.policy: _look(row) for row in connection.execute(_LOOKS)}
+            return {row.policy: _look(row) for row in connection.execute(statements.LOOKS)}
 
     def look(self, policy: str) -> Look | None:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            row = connection.execute(_LOOK, {"p": policy}).one_or_none()
+            row = connection.execute(statements.LOOK, {"p": policy}).one_or_none()
         return _look(row) if row else None
 
     def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
@@ -94,7 +93,7 @@ class SqlJournal:
                     "lease_until": time_to_text(now + ttl),
                     "lease_seconds": int(ttl.total_seconds()),
                 }
-                connection.execute(_SET, {"p": policy, **values})
+                connection.execute(statements.SET, {"p": policy, **values})
         except JournalUnavailable:
             self._leave(lease)
             raise
@@ -104,7 +103,7 @@ class SqlJournal:
         """See ``ports.Journal``."""
         try:
             with self._write() as connection:
-                connection.execute(_SET_HELD, {**_holding(lease), "lease_holder": "", "lease_until": ""})
+                connection.execute(statements.SET_HELD, {**_holding(lease), "lease_holder": "", "lease_until": ""})
         except JournalUnavailable:
             self._leave(lease)
             raise
@@ -125,18 +124,20 @@ class SqlJournal:
         """See ``ports.Journal``."""
         until = {**_holding(lease), "lease_until": time_to_text(now + lease.ttl)}
         with self._write() as connection:
-            if connection.execute(_SET_HELD, until).rowcount == 0:
+            if connection.execute(statements.SET_HELD, until).rowcount == 0:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
 
     def append(self, lease: Lease, events: Sequence[Event], now: datetime) -> PolicyRecord:
         """See ``ports.Journal``."""
         with self._write() as connection:
-            row = connection.execute(_HELD_STATE, _holding(lease)).one_or_none()
+            row = connection.execute(statements.HELD_STATE, _holding(lease)).one_or_none()
             if row is None:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
             record = self._fold(connection, record_from_json(row.state), events, now, lease.token)
             until = time_to_text(now + timedelta(seconds=row.lease_seconds))
-            connection.execute(_PUT_STATE, {"p": lease.policy, "state": record_to_json(record), "until": until})
+            connection.execute(
+                statements.PUT_STATE, {"p": lease.policy, "state": record_to_json(record), "until": until}
+            )
         return record
 
     def note_look(
@@ -160,19 +161,21 @@ class SqlJournal:
             for one in seen
         ]
         with self._write() as connection:
-            row = connection.execute(_HELD_STATE, _holding(lease)).one_or_none()
+            row = connection.execute(statements.HELD_STATE, _holding(lease)).one_or_none()
             if row is None:
                 raise LeaseLost(f"{lease.policy}: another holder has taken it over")
             if row.state != record_to_json(known):  # somebody asked for something meanwhile: it is due at once
                 values["next_at"] = time_to_text(min(look.next_at, now))
-            connection.execute(_SET_HELD, {**_holding(lease), **values, "lease_holder": "", "lease_until": ""})
+            connection.execute(
+                statements.SET_HELD, {**_holding(lease), **values, "lease_holder": "", "lease_until": ""}
+            )
             if rows:
                 connection.execute(self._put_observation, rows)
 
     def observations(self, scope: str, since: datetime) -> Mapping[str, Observation]:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            rows = connection.execute(_OBSERVATIONS, {"scope": scope, "since": time_to_text(since)}).all()
+            rows = connection.execute(statements.OBSERVATIONS, {"scope": scope, "since": time_to_text(since)}).all()
         return {row.destination: _observation(row) for row in rows}
 
     def observed(self) -> AbstractSet[str]:
@@ -183,20 +186,22 @@ class SqlJournal:
     def others_with(self, key_id: str, policy: str) -> Sequence[PolicyRecord]:
         """See ``ports.Journal``. The text is searched first: only records that name the key are read."""
         with self._reading() as connection:
-            states = connection.execute(_NAMING, {"key_id": key_id, "policy": policy}).scalars().all()
+            states = connection.execute(statements.NAMING, {"key_id": key_id, "policy": policy}).scalars().all()
         records = map(record_from_json, states)
         return [record for record in records if record.key(key_id)]
 
     def begun_since(self, moment: datetime, besides: str) -> int:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            counted = connection.execute(_BEGUN, {"since": time_to_text(moment), "besides": besides})
+            counted = connection.execute(statements.BEGUN, {"since": time_to_text(moment), "besides": besides})
             return int(counted.scalar_one())
 
     def seen_holding(self, key_ids: Sequence[str], fingerprints: Sequence[Fingerprint]) -> Sequence[Observation]:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            rows = connection.execute(_HOLDING, {"ids": list(key_ids), "fingerprints": list(fingerprints)}).all()
+            rows = connection.execute(
+                statements.HOLDING, {"ids": list(key_ids), "fingerprints": list(fingerprints)}
+            ).all()
         return [_observation(row) for row in rows]
 
     def request(self, policy: str, event: Event, now: datetime) -> None:
@@ -217,12 +222,12 @@ class SqlJournal:
 
     def _locked(self, connection: Connection, policy: str) -> Row[Any]:
         """The policy's row, made where there was none; no other transaction moves it until this one ends."""
-        row = connection.execute(_LOCKED, {"p": policy}).one_or_none()
+        row = connection.execute(statements.LOCKED, {"p": policy}).one_or_none()
         if row is None:
             # Another host may be a moment faster: then its row is the one.
             empty = record_to_json(PolicyRecord(policy=policy))
             connection.execute(self._new_policy, {"policy": policy, "state": empty})
-            row = connection.execute(_LOCKED, {"p": policy}).one()
+            row = connection.execute(statements.LOCKED, {"p": policy}).one()
         return row
 
     @staticmethod
@@ -234,7 +239,7 @@ class SqlJournal:
         for event in events:
             record = fold(event, record)
             row = {"at": at, "policy": record.policy, "token": token, "kind": type(event).__name__}
-            connection.execute(_ADD_EVENT, {**row, "body": event_to_json(event)})
+            connection.execute(statements.ADD_EVENT, {**row, "body": event_to_json(event)})
         return record
 
     @contextmanager
@@ -266,57 +271,6 @@ class SqlJournal:
             yield self._writer
 
 
-# The statements of every rotation, built once: building one costs as much as running it.
-_OF_POLICY = policy_state.c.policy == bindparam("p")
-_HELD = and_(_OF_POLICY, policy_state.c.lease_token == bindparam("t"), policy_state.c.lease_holder == bindparam("h"))
-_SET = update(policy_state).where(_OF_POLICY)  # columns are set to what is given under their names
-_SET_HELD = update(policy_state).where(_HELD)
-# FOR UPDATE is left out for SQLite by SQLAlchemy: there a writing transaction has the whole file for itself.
-_HELD_STATE = select(policy_state.c.state, policy_state.c.lease_seconds).where(_HELD).with_for_update()
-_LOCKED = select(policy_state).where(_OF_POLICY).with_for_update()
-_STATE = select(policy_state.c.state).where(policy_state.c.policy == bindparam("p"))
-_PUT_STATE = (
-    update(policy_state)
-    .where(policy_state.c.policy == bindparam("p"))
-    .values(state=bindparam("state"), lease_until=bindparam("until"))
-)
-_ADD_EVENT = insert(event_table)
-_OBSERVATIONS = select(observation).where(
-    observation.c.scope == bindparam("scope"), observation.c.seen_at >= bindparam("since")
-)
-_NAMING = select(policy_state.c.state).where(
-    policy_state.c.state.contains(bindparam("key_id"), autoescape=False), policy_state.c.policy != bindparam("policy")
-)
-_BEGUN = (
-    select(func.count(event_table.c.policy.distinct()))
-    .where(event_table.c.kind == RotationIntended.__name__, event_table.c.at >= bindparam("since"))
-    .where(event_table.c.policy != bindparam("besides"))
-    .where(*(not_(event_table.c.body.contains(f'"reason":"{check}:')) for check in ASKED_FOR))
-)
-_HOLDING = select(observation).where(
-    or_(
-        observation.c.key_id.in_(bindparam("ids", expanding=True)),
-        observation.c.fingerprint.in_(bindparam("fingerprints", expanding=True)),
-    )
-)
-_LOOKS = select(
-    policy_state.c.policy,
-    policy_state.c.next_at,
-    policy_state.c.digest,
-    policy_state.c.failures,
-    policy_state.c.problem,
-).where(policy_state.c.next_at.is_not(None))
-_LOOK = _LOOKS.where(_OF_POLICY)
-
-
-def _newest(insertion: Any) -> Any:  # noqa: ANN401 - each dialect's INSERT is a class of its own
-    """Of two observations of a destination, the later one stays."""
-    return insertion.on_conflict_do_update(
-        index_elements=["destination"],
-        set_={name: insertion.excluded[name] for name in ("scope", "fingerprint", "seen_at", "key_id")},
-    )
-
-
 def _look(row: Row[Any, Any, Any, Any, Any]) -> Look:
     return Look(next_at=time_from_text(row.next_at), digest=row.digest, failures=row.failures, problem=row.problem)
 
@@ -338,12 +292,12 @@ def _is_valid(row: Row[Any], now: datetime) -> bool:
 
 
 def _holding(lease: Lease) -> dict[str, object]:
-    """What ``_HELD`` compares with."""
+    """What ``statements.HELD`` compares with."""
     return {"p": lease.policy, "t": lease.token, "h": lease.holder}
 
 
 def _load(connection: Connection, policy: str) -> PolicyRecord:
-    state = connection.execute(_STATE, {"p": policy}).scalar()
+    state = connection.execute(statements.STATE, {"p": policy}).scalar()
     return record_from_json(state) if state else PolicyRecord(policy=policy)
 
 

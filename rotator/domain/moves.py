@@ -1,0 +1,106 @@
+"""Which moves of a rotation are legal, and the small changes of a record that ``lifecycle`` is made of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from rotator.domain.model import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
+from rotator.errors import IllegalMove
+
+LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
+    Phase.INTENDED: frozenset({Phase.ISSUED, Phase.ABANDONED}),
+    Phase.ISSUED: frozenset({Phase.VERIFIED, Phase.ABANDONED}),
+    # A publish whose record was lost in a crash is found again by reading: that is why PUBLISHING can follow both.
+    Phase.VERIFIED: frozenset({Phase.PUBLISHING, Phase.ABANDONED}),
+    Phase.PUBLISHING: frozenset({Phase.PUBLISHING, Phase.GRACE, Phase.ABANDONED}),
+    Phase.GRACE: frozenset({Phase.REVOKING, Phase.COMPLETED}),
+    Phase.REVOKING: frozenset({Phase.REVOKING, Phase.COMPLETED}),
+    Phase.COMPLETED: frozenset(),
+    Phase.ABANDONED: frozenset(),
+}
+
+
+def found_and_retired(
+    record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime
+) -> tuple[KeyRecord, ...]:
+    """The keys that the rotation found in the destinations, and that nobody had recorded."""
+    return tuple(
+        retired(key, until, limit, replaced_by=rotation.rotation_id)
+        for key in rotation.found
+        if not record.key(key.key_id)
+    )
+
+
+def retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:
+    """The key, in its grace."""
+    return replace(key, state=KeyState.RETIRING, grace_until=until, grace_limit=limit, replaced_by=replaced_by)
+
+
+def with_new_key(record: PolicyRecord, key: KeyRecord) -> PolicyRecord:
+    """One key more; ``IllegalMove`` where it is known already."""
+    if record.key(key.key_id):
+        raise IllegalMove(f"{record.policy}: {key.key_id} is known already")
+    return replace(record, keys=(*record.keys, key))
+
+
+def known_key(record: PolicyRecord, key_id: str) -> KeyRecord:
+    """The key of that id, or ``IllegalMove``."""
+    key = record.key(key_id)
+    if key is None:
+        raise IllegalMove(f"{record.policy}: {key_id} is not ours")
+    return key
+
+
+def change_key(record: PolicyRecord, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> PolicyRecord:
+    """The record with that key changed, or ``IllegalMove``."""
+    changed = change(known_key(record, key_id))
+    return replace(record, keys=tuple(changed if key.key_id == key_id else key for key in record.keys))
+
+
+def known_rotation(record: PolicyRecord, rotation_id: str) -> RotationRecord:
+    """The rotation of that id, or ``IllegalMove``."""
+    for rotation in record.rotations:
+        if rotation.rotation_id == rotation_id:
+            return rotation
+    raise IllegalMove(f"{record.policy}: no rotation {rotation_id}")
+
+
+def put_rotation(record: PolicyRecord, rotation: RotationRecord) -> PolicyRecord:
+    """The record with that rotation as it is now."""
+    return replace(
+        record,
+        rotations=tuple(rotation if r.rotation_id == rotation.rotation_id else r for r in record.rotations),
+    )
+
+
+def _same(rotation: RotationRecord) -> RotationRecord:
+    return rotation
+
+
+def move(
+    record: PolicyRecord,
+    rotation_id: str,
+    phase: Phase,
+    change: Callable[[RotationRecord], RotationRecord] = _same,
+) -> PolicyRecord:
+    """Into another phase, and changed; ``IllegalMove`` where the table does not have it."""
+    rotation = known_rotation(record, rotation_id)
+    if phase not in LEGAL_MOVES[rotation.phase]:
+        raise IllegalMove(f"{record.policy}: rotation {rotation_id} can't go from {rotation.phase} to {phase}")
+    return put_rotation(record, change(replace(rotation, phase=phase)))
+
+
+def forget(record: PolicyRecord, rotation_id: str) -> PolicyRecord:
+    """A rotation that ended leaves the record; its events stay in the journal."""
+    return replace(record, rotations=tuple(r for r in record.rotations if r.rotation_id != rotation_id))
+
+
+def complete_quiet_rotations(record: PolicyRecord) -> PolicyRecord:
+    """A rotation is completed when no key that it replaced is left."""
+    open_ids = {key.replaced_by for key in record.keys}
+    for rotation in record.rotations:
+        if rotation.phase in {Phase.GRACE, Phase.REVOKING} and rotation.rotation_id not in open_ids:
+            record = forget(move(record, rotation.rotation_id, Phase.COMPLETED), rotation.rotation_id)
+    return record

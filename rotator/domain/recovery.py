@@ -1,0 +1,115 @@
+"""What becomes of a rotation that did not come to its end, or that the journal has lost. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rotator.domain.actions import Abandon, Action, Rebuild, Resume
+from rotator.domain.model import KeyFacts, KeyKind, KeyState, Phase, Refused, RotationRecord
+from rotator.domain.naming import is_name_of
+from rotator.domain.sightings import found_unrecorded, known_values, sighting_of
+from rotator.domain.snapshot import DestinationView, World
+from rotator.domain.verdict import Context
+
+
+def resume(context: Context) -> Action:
+    """Finish the rotation in flight from a destination that has its key, or give it up."""
+    rotation = context.record.in_flight
+    assert rotation is not None, "resume follows from a rotation in flight"
+    if not rotation.key_id:
+        why = "it is not known whether its key was created"
+        return Abandon(rotation_id=rotation.rotation_id, why=why, creation_unknown=True)
+    views = context.world.destinations
+    held = tuple(view.destination for view in views if view.fingerprint == rotation.fingerprint)
+    if not held:
+        why = "its key was published nowhere, and its secret is lost"
+        return Abandon(
+            rotation_id=rotation.rotation_id,
+            why=why,
+            published=_may_have_been_read(context, rotation),
+            lands_on={name: rotation.replaces.get(name, "") for name in rotation.expected},
+        )
+    if context.world.identity(rotation.fingerprint) is None:
+        why = "the provider does not accept its key any more"
+        return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
+    missing = [view for view in views if view.fingerprint != rotation.fingerprint]
+    for view in missing:
+        if _has_moved(view, rotation):
+            why = f"somebody else wrote {view.destination.name} in the middle"
+            return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
+    return Resume(rotation_id=rotation.rotation_id, held=held, missing=tuple(view.destination for view in missing))
+
+
+def _may_have_been_read(context: Context, rotation: RotationRecord) -> bool:
+    """Whether consumers may have the key: it was published, or a place was written since, and who knows by whom."""
+    if rotation.published or rotation.phase is Phase.ISSUED:
+        return bool(rotation.published)
+    return any(_has_moved(view, rotation) for view in context.world.destinations)
+
+
+def _has_moved(view: DestinationView, rotation: RotationRecord) -> bool:
+    """Whether somebody may have written the place since the intent."""
+    name = view.destination.name
+    if name not in rotation.expected:  # it was added to the policy since
+        return view.fingerprint not in {None, *rotation.replaces.values()}
+    same_value = rotation.replaces.get(name) == view.fingerprint  # nothing, too
+    return rotation.expected[name] != view.version and not same_value
+
+
+def unfinished_publication(context: Context) -> KeyFacts | None:
+    """The key that ``publication_unfinished`` is about."""
+    world, policy = context.world, context.policy
+    unknown = {
+        view.fingerprint: facts
+        for view in world.destinations
+        if (facts := _listed(world, view)) and _is_lost(context, facts) and facts.created_at
+    }
+    if len(unknown) != 1 or all(view.fingerprint in unknown for view in world.destinations):
+        return None
+    ((fingerprint, newest),) = unknown.items()
+    identity = world.identity(fingerprint)
+    assert newest.created_at is not None, "chosen so"
+    if identity is None or identity.project != policy.project:
+        return None
+    others = [view for view in world.destinations if view.fingerprint not in unknown]
+    return newest if all(_is_older(world, view, newest.created_at) for view in others) else None
+
+
+def rebuild(context: Context) -> list[Action]:
+    """Put ``unfinished_publication`` back into the journal, as a rotation to be resumed."""
+    lost = unfinished_publication(context)
+    assert lost is not None, "the check found it"
+    views = context.world.destinations
+    sightings = {f: sighting for f in context.world.held if (sighting := sighting_of(context, f))}
+    (key,) = (sighting for sighting in sightings.values() if sighting.identity.key_id == lost.key_id)
+    return [
+        Rebuild(
+            key=key,
+            published=tuple(view.destination.name for view in views if view.fingerprint == key.fingerprint),
+            expected={view.destination.name: view.version for view in views},
+            replaces=known_values(context),
+            found=found_unrecorded(context, besides=key.identity.key_id),
+        )
+    ]
+
+
+def _is_lost(context: Context, facts: KeyFacts) -> bool:
+    known = context.record.key(facts.key_id)
+    is_open = known is None or known.state is KeyState.ORPHAN  # an open creation was found by its name first
+    return is_open and is_name_of(facts.name, context.policy.instance, context.policy.name)
+
+
+def _listed(world: World, view: DestinationView) -> KeyFacts | None:
+    identity = world.identity(view.fingerprint)
+    return world.facts(identity.key_id) if identity else None
+
+
+def _is_older(world: World, view: DestinationView, than: datetime) -> bool:
+    """Whether a rotation could have been about to replace what the destination holds."""
+    if view.fingerprint is None or isinstance(world.identities.get(view.fingerprint), Refused):
+        return True
+    identity = world.identity(view.fingerprint)
+    if identity is not None and identity.kind is KeyKind.LEGACY:
+        return True
+    facts = _listed(world, view)
+    return facts is not None and facts.created_at is not None and facts.created_at <= than
