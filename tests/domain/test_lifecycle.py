@@ -5,8 +5,9 @@ from itertools import product
 import pytest
 
 from rotator.domain import events as ev
-from rotator.domain.lifecycle import LEGAL_MOVES, fold, fold_all
+from rotator.domain.lifecycle import fold, fold_all
 from rotator.domain.model import KeyState, Origin, Phase
+from rotator.domain.moves import LEGAL_MOVES
 from rotator.errors import IllegalMove
 from tests.domain.build import DAY, NOW, VAULT, key, record, retiring, rotation
 
