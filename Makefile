@@ -34,7 +34,7 @@ lint: setup ## lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit: parts setup ## all tests, on every core
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 model: setup ## the model of operators, time, faults and restarts, for long: EXAMPLES=5000 SEED=1
 	MODEL_SHRINK=1 MODEL_EXAMPLES=$(EXAMPLES) MODEL_SEED=$(or $(SEED),1) $(BIN)/pytest -n auto tests/model

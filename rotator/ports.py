@@ -6,7 +6,6 @@ All calls are synchronous, bounded in time by the adapter, and safe to make from
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -203,10 +202,6 @@ class Journal(Protocol):
 
     def observations(self, scope: str, since: datetime) -> Mapping[str, Observation]:
         """By destination name, what each of that provider and project was seen to hold at ``since`` or later."""
-        ...
-
-    def observed(self) -> AbstractSet[str]:
-        """The names of all destinations that were ever looked at."""
         ...
 
     def others_with(self, key_id: str, policy: str) -> Sequence[PolicyRecord]:

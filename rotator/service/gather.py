@@ -120,7 +120,7 @@ class Gatherer:
             elif found.fingerprint:
                 held[found.fingerprint] = (*held.get(found.fingerprint, ()), destination.name)
                 ids[found.key_id] = (*ids.get(found.key_id, ()), destination.name)
-        for one in self._seen_elsewhere(policy, ending, now):
+        for one in self._seen_elsewhere(policy, ending):
             if one.fingerprint:
                 held[one.fingerprint] = (*held.get(one.fingerprint, ()), one.destination)
         claims = {key.key_id: self._claims(policy, key) for key in ending}
@@ -147,26 +147,19 @@ class Gatherer:
             key_id=key_id,
         )
 
-    def _seen_elsewhere(self, policy: Policy, keys: Sequence[KeyRecord], now: datetime) -> list[Observation]:
+    def _seen_elsewhere(self, policy: Policy, keys: Sequence[KeyRecord]) -> list[Observation]:
         """Destinations of other projects that held one of the keys when they were last looked at.
 
         A key works in its project alone, wherever a person has copied it to. That is rare, so these places are not
-        read anew; only those that nobody has looked at yet.
+        read anew: one of them that hangs must not hold up the policies of every project.
         """
-        elsewhere = {
-            destination.name: destination
-            for other in self.policies
-            if other.project != policy.project
-            for destination in other.destinations
-        }
+        elsewhere = {d.name for other in self.policies if other.project != policy.project for d in other.destinations}
         if not elsewhere:
             return []
         seen = self.journal.seen_holding(
             [key.key_id for key in keys], [key.fingerprint for key in keys if key.fingerprint]
         )
-        new = [elsewhere[name] for name in elsewhere.keys() - self.journal.observed()]
-        looked = [self._observe(policy, destination, by_id=False, now=now) for destination in new]
-        return [one for one in (*seen, *looked) if one and one.destination in elsewhere]
+        return [one for one in seen if one.destination in elsewhere]
 
     def _claims(self, policy: Policy, key: KeyRecord) -> tuple[Claim, ...]:
         configured = {other.name for other in self.policies}

@@ -167,9 +167,6 @@ class GatedJournal:
     def observations(self, scope: str, since: datetime) -> Mapping[str, Observation]:
         return self.gate.call("observations", lambda: self.real.observations(scope, since))
 
-    def observed(self):
-        return self.real.observed()
-
     def seen_holding(self, key_ids, fingerprints):
         return self.real.seen_holding(key_ids, fingerprints)
 

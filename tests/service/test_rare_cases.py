@@ -107,6 +107,7 @@ def test_promise_2_a_key_that_lies_in_a_place_of_another_project_or_provider_is_
     old = adopted(stage)
     other = stage.another_policy("other", **change)
     stage.put(other, secret_of(stage))
+    look(stage, other)
     rotate_now(stage)
     stage.look()
     stage.clock.advance(POLICY.grace)

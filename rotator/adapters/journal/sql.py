@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.journal import statements
@@ -177,11 +176,6 @@ class SqlJournal:
         with self._reading() as connection:
             rows = connection.execute(statements.OBSERVATIONS, {"scope": scope, "since": time_to_text(since)}).all()
         return {row.destination: _observation(row) for row in rows}
-
-    def observed(self) -> AbstractSet[str]:
-        """See ``ports.Journal``."""
-        with self._reading() as connection:
-            return set(connection.execute(select(observation.c.destination)).scalars())
 
     def others_with(self, key_id: str, policy: str) -> Sequence[PolicyRecord]:
         """See ``ports.Journal``. The text is searched first: only records that name the key are read."""
