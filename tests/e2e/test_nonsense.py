@@ -103,8 +103,8 @@ class Installation:
         secret = line.partition("=")[2].strip("'\"")
         body = {"model": "demo/model", "messages": [{"role": "user", "content": "hello"}]}
         url = f"{self.simulator.base_url}/v1/chat/completions"
-        answer = httpx.post(url, json=body, headers={"Authorization": f"Bearer {secret}"}, trust_env=False)
-        return answer.status_code == 200
+        headers = {"Authorization": f"Bearer {secret}"}
+        return httpx.post(url, json=body, headers=headers, trust_env=False, timeout=60).status_code == 200
 
 
 @pytest.fixture
