@@ -204,9 +204,9 @@ def plant(config: Path) -> None:
     """A journal in which nothing is due."""
     settings = load(config, os.environ)
     journal = SqlJournal.open(settings.state_url, is_dead=lambda _holder: True)
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="microseconds")
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="microseconds")
     rows = [
-        {"policy": p.name, "state": json.dumps({"policy": p.name}), "next_at": tomorrow, "digest": p.digest}
+        {"policy": p.name, "state": json.dumps({"policy": p.name}), "next_at": later, "digest": p.digest}
         for p in settings.policies
     ]
     with journal._write() as connection:

@@ -10,7 +10,7 @@ from tests.faults.explore import Share, explore
 from tests.faults.life import Run
 from tests.faults.stage import Stage
 
-SHARES = 4
+SHARES = 8
 PAIRS = 500
 SEED = 1
 
