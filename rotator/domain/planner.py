@@ -136,8 +136,7 @@ def _stray_actions(context: Context) -> list[Action]:
         return []
     looked_for = {intent.key_name for intent in record.open_intents}
     looked_for |= {record.in_flight.key_name} if record.in_flight else set()
-    held = {identity.key_id for f in context.world.held if (identity := context.world.identity(f))}
-    known = {*held, *record.closed, *(key.key_id for key in record.keys)}
+    known = {*context.world.held_ids, *record.closed, *(key.key_id for key in record.keys)}
     return [
         RecordStray(facts=facts)
         for facts in context.world.listed

@@ -88,6 +88,11 @@ class World:
         answer = self.identities.get(fingerprint) if fingerprint else None
         return answer if isinstance(answer, Identity) else None
 
+    @property
+    def held_ids(self) -> frozenset[str]:
+        """The ids of the keys that the destinations hold, as the provider says."""
+        return frozenset(identity.key_id for value in self.held if (identity := self.identity(value)))
+
     def last_use(self, key_id: str) -> datetime | None:
         """When the provider says that the key was used last, as far as it tells."""
         facts = self.facts(key_id)

@@ -178,11 +178,10 @@ class Executor:
         session.done.append(f"found {key.key_id}, which is not everywhere yet")
 
     def _forward_expiry(self, session: Session, action: ForwardExpiry) -> None:
-        self._is_what_we_adopted(session, action.key_id)
         """Recorded before it is sent: it may be carried out late, when somebody has put the key back."""
+        self._is_what_we_adopted(session, action.key_id)
         key = session.record.key(action.key_id)
-        if key is None:
-            return  # it was just found not to be ours
+        assert key is not None, "the plan was made from this record, and a key that is not ours has raised"
         session.happened(ev.ExpiryForwarded(key_id=key.key_id, expires_at=action.expires_at or key.expires_at))
         if action.expires_at is None:
             return

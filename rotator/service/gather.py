@@ -153,22 +153,25 @@ class Gatherer:
         A key works in its project alone, wherever a person has copied it to. That is rare, so these places are not
         read anew: one of them that hangs must not hold up the policies of every project.
         """
-        elsewhere = {d.name for other in self.policies if other.project != policy.project for d in other.destinations}
-        if not elsewhere:
+        if all(other.project == policy.project for other in self.policies):
             return []
         seen = self.journal.seen_holding(
             [key.key_id for key in keys], [key.fingerprint for key in keys if key.fingerprint]
         )
+        if not seen:  # nearly always: the names of thousands of places are not gathered for nothing
+            return []
+        elsewhere = {d.name for other in self.policies if other.project != policy.project for d in other.destinations}
         return [one for one in seen if one.destination in elsewhere]
 
     def _claims(self, policy: Policy, key: KeyRecord) -> tuple[Claim, ...]:
-        configured = {other.name for other in self.policies}
+        records = self.journal.others_with(key.key_id, policy.name)
+        configured = {other.name for other in self.policies} if records else set()
         return tuple(
             Claim(
                 policy=record.policy,
                 until=theirs.grace_until if theirs.state is KeyState.RETIRING and not record.hold else None,
             )
-            for record in self.journal.others_with(key.key_id, policy.name)
+            for record in records
             if record.policy in configured
             and (theirs := record.key(key.key_id))
             and theirs.state in {KeyState.CURRENT, KeyState.CANDIDATE, KeyState.RETIRING}

@@ -205,8 +205,7 @@ def known_key(sighting: Sighting, policy: Policy, now: datetime, jitter: float) 
 def _is_known(session: Session, key_id: str) -> bool:
     """Whether that id is of a key that was there before: a new key has a new id."""
     world, record = session.gathered.world, session.record
-    held = {identity.key_id for f in world.held if (identity := world.identity(f))}
-    return bool(record.key(key_id) or world.facts(key_id)) or key_id in {*held, *record.closed}
+    return bool(record.key(key_id) or world.facts(key_id)) or key_id in {*world.held_ids, *record.closed}
 
 
 def _revoke_unrecorded(provider: KeyProvider, facts: KeyFacts, error: JournalError) -> None:
