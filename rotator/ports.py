@@ -90,6 +90,13 @@ class SecretBackend(Protocol):
         """The value before the current one, where the backend keeps it; ``None`` otherwise."""
         ...
 
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:
+        """What the backend says of where this is, to compare with the policy's ``expect``.
+
+        A text for each name that it can answer: ``account``, ``region``; ``namespace``, ``cluster_name``; ``hostname``.
+        """
+        ...
+
     def check_writable(self, destination: Destination) -> None:
         """Raise what a ``write`` would raise, as far as it can be known without changing anything."""
         ...

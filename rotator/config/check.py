@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from rotator.config.secrets import looks_like_secret
-from rotator.config.shapes import LABEL, RULES, Shape
+from rotator.config.shapes.fields import LABEL, RULES, Shape
 from rotator.config.source import FieldPath
 
 _ShapeT = TypeVar("_ShapeT", bound=Shape)

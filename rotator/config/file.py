@@ -9,7 +9,7 @@ from typing import Any
 
 from rotator.config.check import Faults, as_written, shown
 from rotator.config.secrets import comments_with_secrets, holds_secret
-from rotator.config.shapes import NAME
+from rotator.config.shapes.fields import NAME
 from rotator.config.source import FieldPath, parse, read
 from rotator.errors import ConfigError, Problem
 

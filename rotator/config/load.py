@@ -11,7 +11,7 @@ from rotator.config.check import shown
 from rotator.config.file import ConfigFile
 from rotator.config.policies import PolicyReader
 from rotator.config.settings import Settings
-from rotator.config.shapes import Document, IncludedDocument
+from rotator.config.shapes.document import Document, IncludedDocument
 from rotator.errors import ConfigError, Problem
 
 _STAND_IN = {"version": 1, "instance": "unknown", "providers": {}}

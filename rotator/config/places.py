@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from rotator.config.check import Faults, shown
 from rotator.config.settings import AwsSettings, BackendSettings, DotenvSettings, VaultSettings
-from rotator.config.shapes import AwsPlace, DotenvPlace, VaultPlace
+from rotator.config.shapes.places import AwsPlace, DotenvPlace, VaultPlace
 from rotator.config.source import FieldPath
+from rotator.domain.layout import Layout, problem_of
 from rotator.domain.model import Destination
 
 
@@ -37,18 +39,38 @@ def place(
     settings = faults.one_of(backends, given.get("backend"), (*path, "backend"), "a configured backend")
     match settings:
         case DotenvSettings():
-            return _dotenv(faults.check(DotenvPlace, given, path), folder)
+            file = faults.check(DotenvPlace, given, path)
+            return _formed(_dotenv(file, folder), file, path, faults) if file else None
         case VaultSettings():
-            return _vault(faults.check(VaultPlace, given, path), settings)
+            field = faults.check(VaultPlace, given, path)
+            return _formed(_vault(field, settings), field, path, faults) if field else None
         case AwsSettings():
-            return _aws(faults.check(AwsPlace, given, path), settings)
+            secret = faults.check(AwsPlace, given, path)
+            return _formed(_aws(secret, settings), secret, path, faults) if secret else None
         case _:
             return None
 
 
-def _dotenv(shape: DotenvPlace | None, folder: Path) -> Placed | None:
-    if shape is None:
+def _formed(
+    placed: Placed, shape: DotenvPlace | VaultPlace | AwsPlace, path: FieldPath, faults: Faults
+) -> Placed | None:
+    """The place with its layout, and with what is expected of it."""
+    before = len(faults.found)
+    if shape.template is not None and (problem := problem_of(shape.template)):
+        faults.add((*path, "template"), problem, "allowed: a mapping with '{key}' in exactly one of its texts")
+    if shape.beside and not shape.field:
+        faults.add((*path, "beside"), "fields beside a whole secret", "allowed: with a field (or use a template)")
+    if shape.field in shape.beside:
+        faults.add((*path, "beside", str(shape.field)), "the field of the key", "allowed: other fields")
+    if len(faults.found) > before:
         return None
+    template = json.dumps(shape.template, sort_keys=True) if shape.template else ""
+    layout = Layout(template=template, beside=tuple(sorted(shape.beside.items())))
+    expect = tuple(sorted(shape.expect.model_dump(exclude_none=True).items()))
+    return replace(placed, destination=replace(placed.destination, layout=layout, expect=expect))
+
+
+def _dotenv(shape: DotenvPlace, folder: Path) -> Placed:
     file = folder / shape.path
     options = (("field", shape.field), ("path", str(file)))
     name = f"{shape.backend}:{file}#{shape.field}"
@@ -56,9 +78,7 @@ def _dotenv(shape: DotenvPlace | None, folder: Path) -> Placed | None:
     return Placed(Destination(shape.backend, name, options), ("dotenv", real, shape.field))
 
 
-def _vault(shape: VaultPlace | None, settings: VaultSettings) -> Placed | None:
-    if shape is None:
-        return None
+def _vault(shape: VaultPlace, settings: VaultSettings) -> Placed:
     mount, path = shape.mount.strip("/"), shape.path.strip("/")
     options = (("field", shape.field), ("mount", mount), ("path", path))
     name = f"{shape.backend}:{mount}/{path}#{shape.field}"
@@ -67,9 +87,7 @@ def _vault(shape: VaultPlace | None, settings: VaultSettings) -> Placed | None:
     return Placed(Destination(shape.backend, name, options), ("vault", _host(settings.url), whole, shape.field))
 
 
-def _aws(shape: AwsPlace | None, settings: AwsSettings) -> Placed | None:
-    if shape is None:
-        return None
+def _aws(shape: AwsPlace, settings: AwsSettings) -> Placed:
     options = (
         (("field", shape.field), ("secret_id", shape.secret_id)) if shape.field else (("secret_id", shape.secret_id),)
     )

@@ -10,8 +10,9 @@ from pathlib import Path
 from rotator.config.check import Faults, one_line, shown
 from rotator.config.places import Placed, place
 from rotator.config.settings import BackendSettings, TogetherSettings
-from rotator.config.shapes import Document, PolicyShape
+from rotator.config.shapes.document import Document, PolicyShape
 from rotator.config.source import FieldPath
+from rotator.domain.layout import PLAIN
 from rotator.domain.model import Policy
 from rotator.domain.text import duration
 
@@ -80,7 +81,7 @@ class PolicyReader:
             shape.provider,
             shape.project,
             sorted(times.items()),
-            [(one.destination, one.identity) for one in placed],
+            [_matters(one) for one in placed],
         )
         digest = hashlib.sha256(repr(matters).encode())
         self.made.append(
@@ -153,8 +154,21 @@ class PolicyReader:
             faults.add(where, f"{one_line(name)}, the same place as {other}", "allowed: each place once")
         elif name in self._known:
             faults.add(where, f"{one_line(name)}, a name that another destination has", "allowed: paths without '#'")
+        for beside, _ in placed.destination.layout.beside:
+            taken = (*placed.identity[:-1], beside)
+            if taken in self._places:
+                faults.add((*where, "beside", beside), "a field that is written already", "allowed: each field once")
+            self._places[taken] = f"a field beside a key of '{policy}'"
         owner = f"a destination of '{policy}'"
         self._known.add(name)
         self._places[placed.identity] = owner
         if placed.identity[0] == "aws" and placed.identity != whole:
             self._fields[whole] = owner
+
+
+def _matters(placed: Placed) -> tuple[object, ...]:
+    """What of a destination makes a policy due at once when it is changed."""
+    destination = placed.destination
+    more = (destination.layout, destination.expect)
+    # Only where there are any: a new version of rotator must not find every policy changed.
+    return (destination, placed.identity, *(more if destination.layout != PLAIN or destination.expect else ()))

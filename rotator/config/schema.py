@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from rotator.config.shapes import Document
+from rotator.config.shapes.document import Document
 from rotator.domain.text import duration
 
 

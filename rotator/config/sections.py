@@ -33,21 +33,11 @@ from rotator.config.settings import (
     TokenSettings,
     VaultSettings,
 )
-from rotator.config.shapes import (
-    AUTHS,
-    BACKENDS,
-    REFERENCES,
-    AppRoleShape,
-    AwsShape,
-    DotenvShape,
-    LimitsShape,
-    LogShape,
-    ServiceShape,
-    StateShape,
-    TogetherShape,
-    TokenShape,
-    VaultShape,
-)
+from rotator.config.shapes.backends import AUTHS, BACKENDS, AppRoleShape, AwsShape, DotenvShape, TokenShape, VaultShape
+from rotator.config.shapes.document import LogShape, ServiceShape, StateShape
+from rotator.config.shapes.fields import LimitsShape
+from rotator.config.shapes.providers import TogetherShape
+from rotator.config.shapes.secrets import REFERENCES
 from rotator.config.source import FieldPath
 from rotator.config.state import default_url, is_postgresql, postgresql_url, sqlite_url
 from rotator.errors import MissingSecret

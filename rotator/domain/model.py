@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from rotator.domain.layout import PLAIN, Layout
 from rotator.domain.secret import Fingerprint, SecretValue
 
 # --- configuration, as the core sees it ------------------------------------------------------------------
@@ -22,11 +23,15 @@ class Destination:
     :param backend: the backend's name in the configuration.
     :param name: unique and stable, for people and the journal: ``vault:secret/apps/chat#TOGETHER_API_KEY``.
     :param options: what the adapter needs to find the place (``path``, ``field``, ``mount``, ...).
+    :param layout: how the key lies there.
+    :param expect: what the backend must say of where this is (``account``, ``cluster_name``, ...).
     """
 
     backend: str
     name: str
     options: tuple[tuple[str, str], ...] = ()
+    layout: Layout = field(default=PLAIN, repr=False)
+    expect: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def option(self, key: str, default: str | None = None) -> str | None:
         """The value of one option, or ``default``."""
@@ -150,11 +155,15 @@ class Held:
     :param value: the secret, or ``None`` where there is none yet (no secret, no such field, empty).
     :param version: opaque; hand it to ``write`` to say "only if nobody wrote since".
     :param metadata: the hints found beside the secret, as text pairs.
+    :param changed_at: when the place was written last, as far as the backend tells.
+    :param changed_by: who wrote it, as far as the backend tells.
     """
 
     value: SecretValue | None = field(compare=False)
     version: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    changed_at: datetime | None = None
+    changed_by: str = ""
 
 
 # --- what the journal remembers ----------------------------------------------------------------------------

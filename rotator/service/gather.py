@@ -65,7 +65,9 @@ class Gatherer:
 
     def _view(self, destination: Destination, secrets: dict[Fingerprint, SecretValue]) -> DestinationView:
         try:
-            held = self.backends(destination.backend).read(destination)
+            backend = self.backends(destination.backend)
+            _as_expected(destination, backend.whereabouts(destination) if destination.expect else {})
+            held = backend.read(destination)
         except WrongDestination as error:
             return DestinationView(destination=destination, reach=Reach.WRONG, problem=str(error))
         except BackendError as error:
@@ -197,6 +199,14 @@ class Gatherer:
         for other in self.policies:
             if other.project == policy.project and other.name != policy.name:
                 yield from other.destinations
+
+
+def _as_expected(destination: Destination, found: Mapping[str, str]) -> None:
+    """Raise ``WrongDestination`` where this is not the account, cluster or machine that the policy means."""
+    for name, expected in destination.expect:
+        if found.get(name) != expected:
+            says = found.get(name) or "nothing"
+            raise WrongDestination(f"{destination}: {name} should be {expected}, and the backend says {says}")
 
 
 def scope_of(policy: Policy) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,7 +12,7 @@ from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.errors import VersionConflict
 
-Call = Literal["read", "read_previous", "check_writable", "write"]
+Call = Literal["read", "read_previous", "whereabouts", "check_writable", "write"]
 When = Literal["before", "after"]
 
 
@@ -35,6 +36,7 @@ class FakeBackend:
         self.calls: Counter[str] = Counter()
         self.changes: list[str] = []
         self.closed = False
+        self.place = "here"
 
     def fail(self, call: Call, error: Exception, *, nth: int = 1, when: When = "before") -> None:
         """The ``nth`` such call from now raises ``error``, before or after its effect."""
@@ -67,6 +69,11 @@ class FakeBackend:
             previous = place.previous.get(name)
         self._end("read_previous", number)
         return previous
+
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:
+        """See the port. ``place`` is whatever a test sets."""
+        self._end("whereabouts", self._begin("whereabouts"))
+        return {"place": self.place}
 
     def check_writable(self, destination: Destination) -> None:
         """See the port."""

@@ -47,6 +47,7 @@ from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendDenied, OutcomeUnknown, RotatorError, VersionConflict, WrongDestination
 
+_ARN_PARTS = 5
 _MISSING = frozenset({"ResourceNotFoundException"})
 
 
@@ -89,6 +90,12 @@ class AwsSecretsManagerBackend:
         previous = value_in(place, self._version(place, VersionStage="AWSPREVIOUS"))
         current = value_in(place, self._version(place, VersionStage="AWSCURRENT"))
         return None if previous is None or (current is not None and previous.same_as(current)) else previous
+
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:
+        """See the port: ``account`` and ``region``, as the secret's ARN has them."""
+        arn = str((self._describe(place_of(destination)) or {}).get("ARN", ""))
+        parts = arn.split(":")
+        return {"region": parts[3], "account": parts[4]} if len(parts) > _ARN_PARTS else {}
 
     def check_writable(self, destination: Destination) -> None:
         """See the port. Rights to write can't be known without writing."""

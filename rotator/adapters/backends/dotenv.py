@@ -23,9 +23,10 @@ import fcntl
 import hashlib
 import os
 import secrets
+import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -75,6 +76,10 @@ class DotenvBackend:
     def read_previous(self, destination: Destination) -> SecretValue | None:  # noqa: ARG002 -- the port's signature
         """``None``: a .env file keeps no previous value."""
         return None
+
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:  # noqa: ARG002 -- the port's signature
+        """See the port: ``hostname``."""
+        return {"hostname": socket.gethostname()}
 
     def check_writable(self, destination: Destination) -> None:
         """See the port. A full disk can't be known beforehand."""

@@ -96,6 +96,7 @@ class VaultBackend:
         timeout: float = 10.0,
         pool_size: int = 10,
     ) -> None:
+        self._namespace = (namespace or "").strip("/") or "root"
         self._session = VaultSession(
             url=url, auth=auth, namespace=namespace, ca_file=ca_file, timeout=timeout, pool_size=pool_size
         )
@@ -121,6 +122,13 @@ class VaultBackend:
             if value is not None and (current is None or not value.same_as(current)):
                 return value
         return None
+
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:  # noqa: ARG002 -- the port's signature
+        """See the port: ``namespace``, ``cluster_name`` and ``cluster_id``."""
+        health = self._session.ask(lambda adapter: adapter.get("/v1/sys/health?standbyok=true"), "read on sys/health")
+        told = health if isinstance(health, dict) else {}
+        names = {name: str(told.get(name) or "") for name in ("cluster_name", "cluster_id")}
+        return {"namespace": self._namespace, **names}
 
     def check_writable(self, destination: Destination) -> None:
         """See the port. Asks for the capabilities on both paths in one request, and for the secret."""

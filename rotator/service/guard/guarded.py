@@ -154,6 +154,11 @@ class GuardedBackend:
         with self._guard.call():
             return self._inner.read_previous(destination)
 
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:
+        """See ``SecretBackend``."""
+        with self._guard.call():
+            return self._inner.whereabouts(destination)
+
     def check_writable(self, destination: Destination) -> None:
         """See ``SecretBackend``."""
         with self._guard.call():

@@ -1,0 +1,85 @@
+"""The file as a whole: policies, state, service, log."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SkipValidation
+
+from rotator.config.shapes.backends import AwsShape, DotenvShape, VaultShape
+from rotator.config.shapes.fields import Duration, Label, Name, Shape, Text, exactly_one
+from rotator.config.shapes.places import Place
+from rotator.config.shapes.providers import TogetherShape
+from rotator.config.shapes.secrets import Login
+
+_GRACE_LIMIT = "The longest grace while the old key is in use. Default: 4 x grace."
+
+
+class Times(Shape):
+    """The times of a policy."""
+
+    lifetime: Duration | None = Field(None, description="How long a new key lives. Default: 30d.")
+    renew_before: Duration | None = Field(None, description="How long before its end a key is replaced. Default: 7d.")
+    grace: Duration | None = Field(None, description="How long a replaced key stays valid. Default: 24h.")
+    grace_limit: Duration | None = Field(None, description=_GRACE_LIMIT)
+    check_every: Duration | None = Field(None, description="How often a destination is looked at. Default: 6h.")
+    settle: Duration | None = Field(None, description="How long late effects are expected. Default: 10m.")
+
+
+class PolicyShape(Times):
+    """Which project, which times, which destinations."""
+
+    name: Name
+    provider: Label
+    project: Text
+    canary: bool = Field(
+        False, description="It rotates first: others of its provider begin no rotation while it is in trouble."
+    )
+    destinations: SkipValidation[list[Place]]
+
+
+class StateShape(Shape):
+    """Where the journal is."""
+
+    url: Text = Field(description="sqlite:////absolute/path or postgresql+psycopg://USER@HOST/DATABASE?sslmode=...")
+    password: SkipValidation[Login | None] = Field(None, description="For PostgreSQL, unless libpq finds one itself.")
+
+
+class ServiceShape(Shape):
+    """How it runs."""
+
+    workers: int = Field(8, ge=1, le=64)
+    max_rotations_per_run: int = Field(
+        50, ge=1, description="How many rotations one run may begin; for the service: in any hour."
+    )
+    lease: Duration = timedelta(minutes=5)
+    shutdown_timeout: Duration = timedelta(seconds=30)
+
+
+class LogShape(Shape):
+    """How it logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Document(Shape):
+    """The configuration of rotator."""
+
+    version: Annotated[Literal[1], BeforeValidator(exactly_one)]
+    instance: Name = Field(description="The name of this installation; part of every key name.")
+    state: StateShape | None = None
+    defaults: Times = Times()
+    providers: SkipValidation[dict[Label, TogetherShape]]
+    backends: SkipValidation[dict[Label, VaultShape | AwsShape | DotenvShape]] = Field(default_factory=dict)
+    policies: SkipValidation[list[PolicyShape]] = Field(default_factory=list)
+    include: list[Text] = Field(default_factory=list, description="More files with policies; globs, relative to this.")
+    service: ServiceShape = ServiceShape()
+    log: LogShape = LogShape()
+
+
+class IncludedDocument(Shape):
+    """An included file: policies only."""
+
+    policies: list[Any]

@@ -1,0 +1,81 @@
+"""Destinations: a shape for each kind of backend."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rotator.config.shapes.fields import Label, Shape, Text, Variable, VaultPath
+
+Fact = Literal["key_id", "project", "policy", "instance", "rotation_id", "created", "expires"]
+"""What can be written beside a key, or into its template."""
+
+
+class DestinationShape(Shape):
+    """What every destination has."""
+
+    backend: Label
+    template: dict[Text, object] | None = Field(
+        None,
+        description="The value is a JSON object: '{key}' in one of its texts is the key, '{key_id}' a fact.",
+    )
+
+
+_BESIDE: Any = Field(
+    default_factory=dict, description="Further fields of the same secret, each with a fact: TOGETHER_KEY_ID: key_id."
+)
+
+
+class DotenvExpect(Shape):
+    """What the machine must say of itself."""
+
+    hostname: Text | None = None
+
+
+class VaultExpect(Shape):
+    """What the server must say of itself."""
+
+    namespace: Text | None = Field(None, description="Of the credential; '' is written as 'root'.")
+    cluster_name: Text | None = None
+    cluster_id: Text | None = None
+
+
+class AwsExpect(Shape):
+    """What AWS must say of the credential and the secret."""
+
+    account: Text | None = Field(None, description="The number of the account, in quotes.")
+    region: Text | None = None
+
+
+class DotenvPlace(DestinationShape):
+    """A variable in a dotenv file."""
+
+    path: Text = Field(description="The file; relative to this configuration's folder.")
+    field: Variable = Field(description="The variable.")
+    beside: dict[Variable, Fact] = _BESIDE
+    expect: DotenvExpect = DotenvExpect()
+
+
+class VaultPlace(DestinationShape):
+    """A field of a secret in a KV engine."""
+
+    mount: VaultPath = Field("secret", description="Where the engine is mounted.")
+    path: VaultPath = Field(description="The secret, without mount and 'data/'.")
+    field: Text
+    beside: dict[Text, Fact] = _BESIDE
+    expect: VaultExpect = VaultExpect()
+
+
+class AwsPlace(DestinationShape):
+    """A secret in AWS Secrets Manager, or one field of a JSON secret."""
+
+    secret_id: Text = Field(description="Name or ARN.")
+    field: Text | None = Field(None, description="The key in a JSON secret; without it the whole secret is the value.")
+    beside: dict[Text, Fact] = _BESIDE
+    expect: AwsExpect = AwsExpect()
+
+
+Place = DotenvPlace | VaultPlace | AwsPlace
+
+PLACES: dict[str, type[Shape]] = {"vault": VaultPlace, "aws-secrets-manager": AwsPlace, "dotenv": DotenvPlace}
