@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.events import Held, RotationRequested
 from rotator.domain.model import Destination, Policy
 from rotator.errors import RotatorError
@@ -24,6 +22,7 @@ from tests.model.faults import Trouble
 from tests.model.history import EMPTY, GARBAGE
 from tests.model.holder import Holder
 from tests.model.truth import Truth
+from tests.parts.journals import new_journal
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SETTLE = timedelta(minutes=10)
@@ -61,16 +60,6 @@ def scratch() -> Path:
     """A folder for journals, in memory where the system has such a place: they need not outlive the test."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
     return Path(tempfile.mkdtemp(prefix="rotator-model-", dir=memory if memory.is_dir() else None))
-
-
-def empty_journal(folder: Path) -> Path:
-    """A journal at the newest schema, to be copied: migrating takes longer than all the rest of an example."""
-    path = folder / "empty.db"
-    if not path.exists():
-        SqlJournal.open(f"sqlite:///{path}", is_dead=lambda _holder: False).close()
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE")
-    return path
 
 
 class World:
@@ -240,7 +229,7 @@ class World:
 
     def _new_file(self) -> None:
         self._number = max((int(p.stem) for p in self._folder.glob("[0-9]*.db")), default=0) + 1
-        shutil.copy(empty_journal(self._folder), f"{self._folder}/{self._number}.db")
+        new_journal(self._folder / f"{self._number}.db")
 
     def _replace_journal(self, content: bytes | None) -> None:
         for seat in self.holders:
