@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from rotator.domain.events import Held, RotationRequested
-from rotator.domain.model import Destination, Policy
+from rotator.domain.events import Held, RollbackRequested, RotationRequested
+from rotator.domain.model import Destination, Drift, Policy
 from rotator.errors import RotatorError
 from rotator.service.reconcile import is_due
 from tests.domain.build import NOW
@@ -39,7 +39,9 @@ def place(backend: str, policy: str) -> Destination:
     return Destination(backend=backend, name=f"{backend}:{policy}#KEY", options=options)
 
 
-def policy_of(name: str, *, grace: timedelta = GRACES[0], backends: tuple[str, ...] = BACKENDS[:2]) -> Policy:
+def policy_of(
+    name: str, *, grace: timedelta = GRACES[0], backends: tuple[str, ...] = BACKENDS[:2], drift: Drift = Drift.ADOPT
+) -> Policy:
     policy = Policy(
         name=name,
         instance="prod",
@@ -52,6 +54,7 @@ def policy_of(name: str, *, grace: timedelta = GRACES[0], backends: tuple[str, .
         grace_limit=4 * grace,
         check_every=DAY,
         settle=SETTLE,
+        drift=drift,
     )
     return replace(policy, digest=hashlib.sha256(repr(policy).encode()).hexdigest()[:16])
 
@@ -187,7 +190,7 @@ class World:
 
     # --- operators -----------------------------------------------------------------------------------------------
 
-    def request(self, name: str, event: Held | RotationRequested) -> None:
+    def request(self, name: str, event: Held | RollbackRequested | RotationRequested) -> None:
         journal = next(h.journal for h in self.holders.values())
         journal.request(name, event, self.current)
         self.truth.tick += 1
@@ -196,6 +199,8 @@ class World:
             self.truth.on_hold.pop(name, None)
             if event.reason:
                 self.truth.on_hold[name] = self.truth.tick
+        elif isinstance(event, RollbackRequested):
+            self.truth.tell(f"a person asks for a rollback of {name}")
         elif event.compromised:
             self.truth.person_compromised(self.truth.policies[name])
         else:
