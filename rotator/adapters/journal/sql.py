@@ -47,7 +47,7 @@ class SqlJournal:
         # Leases that this process may hold and does not use: giving them back, or taking them, had no clear answer.
         self._left: set[tuple[str, str, int]] = set()
         self._writer: Connection | None = None
-        self._states: dict[Lease, State] = {}  # what each holder has written last
+        self._states: dict[Lease, State] = {}  # what each holder has found, or written last
 
     @classmethod
     def open(
@@ -64,7 +64,8 @@ class SqlJournal:
     def load(self, policy: str) -> PolicyRecord:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            return _load(connection, policy)
+            state = connection.execute(statements.STATE, {"p": policy}).scalar()
+        return record_from_json(state) if state else PolicyRecord(policy=policy)
 
     def looks(self) -> Mapping[str, Look]:
         """See ``ports.Journal``."""
@@ -79,9 +80,9 @@ class SqlJournal:
 
     def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
         """See ``ports.Journal``."""
-        lease = None
+        lease: Lease | None = None
 
-        def take(connection: Connection) -> Lease:
+        def take(connection: Connection) -> tuple[Lease, State]:
             nonlocal lease
             row = self._locked(connection, policy)
             if self._is_held(row, now):
@@ -94,13 +95,19 @@ class SqlJournal:
                 "lease_seconds": int(ttl.total_seconds()),
             }
             connection.execute(statements.SET, {"p": policy, **values})
-            return lease
+            return lease, State(row.state, record_from_json(row.state))
 
         try:
-            return self._commits.carry_out(take)
+            lease, state = self._commits.carry_out(take)
         except JournalUnavailable:
             self._leave(lease)
             raise
+        self._states[lease] = state
+        return lease
+
+    def taken(self, lease: Lease) -> PolicyRecord:
+        """See ``ports.Journal``."""
+        return self._states[lease].record
 
     def release(self, lease: Lease) -> None:
         """See ``ports.Journal``."""
@@ -139,9 +146,9 @@ class SqlJournal:
         before = self._states.get(lease)
 
         def add(connection: Connection) -> State:
-            # The record that was written last by this lease is most likely the one that is there: then nothing is read.
+            # What this lease's holder found or wrote last is nearly always what is there: then nothing is read.
             after = self._moved(connection, lease, before, events, now) if before else None
-            if after is None:
+            if after is None:  # somebody asked for something meanwhile, or the lease is lost
                 row = connection.execute(statements.HELD_STATE, holding(lease)).one_or_none()
                 if row is None:
                     raise _lost(lease)
@@ -281,11 +288,6 @@ class SqlJournal:
             if self._writer is None:
                 self._writer = self._engine.connect().execution_options(write=True)
             yield self._writer
-
-
-def _load(connection: Connection, policy: str) -> PolicyRecord:
-    state = connection.execute(statements.STATE, {"p": policy}).scalar()
-    return record_from_json(state) if state else PolicyRecord(policy=policy)
 
 
 def _lost(lease: Lease) -> LeaseLost:
