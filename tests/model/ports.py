@@ -96,7 +96,16 @@ class GatedBackend:
     seat: Seat
 
     def read(self, destination: Destination) -> Held:
-        return self.gate.call("read", lambda: self.fake.read(destination))
+        turn = self.seat.turn
+
+        def effect() -> Held:
+            self.truth.read(turn, destination)
+            return self.fake.read(destination)
+
+        return self.gate.call("read", effect)
+
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:
+        return self.fake.whereabouts(destination)
 
     def read_previous(self, destination: Destination) -> SecretValue | None:
         return self.gate.call("read_previous", lambda: self.fake.read_previous(destination))
