@@ -9,7 +9,8 @@ from typing import Any
 
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.events import Event
-from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, PolicyRecord, Refused
+from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
+from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import SecretValue
 from rotator.errors import IllegalMove
 from rotator.ports import Lease, Look, Observation
