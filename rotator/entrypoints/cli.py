@@ -15,6 +15,7 @@ import click
 
 from rotator import __version__
 from rotator.entrypoints import exits
+from rotator.entrypoints.policy import policy
 from rotator.errors import ConfigError, RotatorError
 
 if TYPE_CHECKING:  # start-up is measured: what a command needs is imported where it begins
@@ -205,6 +206,9 @@ def simulator(host: str, port: int, seed: Path | None, faults: Path | None) -> N
         sys.exit(exits.USAGE)
     except OSError as error:
         raise click.ClickException(str(error)) from error
+
+
+cli.add_command(policy)
 
 
 @contextmanager

@@ -1,0 +1,100 @@
+"""``rotator policy``: the least rights for a configuration, as the backend's own kind of policy. Asks nobody."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from rotator.entrypoints import exits
+from rotator.errors import ConfigError
+
+if TYPE_CHECKING:  # start-up is measured: what a command needs is imported where it begins
+    from rotator.adapters.backends.vault_policy import Use
+    from rotator.config import BackendSettings, Settings
+
+_Kind = TypeVar("_Kind", bound="BackendSettings")
+
+CONFIG = click.option(
+    "--config",
+    "-c",
+    "config",
+    type=click.Path(path_type=Path),
+    envvar="ROTATOR_CONFIG",
+    show_envvar=True,
+    metavar="FILE",
+    help="The configuration.",
+)
+BACKEND = click.option("--backend", metavar="NAME", help="Which one, where several of that kind are configured.")
+READ_ONLY = click.option("--read-only", is_flag=True, help="What --dry-run and an audit need.")
+
+
+@click.group()
+def policy() -> None:
+    """Print the least rights that a configuration needs, ready to be given."""
+
+
+@policy.command()
+@CONFIG
+@BACKEND
+@READ_ONLY
+@click.pass_context
+def vault(context: click.Context, config: Path | None, backend: str | None, *, read_only: bool) -> None:
+    """Print an ACL policy for HashiCorp Vault or OpenBao (HCL)."""
+    from rotator.adapters.backends.vault_policy import as_hcl, place_rules, token_rules  # noqa: PLC0415
+    from rotator.config import VaultSettings  # noqa: PLC0415 - pydantic is slow to import
+
+    settings = loaded(config or context.obj)
+    name, chosen = one_backend(settings, VaultSettings, backend)
+    in_namespace = f" in namespace {chosen.namespace}" if chosen.namespace else ""
+    heading = [
+        f"What rotator needs of '{name}' ({chosen.url}){in_namespace}, by {settings.source.name}",
+        f"Made by: rotator policy vault --backend {name}{' --read-only' if read_only else ''}",
+        f"Give it with: vault policy write rotator FILE (or bao policy write){in_namespace}",
+    ]
+    uses = list(uses_of(settings, name))
+    rules = place_rules(uses, read_only=read_only)
+    click.echo(as_hcl(heading, rules, token_rules(read_only=read_only)), nl=False)
+
+
+def uses_of(settings: Settings, backend: str) -> Iterator[Use]:
+    """Every place of a backend that the configuration names: destinations, and management keys that lie there."""
+    from rotator.adapters.backends.vault_policy import Use  # noqa: PLC0415
+    from rotator.config import BackendRef  # noqa: PLC0415
+
+    for one in settings.policies:
+        for destination in one.destinations:
+            if destination.backend == backend:
+                yield Use(destination=destination, who=f"policy {one.name}", writes=True)
+    for name, provider in settings.providers.items():
+        ref = provider.management_key
+        if isinstance(ref, BackendRef) and ref.destination.backend == backend:
+            yield Use(destination=ref.destination, who=f"management key of provider {name}", writes=False)
+
+
+def loaded(config: Path | None) -> Settings:
+    """The configuration, whose secrets need not be there yet; ends with its errors where it is wrong."""
+    if config is None:
+        raise click.UsageError("say which configuration: --config FILE, or ROTATOR_CONFIG in the environment")
+    from rotator.config import load  # noqa: PLC0415 - pydantic is slow to import
+
+    try:
+        return load(config, os.environ, secrets=False)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(exits.USAGE)
+
+
+def one_backend(settings: Settings, kind: type[_Kind], wanted: str | None) -> tuple[str, _Kind]:
+    """The backend of that kind, by its name where there are several."""
+    of_kind = {name: one for name, one in settings.backends.items() if isinstance(one, kind)}
+    if wanted is None and len(of_kind) == 1:
+        return next(iter(of_kind.items()))
+    if wanted is not None and wanted in of_kind:
+        return wanted, of_kind[wanted]
+    known = ", ".join(of_kind) or "none is configured"
+    raise click.BadParameter(f"allowed: {known}", param_hint="--backend")
