@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from rotator.entrypoints import exits
-from rotator.errors import ConfigError
+from rotator.entrypoints.shared import CONFIG, failures, load_settings
 
 if TYPE_CHECKING:  # start-up is measured: what a command needs is imported where it begins
     from rotator.adapters.backends.vault_policy import Use
@@ -19,16 +16,6 @@ if TYPE_CHECKING:  # start-up is measured: what a command needs is imported wher
 
 _Kind = TypeVar("_Kind", bound="BackendSettings")
 
-CONFIG = click.option(
-    "--config",
-    "-c",
-    "config",
-    type=click.Path(path_type=Path),
-    envvar="ROTATOR_CONFIG",
-    show_envvar=True,
-    metavar="FILE",
-    help="The configuration.",
-)
 BACKEND = click.option("--backend", metavar="NAME", help="Which one, where several of that kind are configured.")
 READ_ONLY = click.option("--read-only", is_flag=True, help="What --dry-run and an audit need.")
 
@@ -48,7 +35,8 @@ def vault(context: click.Context, config: Path | None, backend: str | None, *, r
     from rotator.adapters.backends.vault_policy import as_hcl, place_rules, token_rules  # noqa: PLC0415
     from rotator.config import VaultSettings  # noqa: PLC0415 - pydantic is slow to import
 
-    settings = loaded(config or context.obj)
+    with failures():
+        settings = load_settings(config or context.obj, secrets=False)
     name, chosen = one_backend(settings, VaultSettings, backend)
     in_namespace = f" in namespace {chosen.namespace}" if chosen.namespace else ""
     heading = [
@@ -56,8 +44,7 @@ def vault(context: click.Context, config: Path | None, backend: str | None, *, r
         f"Made by: rotator policy vault --backend {name}{' --read-only' if read_only else ''}",
         f"Give it with: vault policy write rotator FILE (or bao policy write){in_namespace}",
     ]
-    uses = list(uses_of(settings, name))
-    rules = place_rules(uses, read_only=read_only)
+    rules = place_rules(uses_of(settings, name), read_only=read_only)
     click.echo(as_hcl(heading, rules, token_rules(read_only=read_only)), nl=False)
 
 
@@ -74,19 +61,6 @@ def uses_of(settings: Settings, backend: str) -> Iterator[Use]:
         ref = provider.management_key
         if isinstance(ref, BackendRef) and ref.destination.backend == backend:
             yield Use(destination=ref.destination, who=f"management key of provider {name}", writes=False)
-
-
-def loaded(config: Path | None) -> Settings:
-    """The configuration, whose secrets need not be there yet; ends with its errors where it is wrong."""
-    if config is None:
-        raise click.UsageError("say which configuration: --config FILE, or ROTATOR_CONFIG in the environment")
-    from rotator.config import load  # noqa: PLC0415 - pydantic is slow to import
-
-    try:
-        return load(config, os.environ, secrets=False)
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.USAGE)
 
 
 def one_backend(settings: Settings, kind: type[_Kind], wanted: str | None) -> tuple[str, _Kind]:

@@ -114,7 +114,10 @@ class Kv2:
             secret = self._look(place, version)
             if not secret.is_there:
                 return None  # beyond max_versions; so is all that is older
-            value = place.value_in(secret.fields or {})
+            try:
+                value = place.value_in(secret.fields or {})
+            except WrongDestination:
+                continue  # of another form, from a time before this layout: no key that could be put back
             if value is not None and (current is None or not value.same_as(current)):
                 return value
         return None
