@@ -54,10 +54,14 @@ class Kv1:
 
     def check_writable(self, place: Place) -> None:
         """One request, after a look; otherwise two."""
+        read, needs = to_read(place, KvVersion.ONE), to_write(place, KvVersion.ONE)
+        granted = self._rights.ask(place, [read])
         seen = self._glances.just_now(place)
-        is_there = self._look(place) is not None if seen is None else seen
-        needs = to_write(place, KvVersion.ONE)
-        self._rights.require(place, [to_read(place, KvVersion.ONE), needs["living" if is_there else "never"]])
+        if seen is None:
+            if not granted.has(read):
+                granted.require(place, [read, *needs.values()])
+            seen = self._look(place) is not None
+        granted.require(place, [read, needs["living" if seen else "never"]])
 
     def write(self, place: Place, value: SecretValue, metadata: KeyMetadata, expected: str) -> None:
         """Two requests: read and write. See the module for what can happen between them."""

@@ -125,12 +125,15 @@ class Kv2:
     def check_writable(self, place: Place) -> None:
         """One request, after a look; otherwise two."""
         _require_short(place)
+        read, needs = to_read(place, KvVersion.TWO), to_write(place, KvVersion.TWO)
+        granted = self._rights.ask(place, [read, *needs.values()])
         seen = self._glances.just_now(place)
         if seen is None:
+            if not granted.has(read):
+                granted.require(place, [read, *needs.values()])
             secret = self._look(place)
             seen = self._note(place, secret, place.value_in(secret.fields or {}))
-        needs = to_write(place, KvVersion.TWO)
-        self._rights.require(place, [to_read(place, KvVersion.TWO), needs[seen.condition], needs["always"]])
+        granted.require(place, [read, needs[seen.condition], needs["always"]])
         names = {place.prefix + name for name in KeyMetadata.__slots__}
         if len(names | seen.pairs) > _PAIRS:
             raise WrongDestination(f"{place.name}: its custom metadata has no room left ({_PAIRS} pairs)")

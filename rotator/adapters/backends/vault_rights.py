@@ -7,6 +7,7 @@ KV v2 that never existed takes ``create``, any other ``update``, also where the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hvac.api import SystemBackend
@@ -16,6 +17,7 @@ from rotator.adapters.backends.vault_session import VaultSession
 from rotator.errors import BackendDenied
 
 ASKING = "sys/capabilities-self"
+_QUESTION = f"update on {ASKING}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,29 +57,45 @@ def to_write(place: Place, version: KvVersion) -> dict[str, Need]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the server says that the credential may do, by path."""
+
+    by_path: Mapping[str, frozenset[str]]
+
+    def has(self, need: Need) -> bool:
+        """Whether this is granted, or what does as well."""
+        return bool(self.by_path[need.path] & {"root", need.capability, need.instead})
+
+    def require(self, place: Place, needs: Iterable[Need]) -> None:
+        """Raise ``BackendDenied`` that names everything that is missing, with its path."""
+        missing: dict[str, list[str]] = {}
+        for need in needs:
+            if not self.has(need):
+                missing.setdefault(need.path, []).append(str(need))
+        if missing:
+            told = "; ".join(f"{', '.join(lacking)} on {path}" for path, lacking in missing.items())
+            raise BackendDenied(f"{place.name}: the credential lacks {told}")
+
+
 class Rights:
-    """What the credential may do."""
+    """Asks, and remembers what a write must know."""
 
     def __init__(self, session: VaultSession) -> None:
         self._session = session
         self._patch: dict[str, bool] = {}
 
-    def require(self, place: Place, needs: list[Need]) -> None:
-        """Raise ``BackendDenied`` that names everything that is missing. One request."""
-        paths = sorted({need.path for need in needs})
+    def ask(self, place: Place, needs: Iterable[Need]) -> Granted:
+        """What is granted on the paths of these needs. One request."""
         try:
-            granted = self._granted(paths)
-        except BackendDenied:
+            return self._granted(sorted({need.path for need in needs}))
+        except BackendDenied as error:
+            if not str(error).startswith(_QUESTION):
+                raise  # the login
             raise BackendDenied(
-                f"{place.name}: the credential may not ask for its own rights: grant update on {ASKING}, as the "
-                "'default' policy does"
+                f"{place.name}: the credential may not ask for its own rights: grant {_QUESTION}, as the 'default' "
+                "policy does"
             ) from None
-        missing = {
-            path: [str(need) for need in needs if need.path == path and not _has(granted[path], need)] for path in paths
-        }
-        if any(missing.values()):
-            told = "; ".join(f"{', '.join(lacking)} on {path}" for path, lacking in missing.items() if lacking)
-            raise BackendDenied(f"{place.name}: the credential lacks {told}")
 
     def may_patch(self, path: str) -> bool:
         """Whether one field can be changed without sending the others; remembered until ``forget``."""
@@ -92,15 +110,9 @@ class Rights:
         """A request was denied although it should not have been: the policy was changed."""
         self._patch.pop(path, None)
 
-    def _granted(self, paths: list[str]) -> dict[str, set[str]]:
-        answer = self._session.ask(
-            lambda adapter: SystemBackend(adapter).get_capabilities(paths), f"update on {ASKING}"
-        )
+    def _granted(self, paths: list[str]) -> Granted:
+        answer = self._session.ask(lambda adapter: SystemBackend(adapter).get_capabilities(paths), _QUESTION)
         data = data_of(answer)
-        granted = {path: set(data.get(path) or ()) for path in paths}
-        self._patch.update({path: bool(have & {"patch", "root"}) for path, have in granted.items()})
+        granted = Granted({path: frozenset(data.get(path) or ()) for path in paths})
+        self._patch.update({path: bool(have & {"patch", "root"}) for path, have in granted.by_path.items()})
         return granted
-
-
-def _has(granted: set[str], need: Need) -> bool:
-    return bool(granted & {"root", need.capability, need.instead})
