@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import hvac
 import pytest
 
 from rotator.adapters.backends.vault import TokenAuth, VaultBackend
@@ -162,6 +163,26 @@ def test_who_wrote_a_version_is_told_where_the_server_tells_it(
     held = through_proxy.read(at(kv_mount))
     assert held.changed_by == "jo[31m 9e934226"
     assert held.changed_at == datetime(2026, 11, 15, 3, 10, 26, 749233, tzinfo=UTC)
+
+
+def test_what_one_session_sends_with_its_requests_is_not_sent_by_another_one(openbao: OpenBao) -> None:
+    """Promise 3: a token and a namespace are those of one backend, also where all else of a request is the same."""
+    openbao.root.adapter.post("/v1/sys/namespaces/team-p", json={})
+    inside = hvac.Client(url=openbao.url, token=openbao.token.reveal(), namespace="team-p")
+    inside.sys.enable_secrets_engine("kv", path="kv", options={"version": "2"})
+    inside.adapter.close()
+    openbao._wait_for_kv2("team-p/kv")
+    mount = openbao.new_mount()
+    backends = [VaultBackend(url=openbao.url, auth=TokenAuth(token=openbao.token), namespace="team-p")]
+    backends += [with_role(openbao, PATCH_POLICY.format(mount=mount, path=path)) for path in ("one", "two")]
+    for _ in range(2):
+        for backend, place in zip(backends, (at("kv"), at(mount, "one"), at(mount, "two")), strict=True):
+            seen = backend.read(place)
+            backend.check_writable(place)
+            backend.write(place, SecretValue(f"tgp_v1_{seen.version}"), some_metadata(), seen.version)
+            assert backend.read(place).metadata["key_id"] == "key_2"
+    for backend in backends:
+        backend.close()
 
 
 # --- layouts -----------------------------------------------------------------------------------------------

@@ -96,23 +96,14 @@ def test_without_any_line_of_the_policy_something_fails(
 ) -> None:
     settings = configured(tmp_path)
     life = Life(server, settings, without(rules_for(settings), path, capability), tmp_path)
+    is_patch_of_a_key = capability == "patch" and "/data/" in path
     trouble = life.trouble(life.whole())
     life.backend.close()
     assert trouble, f"{capability} on {path} is not needed"
+    # Without "patch" a key is still written, but then what others keep in the secret is sent back: see the step.
+    named = path if path.startswith("auth/") else f"{'update' if is_patch_of_a_key else capability} on {path}"
+    assert named in trouble
     assert "tgp_v1_" not in trouble
-
-
-@pytest.mark.parametrize(
-    ("path", "capability"), [line for line in lines_of(read_only=False) if "least" in line[0] and line[1] != "patch"]
-)
-def test_a_missing_capability_is_named_with_its_path(
-    server: OpenBao, tmp_path: Path, path: str, capability: str
-) -> None:
-    settings = configured(tmp_path)
-    life = Life(server, settings, without(rules_for(settings), path, capability), tmp_path)
-    trouble = life.trouble(life.whole())
-    life.backend.close()
-    assert f"{capability} on {path}" in trouble
 
 
 def test_a_plan_is_made_under_exactly_the_policy_for_reading_and_changes_nothing(
@@ -135,7 +126,7 @@ def test_without_any_line_of_the_policy_for_reading_something_fails(
     life = Life(server, settings, without(rules_for(settings, read_only=True), path, capability), tmp_path)
     trouble = life.trouble(life.reading())
     life.backend.close()
-    assert trouble, f"{capability} on {path} is not needed"
+    assert path in trouble, f"{capability} on {path} is not needed"
 
 
 @pytest.mark.parametrize("options", [[], ["--read-only"]])

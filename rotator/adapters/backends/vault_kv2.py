@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -40,7 +41,7 @@ from rotator.errors import BackendDenied, OutcomeUnknown, RotatorError, VersionC
 
 _PAIRS, _VALUE_BYTES = 64, 512
 _VERSIONS_KEPT = 10  # KV v2's default max_versions: how far back a previous value is looked for
-_MERGE = {"Content-Type": "application/merge-patch+json"}
+_MERGE = MappingProxyType({"Content-Type": "application/merge-patch+json"})
 _NOT_FOUND = 404
 
 
@@ -186,7 +187,7 @@ class Kv2:
             if not patch:
                 return adapter.post(f"/v1/{quote(place.data)}", json=body)
             try:
-                return adapter.request("patch", f"/v1/{quote(place.data)}", json=body, headers=_MERGE)
+                return _patched(adapter, place.data, body)
             except Refusal as refusal:
                 if refusal.status != _NOT_FOUND:
                     raise
@@ -206,9 +207,7 @@ class Kv2:
         custom = {place.prefix + name: _clipped(pairs.get(name)) for name in KeyMetadata.__slots__}
         try:
             self._session.ask(
-                lambda adapter: adapter.request(
-                    "patch", f"/v1/{quote(place.metadata)}", json={"custom_metadata": custom}, headers=_MERGE
-                ),
+                lambda adapter: _patched(adapter, place.metadata, {"custom_metadata": custom}),
                 f"patch on {place.metadata}",
             )
         except (RotatorError, Refusal) as error:
@@ -243,6 +242,11 @@ class Kv2:
         )
         self._glances.note(place, glance)
         return glance
+
+
+def _patched(adapter: JSONAdapter, path: str, body: Mapping[str, Any]) -> object:
+    # A new dictionary each time: hvac puts the token and the namespace of its session into it.
+    return adapter.request("patch", f"/v1/{quote(path)}", json=body, headers=dict(_MERGE))
 
 
 def _require_short(place: Place) -> None:
