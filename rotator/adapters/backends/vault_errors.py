@@ -108,7 +108,7 @@ def translated(what: str, *, changes: bool, health: Callable[[], str] = lambda: 
 
     :param what: the capability and the path, for messages: ``read on secret/data/app``.
     :param changes: a lost answer is an unknown outcome; a 404 is an error (else a ``Refusal``: it may have a meaning).
-    :param health: asks which state a 503 is, where its body does not say so.
+    :param health: asks which state a 503 of Vault's own is.
     """
     # "from None" everywhere: the causes hold request headers, bodies and answers.
     try:
@@ -147,9 +147,8 @@ def _state(refusal: Refusal, health: Callable[[], str]) -> str:
             return "rate-limited" + (f", asked to wait {wait:g} s" if wait is not None else "")
         case 500 if refusal.says("local node not active"):
             return _NO_LEADER
-        case 503 if refusal.says("is sealed"):
-            return SEALED
         case 503:
+            # Its own words would not do: a server that is not initialised says that it is sealed.
             return health() if isinstance(refusal.body.get("errors"), list) else _FOREIGN
         case status:
             return _STATES.get(status, "")

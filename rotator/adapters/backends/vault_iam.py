@@ -61,7 +61,9 @@ class AwsIamAuth:
             request = AWSRequest("POST", f"https://{host}/", data=_BODY, headers={**headers, "Host": host})
             SigV4Auth(credentials.get_frozen_credentials(), "sts", self.region).add_auth(request)
         except botocore.exceptions.BotoCoreError as error:
-            raise BackendDenied(f"login at auth/{self.mount}: no AWS credentials ({type(error).__name__})") from None
+            raise BackendDenied(
+                f"login at auth/{self.mount}: no AWS credentials or region ({type(error).__name__})"
+            ) from None
         signed = json.dumps({name: [value] for name, value in request.headers.items()})
         return {
             "iam_http_request_method": "POST",
@@ -74,10 +76,10 @@ class AwsIamAuth:
     def _host(self, session: Any) -> str:  # noqa: ANN401 -- botocore ships no types
         if self.region == _GLOBAL:
             return "sts.amazonaws.com"
-        found = session.get_component("endpoint_resolver").construct_endpoint("sts", self.region)
-        if not found:
-            raise BackendDenied(f"login at auth/{self.mount}: AWS has no such region")
-        return str(found["hostname"])
+        partition = session.get_partition_for_region(self.region)  # an unknown region is botocore's error
+        partitions = session.get_data("endpoints")["partitions"]
+        suffix = next(one["dnsSuffix"] for one in partitions if one["partition"] == partition)
+        return f"sts.{self.region}.{suffix}"
 
 
 def _base64(text: str) -> str:

@@ -96,12 +96,9 @@ class VaultSession:
         """
         told = self._public(lambda adapter: adapter.get(f"{_HEALTH}?{_ANY_STATE}"))
         names = {name: str(told.get(name) or "") for name in ("cluster_name", "cluster_id")}
-        path = (known(self._tokens.adapter()) or {}).get("namespace_path")
-        return {
-            "namespace": self._namespace,
-            "token_namespace": _written(path) if isinstance(path, str) else "",
-            **names,
-        }
+        looked = known(self._tokens.adapter())
+        own = "" if looked is None else _written(str(looked.get("namespace_path") or ""))
+        return {"namespace": self._namespace, "token_namespace": own, **names}
 
     def close(self) -> None:
         """Give back the connections, and the tokens of our own logins, so that runs from cron leave none behind."""

@@ -190,8 +190,8 @@ class _Session(requests.Session):
     def _active(self, answer: requests.Response) -> str | None:
         """Where the answer sends us, if we may go there; see the module."""
         asked = urlsplit(answer.url)
-        target = urljoin(answer.url, answer.headers.get("Location", ""))
         try:
+            target = urljoin(answer.url, answer.headers.get("Location", ""))
             parts = urlsplit(target)
             known = _origin(parts) in self._proxies
         except ValueError:
