@@ -13,6 +13,7 @@ from typing import Any, Self
 import hvac
 import requests
 
+from rotator.adapters.backends.vault_wire import NamedServer
 from rotator.domain.secret import SecretValue
 
 _START_SECONDS = 20
@@ -24,6 +25,7 @@ class StoredOpenBao:
     :param certificate: its certificate and key.
     :param authority: the file with the certificate's issuer.
     :param client_authority: who signs the clients' certificates; then a connection without one is refused.
+    :param name: what stands in its certificate, where that is not its address.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class StoredOpenBao:
         certificate: tuple[Path, Path],
         authority: Path,
         client_authority: Path | None = None,
+        name: str | None = None,
     ) -> None:
         self._binary = Path(sys.executable).with_name("bao")
         if not self._binary.exists():
@@ -52,6 +55,7 @@ class StoredOpenBao:
             f'api_addr = "{self.url}"\ncluster_addr = "https://127.0.0.1:{cluster}"\n'
         )
         self._session = requests.Session()
+        self._session.mount("https://", NamedServer(name, hosts=1, connections=2))
         self._session.trust_env = False
         self._session.verify = str(authority)
         self._keys: list[str] = []
@@ -133,6 +137,10 @@ class StoredOpenBao:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
+
+    def put(self, mount: str, path: str, fields: dict[str, Any]) -> None:
+        """Write a secret as a person would."""
+        self.root.secrets.kv.v2.create_or_update_secret(path, fields, mount_point=mount)
 
     def get(self, mount: str, path: str) -> dict[str, Any]:
         """The fields of the latest version."""

@@ -124,7 +124,7 @@ class Adapter(JSONAdapter):  # type: ignore[misc] # hvac ships no types
         )
 
 
-class _Pools(HTTPAdapter):
+class NamedServer(HTTPAdapter):
     """Asks for another server name than the URL's host, where one is given."""
 
     def __init__(self, server_name: str | None, *, hosts: int, connections: int) -> None:
@@ -153,7 +153,7 @@ class _Session(requests.Session):
     def __init__(self, urls: list[str], transport: Transport, pool_size: int) -> None:
         super().__init__()
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _Pools(transport.server_name, hosts=len(urls), connections=pool_size))
+            self.mount(scheme, NamedServer(transport.server_name, hosts=len(urls), connections=pool_size))
         self.trust_env = False
         explicit = {"https": transport.proxy, "http": transport.proxy} if transport.proxy else None
         self._proxies = {_origin(urlsplit(url)): explicit or dict(get_environ_proxies(url)) for url in urls}
