@@ -10,17 +10,6 @@ from dataclasses import replace
 from functools import singledispatch
 
 from rotator.domain import events as ev
-from rotator.domain.model import (
-    Expiration,
-    KeyRecord,
-    KeyState,
-    OpenIntent,
-    Origin,
-    Phase,
-    PolicyRecord,
-    Rollback,
-    RotationRecord,
-)
 from rotator.domain.moves import (
     change_key,
     complete_quiet_rotations,
@@ -32,6 +21,17 @@ from rotator.domain.moves import (
     put_rotation,
     retired,
     with_new_key,
+)
+from rotator.domain.record import (
+    Expiration,
+    KeyRecord,
+    KeyState,
+    OpenIntent,
+    Origin,
+    Phase,
+    PolicyRecord,
+    Rollback,
+    RotationRecord,
 )
 from rotator.errors import IllegalMove
 

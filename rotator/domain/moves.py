@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.domain.model import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
+from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.errors import IllegalMove
 
 LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from rotator.domain.drift import changed_by_others, hints_of_others
-from rotator.domain.model import Drift, Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
+from rotator.domain.model import Drift, Identity, KeyKind, Policy, Refused
+from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.recovery import unfinished_publication
 from rotator.domain.snapshot import DestinationView, Reach
 from rotator.domain.text import text

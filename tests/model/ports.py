@@ -9,7 +9,8 @@ from typing import Any
 
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.events import Event
-from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, PolicyRecord, Refused
+from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
+from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import SecretValue
 from rotator.errors import IllegalMove
 from rotator.ports import Lease, Look, Observation
@@ -50,12 +51,13 @@ class GatedProvider:
             "list_keys", lambda: self.fake.list_keys(project), stale=lambda: self.truth.older_list(project)
         )
 
-    def set_expiration(self, project: str, key_id: str, expires_at: datetime) -> None:
+    def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         turn = self.seat.turn
 
         def effect() -> None:
+            before = self.truth.expires_at(key_id)
             self.fake.set_expiration(project, key_id, expires_at)
-            self.truth.expiration_set(turn, key_id, expires_at)
+            self.truth.expiration_set(turn, key_id, before, expires_at)
 
         self.gate.call("set_expiration", effect)
 
@@ -95,7 +97,16 @@ class GatedBackend:
     seat: Seat
 
     def read(self, destination: Destination) -> Held:
-        return self.gate.call("read", lambda: self.fake.read(destination))
+        turn = self.seat.turn
+
+        def effect() -> Held:
+            self.truth.read(turn, destination)
+            return self.fake.read(destination)
+
+        return self.gate.call("read", effect)
+
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:
+        return self.fake.whereabouts(destination)
 
     def read_previous(self, destination: Destination) -> SecretValue | None:
         return self.gate.call("read_previous", lambda: self.fake.read_previous(destination))
