@@ -138,6 +138,8 @@ def test_a_real_server_that_is_sealed_is_not_asked_again_in_the_same_call(openba
         with pytest.raises(Lasting, match=r"read on secret/data/app: the server is sealed .HTTP 503"):
             backend.read(at("secret"))
         assert kinds(proxy) == ["data", "health"]
+        with pytest.raises(Lasting, match="read on sys/health: the server is sealed"):
+            backend.whereabouts(at("secret"))
         server.unseal()
         assert backend.read(at("secret")).version == "1"
         backend.close()

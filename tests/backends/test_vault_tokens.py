@@ -212,6 +212,36 @@ def test_many_threads_make_one_login_and_after_a_revocation_one_more(
     backend.close()
 
 
+def test_threads_that_waited_for_a_login_that_failed_do_not_try_it_each(
+    openbao: OpenBao, kv_mount: str, proxy: Proxy
+) -> None:
+    """A Vault that hangs would be waited for by one after the other; a wrong password would lock the account."""
+    wrong = SecretValue("made-up-credential")
+    backend = through(proxy, AppRoleAuth(role_id=wrong, secret_id=wrong))
+    openbao.approle("# nothing")
+    tokens = backend._session._tokens
+    failures: list[BackendDenied] = []
+
+    def log_in() -> None:
+        with pytest.raises(BackendDenied) as failure:
+            tokens.adapter()
+        failures.append(failure.value)
+
+    threads = [threading.Thread(target=log_in) for _ in range(4)]
+    with tokens._lock:
+        for thread in threads:
+            thread.start()
+        while not all(thread.is_alive() for thread in threads):
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.1)  # until each of them waits for the lock
+    for thread in threads:
+        thread.join()
+    backend.close()
+    assert kinds(proxy) == ["login"]
+    assert {str(failure) for failure in failures} == {str(failures[0])}
+    assert "made-up-credential" not in str(failures[0])
+
+
 def test_a_missing_right_makes_no_login_but_a_role_that_was_widened_is_noticed(
     openbao: OpenBao, kv_mount: str, proxy: Proxy, clock: Hands
 ) -> None:

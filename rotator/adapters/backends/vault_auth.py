@@ -1,7 +1,8 @@
 """The ways to get a token of Vault or OpenBao. Each is one small dataclass; hvac's classes send the requests.
 
 A credential is a ``SecretValue``, or a call that reads it anew: files are read again at each login, because what puts
-them there (Vault Agent, Kubernetes, an operator) replaces them. ``mount`` is where the method is enabled.
+them there (Vault Agent, Kubernetes, an operator) replaces them. It is in no repr: a call's would show what it is bound
+to, which may be the whole environment. ``mount`` is where the method is enabled.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Login(Protocol):
 class TokenAuth:
     """A token that somebody made for us. It is renewed where it can be, and never revoked by us."""
 
-    token: Credential = field(compare=False)
+    token: Credential = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +76,8 @@ class AppRoleAuth:
         unwrapped once, after a look that it comes from that role: a token from elsewhere was slipped in.
     """
 
-    role_id: Credential = field(compare=False)
-    secret_id: Credential = field(compare=False)
+    role_id: Credential = field(compare=False, repr=False)
+    secret_id: Credential = field(compare=False, repr=False)
     mount: str = "approle"
     wrapped_for_role: str | None = None
     needs: str = field(default="role id, secret id", init=False)
@@ -104,7 +105,7 @@ class AppRoleAuth:
 class KubernetesAuth:
     """The service account of this pod."""
 
-    token: Credential = field(compare=False)
+    token: Credential = field(compare=False, repr=False)
     role: str
     mount: str = "kubernetes"
     needs: str = field(default="role, service account token", init=False)
@@ -123,7 +124,7 @@ class JwtAuth:
     :param role: the mount's default role where it is not given.
     """
 
-    token: Credential = field(compare=False)
+    token: Credential = field(compare=False, repr=False)
     role: str | None = None
     mount: str = "jwt"
     needs: str = field(default="role, JSON Web Token", init=False)
@@ -154,7 +155,7 @@ class UserpassAuth:
     """User name and password."""
 
     username: str
-    password: Credential = field(compare=False)
+    password: Credential = field(compare=False, repr=False)
     mount: str = "userpass"
     needs: str = field(default="user name, password", init=False)
 

@@ -147,6 +147,8 @@ def _state(refusal: Refusal, health: Callable[[], str]) -> str:
             return "rate-limited" + (f", asked to wait {wait:g} s" if wait is not None else "")
         case 500 if refusal.says("local node not active"):
             return _NO_LEADER
+        case 503 if "sealed" in refusal.body:  # the health itself was asked
+            return SEALED if refusal.body["sealed"] else _BUSY
         case 503:
             # Its own words would not do: a server that is not initialised says that it is sealed.
             return health() if isinstance(refusal.body.get("errors"), list) else _FOREIGN

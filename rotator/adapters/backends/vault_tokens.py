@@ -21,6 +21,7 @@ token file    none                        none: others renew it               th
 
 from __future__ import annotations
 
+import copy
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -84,11 +85,23 @@ class Tokens(ABC):
         self._now = now
         self._lock = threading.RLock()
         self._held: Held | None = None
+        self._failed: BackendError | None = None
 
     def adapter(self) -> Adapter:
         """What sends with a token that should be good. Raises ``BackendError``."""
+        before = self._failed
         with self._lock:
-            self._held = self._acquired() if self._held is None else self._kept(self._held)
+            if self._held is None:
+                if self._failed is not before and self._failed is not None:
+                    # Somebody tried while we waited: what hangs or locks accounts is not asked once for each thread.
+                    raise copy.copy(self._failed)
+                try:
+                    self._held = self._acquired()
+                except BackendError as error:
+                    self._failed = copy.copy(error)
+                    raise
+            else:
+                self._held = self._kept(self._held)
             return self._held.adapter
 
     def instead_of(self, denied: Adapter) -> Adapter | None:
