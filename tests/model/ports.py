@@ -140,6 +140,9 @@ class GatedJournal:
     def load(self, policy: str) -> PolicyRecord:
         return self.gate.call("load", lambda: self.real.load(policy))
 
+    def taken(self, lease: Lease) -> PolicyRecord:
+        return self.gate.call("load", lambda: self.real.taken(lease))
+
     def looks(self) -> Mapping[str, Look]:
         return self.real.looks()
 
