@@ -19,7 +19,6 @@ from rotator import process
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.clock import SystemClock
 from rotator.config import (
-    AppRoleSettings,
     AwsSettings,
     BackendRef,
     BackendSettings,
@@ -171,7 +170,7 @@ def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool)
 def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str], name: str) -> SecretBackend:
     one = settings.backends[name]
     limits = _limits(one.limits, settings)
-    backend = _backend(one, partial(_secret, environ=environ, backends=None), limits.concurrency)
+    backend = _backend(one, partial(_secret, environ=environ, backends=None), limits.concurrency, clock)
     # Each file is an endpoint of its own: one that is locked or on a full disk is no reason to leave the others alone.
     thresholds = NEVER if isinstance(one, DotenvSettings) else DEFAULT
     return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=thresholds)
@@ -189,25 +188,15 @@ def _limits(given: LimitsSettings, settings: Settings) -> Limits:
     return Limits(concurrency=given.concurrency or settings.service.workers, rate=given.rate)
 
 
-def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValue], connections: int) -> SecretBackend:
+def _backend(
+    settings: BackendSettings, secret: Callable[[SecretRef], SecretValue], connections: int, clock: Clock
+) -> SecretBackend:
     """The closed table of backends. Their libraries are imported here: a pass with nothing due needs none."""
     match settings:
         case VaultSettings():
-            from rotator.adapters.backends.vault import AppRoleAuth, TokenAuth, VaultBackend  # noqa: PLC0415
+            from rotator.bootstrap_vault import vault_backend  # noqa: PLC0415
 
-            auth = settings.auth
-            return VaultBackend(
-                url=settings.url,
-                auth=(
-                    AppRoleAuth(role_id=secret(auth.role_id), secret_id=secret(auth.secret_id), mount=auth.mount)
-                    if isinstance(auth, AppRoleSettings)
-                    else TokenAuth(token=secret(auth.token))
-                ),
-                namespace=settings.namespace,
-                ca_file=settings.ca_file,
-                timeout=settings.timeout.total_seconds(),
-                pool_size=connections,
-            )
+            return vault_backend(settings, secret, connections, clock)
         case AwsSettings():
             from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBackend  # noqa: PLC0415
 

@@ -114,9 +114,16 @@ class BackendError(RotatorError):
 
 
 class BackendUnavailable(BackendError):
-    """No answer or a passing one; for a write: it was certainly not carried out."""
+    """No answer or a passing one; for a write: it was certainly not carried out.
+
+    :param retry_after: seconds that the backend asked to wait, where it said so.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class BackendDenied(BackendError):

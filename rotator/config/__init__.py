@@ -4,7 +4,6 @@ from rotator.config.load import load
 from rotator.config.schema import schema
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef, resolve
 from rotator.config.settings import (
-    AppRoleSettings,
     AwsSettings,
     BackendSettings,
     DotenvSettings,
@@ -13,12 +12,13 @@ from rotator.config.settings import (
     ServiceSettings,
     Settings,
     TogetherSettings,
-    TokenSettings,
     VaultSettings,
 )
+from rotator.config.vault_settings import AppRoleSettings, AuthSettings, TokenSettings
 
 __all__ = [
     "AppRoleSettings",
+    "AuthSettings",
     "AwsSettings",
     "BackendRef",
     "BackendSettings",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,6 @@ from rotator.config.secrets import (
     resolve,
 )
 from rotator.config.settings import (
-    AppRoleSettings,
     AwsSettings,
     BackendSettings,
     DotenvSettings,
@@ -30,16 +28,15 @@ from rotator.config.settings import (
     LogSettings,
     ServiceSettings,
     TogetherSettings,
-    TokenSettings,
-    VaultSettings,
 )
-from rotator.config.shapes.backends import AUTHS, BACKENDS, AppRoleShape, AwsShape, DotenvShape, TokenShape, VaultShape
+from rotator.config.shapes.backends import BACKENDS, AwsShape, DotenvShape, VaultShape
 from rotator.config.shapes.document import LogShape, ServiceShape, StateShape
 from rotator.config.shapes.fields import LimitsShape
 from rotator.config.shapes.providers import TogetherShape
 from rotator.config.shapes.secrets import REFERENCES
 from rotator.config.source import FieldPath
 from rotator.config.state import default_url, is_postgresql, postgresql_url, sqlite_url
+from rotator.config.vault import VaultReader
 from rotator.errors import MissingSecret
 
 EMBEDDED = "dotenv"
@@ -96,17 +93,10 @@ class SectionReader:
             shape = self._faults.one_of(BACKENDS, kind, (*path, "type"), "a type of backend")
             checked = self._faults.check(shape, value, path) if shape else None
             if isinstance(checked, VaultShape):
-                self._url(checked.url, (*path, "url"), plain_http=True)
-                auth = self._auth(checked.auth, (*path, "auth"))
-                if auth:
-                    made[name] = VaultSettings(
-                        url=checked.url.rstrip("/"),
-                        auth=auth,
-                        namespace=checked.namespace,
-                        ca_file=self._file(checked.ca_file, (*path, "ca_file")),
-                        timeout=checked.timeout,
-                        limits=_limits(checked.limits),
-                    )
+                vault = VaultReader(self._faults, self._folder, reference=self._reference, url=self._url)
+                settings = vault.settings(checked, path, _limits(checked.limits))
+                if settings:
+                    made[name] = settings
             elif isinstance(checked, AwsShape):
                 if checked.endpoint_url is not None:
                     self._url(checked.endpoint_url, (*path, "endpoint_url"), plain_http=False)
@@ -147,24 +137,6 @@ class SectionReader:
         if not made and not self._faults.found:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
         return made
-
-    def _auth(self, given: object, path: FieldPath) -> TokenSettings | AppRoleSettings | None:
-        if not isinstance(given, Mapping):
-            found = "nothing" if given is None else "a value written into the configuration"
-            self._faults.add(path, found, "allowed: a mapping that begins with 'method'")
-            return None
-        method = given.get("method")
-        shape = self._faults.one_of(AUTHS, method, (*path, "method"), "a method")
-        checked = self._faults.check(shape, given, path) if shape else None
-        if isinstance(checked, TokenShape):
-            token = self._reference(checked.token, (*path, "token"))
-            return TokenSettings(token=token) if token else None
-        if isinstance(checked, AppRoleShape):
-            role_id = self._reference(checked.role_id, (*path, "role_id"))
-            secret_id = self._reference(checked.secret_id, (*path, "secret_id"))
-            if role_id and secret_id:
-                return AppRoleSettings(role_id=role_id, secret_id=secret_id, mount=checked.mount)
-        return None
 
     def _reference(
         self, given: object, path: FieldPath, backends: Mapping[str, BackendSettings] | None = None
@@ -229,14 +201,6 @@ class SectionReader:
             self._faults.add(path, shown(url), "allowed: an https URL, without user, query and fragment")
         elif parts.scheme == "http" and not plain_http and not is_loopback(parts.hostname):
             self._faults.add(path, shown(url), "allowed: https (plain http only to this machine)")
-
-    def _file(self, name: str | None, path: FieldPath) -> str | None:
-        if name is None:
-            return None
-        file = str(self._folder / name)
-        if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file() raises where a folder is closed to us
-            self._faults.add(path, shown(name), "allowed: a file that exists")
-        return file
 
 
 def _limits(shape: LimitsShape) -> LimitsSettings:

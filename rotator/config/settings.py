@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from rotator.config.secrets import SecretRef
+from rotator.config.vault_settings import AuthSettings
 from rotator.domain.model import Policy
 
 
@@ -35,29 +36,18 @@ class TogetherSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenSettings:
-    """Log in to Vault with a token."""
-
-    token: SecretRef
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppRoleSettings:
-    """Log in to Vault with an AppRole."""
-
-    role_id: SecretRef
-    secret_id: SecretRef
-    mount: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VaultSettings:
     """One backend of type ``vault``: HashiCorp Vault or OpenBao."""
 
     url: str
-    auth: TokenSettings | AppRoleSettings
+    auth: AuthSettings
     namespace: str | None
     ca_file: str | None
+    client_cert: str | None
+    client_key: str | None
+    server_name: str | None
+    proxy: str | None
+    nodes: tuple[str, ...]
     timeout: timedelta
     limits: LimitsSettings
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stamina
 
 from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBackend
 from rotator.adapters.backends.dotenv import DotenvBackend
@@ -191,3 +192,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
 def _guarded(case: Case) -> Case:
     limits = Limits(concurrency=2, rate=1000)
     return replace(case, backend=GuardedBackend(case.backend, name="guarded", clock=SystemClock(), limits=limits))
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Retries follow each other at once, as many as ever."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield

@@ -100,7 +100,7 @@ def test_closing_gives_the_token_of_our_login_back(openbao: OpenBao, kv_mount: s
     role = openbao.approle(LEAST_POLICY.format(mount=kv_mount, path="app"))
     backend = VaultBackend(url=openbao.url, auth=AppRoleAuth(role_id=role.role_id, secret_id=role.secret_id))
     backend.read(at(kv_mount))
-    token = backend._session._token
+    token = backend._session._tokens.adapter().token
     backend.close()
     with pytest.raises(hvac.exceptions.Forbidden):
         openbao.root.auth.token.lookup(token)

@@ -10,7 +10,7 @@ import requests
 import urllib3.exceptions
 
 from rotator.adapters.backends.aws_errors import translated as aws_translated
-from rotator.adapters.backends.vault_session import _translated as vault_translated
+from rotator.adapters.backends.vault_errors import translated as vault_translated
 from rotator.errors import BackendUnavailable, OutcomeUnknown, RotatorError
 
 

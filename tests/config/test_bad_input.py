@@ -191,8 +191,8 @@ CASES = {
          "dotenv")]),
     "an unknown way to log in": (
         VAULTS.replace("method: token", "method: toke", 1) + GOOD,
-        [("rotator.yaml:2: backends.v.auth.method: found 'toke'; allowed: a method: token, approle; "
-         "did you mean 'token'?")]),
+        [("rotator.yaml:2: backends.v.auth.method: found 'toke'; allowed: a method: token, token_file, approle, "
+         "kubernetes, jwt, cert, aws, userpass; did you mean 'token'?")]),
     "no version": (
         spoilt("version: 1\n", ""), ["rotator.yaml: version: found nothing; allowed: this field must be there"]),
     "another version": (

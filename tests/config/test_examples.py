@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from rotator.config import load, schema
+from tests.parts.certificates import Authority
 
 CONFIG = Path(__file__).parents[2] / "config"
 EXAMPLES = sorted(CONFIG.glob("*.yaml"))
@@ -64,3 +65,49 @@ def test_the_published_schema_is_up_to_date_and_strict():
     jsonschema.Draft202012Validator.check_schema(schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"version": 1, "instance": "x", "providers": {}, "polices": []}, schema())
+
+
+def commented(word):
+    """The lines of the Vault example that are commented out, by the field that they begin with."""
+    lines = (CONFIG / "vault.yaml").read_text().splitlines()
+    return [line.strip().removeprefix("# ") for line in lines if line.startswith(f"    # {word}:")]
+
+
+def example_with(tmp_path, lines):
+    """The Vault example with these lines instead of its login; the files that they name are there."""
+    text = (CONFIG / "vault.yaml").read_text().replace("    auth: {method: approle", "    # auth: {method: approle", 1)
+    text = text.replace("8200\n", "8200\n" + "".join(f"    {line}\n" for line in lines), 1)
+    certificate, key = Authority(tmp_path).sign("rotator.internal", client=True)
+    files = {"/etc/rotator/client.pem": certificate, "/etc/rotator/client-key.pem": key}
+    files["/etc/ssl/internal-ca.pem"] = tmp_path / "ca.pem"
+    for name in ("/run/vault-agent/token", "/run/secrets/wrapped", "/run/secrets/id-token"):
+        files[name] = tmp_path / name.rsplit("/", 1)[-1]
+        files[name].write_text("x")
+    for name, file in files.items():
+        text = text.replace(name, str(file))
+    service_account = tmp_path / "service-account"
+    service_account.write_text("x")
+    text = text.replace("method: kubernetes,", f"method: kubernetes, token_file: {service_account},")
+    (tmp_path / "vault.yaml").write_text(text)
+    return text
+
+
+@pytest.mark.parametrize("login", commented("auth"))
+def test_each_login_that_the_vault_example_names_loads_and_fits_the_schema(login, tmp_path):
+    certificate = commented("client_cert") + commented("client_key") if "cert" in login else []
+    text = example_with(tmp_path, [login, *certificate])
+    assert load(tmp_path / "vault.yaml", environ_of(text)).backends["vault"]
+    jsonschema.validate(yaml.safe_load(text), schema(), cls=jsonschema.Draft202012Validator)
+
+
+def test_the_vault_example_names_every_login():
+    methods = {yaml.safe_load(login)["auth"]["method"] for login in commented("auth")}
+    assert methods == {"token", "token_file", "approle", "kubernetes", "jwt", "cert", "aws", "userpass"}
+
+
+def test_all_that_the_vault_example_says_of_the_connection_loads_together(tmp_path):
+    words = ("namespace", "ca_file", "client_cert", "client_key", "server_name", "proxy", "nodes")
+    text = example_with(tmp_path, [commented("auth")[0], *(commented(word)[0] for word in words)])
+    loaded = load(tmp_path / "vault.yaml", environ_of(text)).backends["vault"]
+    assert (loaded.server_name, loaded.namespace, len(loaded.nodes)) == ("vault.example.internal", "team-a", 2)
+    jsonschema.validate(yaml.safe_load(text), schema(), cls=jsonschema.Draft202012Validator)

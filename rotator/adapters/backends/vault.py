@@ -14,7 +14,7 @@ from rotator.adapters.backends.vault_kv1 import Kv1
 from rotator.adapters.backends.vault_kv2 import Kv2
 from rotator.adapters.backends.vault_place import KvVersion, Place, place_of
 from rotator.adapters.backends.vault_rights import Rights
-from rotator.adapters.backends.vault_session import AppRoleAuth, TokenAuth, VaultSession
+from rotator.adapters.backends.vault_session import AppRoleAuth, Auth, Now, TokenAuth, Transport, VaultSession, utc_now
 from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 
@@ -28,21 +28,30 @@ class VaultBackend:
     :param ca_file: certificates to trust instead of the system's.
     :param timeout: seconds to connect, and again between two bytes of an answer.
     :param pool_size: connections that are kept; as many as threads use it at a time.
+    :param transport: proxy, client certificate, server name, nodes.
     """
 
     def __init__(
         self,
         *,
         url: str,
-        auth: TokenAuth | AppRoleAuth,
+        auth: Auth,
         namespace: str | None = None,
         ca_file: str | None = None,
         timeout: float = 10.0,
         pool_size: int = 10,
+        transport: Transport = Transport(),  # noqa: B008 -- frozen
+        now: Now = utc_now,
     ) -> None:
-        self._namespace = (namespace or "").strip("/") or "root"
         self._session = VaultSession(
-            url=url, auth=auth, namespace=namespace, ca_file=ca_file, timeout=timeout, pool_size=pool_size
+            url=url,
+            auth=auth,
+            namespace=namespace,
+            ca_file=ca_file,
+            timeout=timeout,
+            pool_size=pool_size,
+            transport=transport,
+            now=now,
         )
         engines, rights = Engines(self._session), Rights(self._session)
         self._engines = engines
@@ -59,11 +68,8 @@ class VaultBackend:
         return kv.read_previous(place) if isinstance(kv, Kv2) else None
 
     def whereabouts(self, destination: Destination) -> Mapping[str, str]:  # noqa: ARG002 -- the port's signature
-        """See the port: ``namespace``, ``cluster_name`` and ``cluster_id``."""
-        health = self._session.ask(lambda adapter: adapter.get("/v1/sys/health?standbyok=true"), "read on sys/health")
-        told = health if isinstance(health, dict) else {}
-        names = {name: str(told.get(name) or "") for name in ("cluster_name", "cluster_id")}
-        return {"namespace": self._namespace, **names}
+        """See the port: ``namespace``, ``token_namespace``, ``cluster_name`` and ``cluster_id``. Two requests."""
+        return self._session.facts()
 
     def check_writable(self, destination: Destination) -> None:
         """See the port. Asks for all capabilities in one request; what a look has just seen is not read again."""

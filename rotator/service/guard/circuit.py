@@ -33,7 +33,7 @@ COOL_DOWN = 30.0
 """Seconds; doubled by each try that fails."""
 
 LONGEST = 300.0
-"""Seconds: the longest cool-down, and the most that a provider's wish to wait is believed."""
+"""Seconds: the longest cool-down, and the most that a wish to wait is believed."""
 
 PATIENCE = 10.0
 """Seconds: a wish to wait no longer than this is waited for, a longer one refused at once."""
@@ -141,7 +141,7 @@ class Circuit:
             self._open_until, self._cool_down, self._trying = None, COOL_DOWN, False
 
     def _failed(self, error: Exception, *, tries: bool) -> None:
-        asked = error.retry_after if isinstance(error, ProviderUnavailable) else None
+        asked = error.retry_after if isinstance(error, ProviderUnavailable | BackendUnavailable) else None
         with self._lock:
             now = self._elapsed()
             if asked:

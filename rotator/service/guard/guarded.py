@@ -141,7 +141,11 @@ class GuardedBackend:
     ) -> None:
         self._inner = inner
         self._guard = _Guard(
-            f"backend {name}", clock, limits, thresholds, lambda reason, _seconds: BackendUnavailable(reason)
+            f"backend {name}",
+            clock,
+            limits,
+            thresholds,
+            lambda reason, seconds: BackendUnavailable(reason, retry_after=seconds),
         )
 
     def read(self, destination: Destination) -> Held:
