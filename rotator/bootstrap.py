@@ -168,7 +168,7 @@ def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool)
 def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str], name: str) -> SecretBackend:
     one = settings.backends[name]
     limits = _limits(one.limits, settings)
-    backend = _backend(one, partial(_secret, environ=environ, backends=None), limits.concurrency)
+    backend = _backend(one, partial(_secret, environ=environ, backends=None), limits.concurrency, clock)
     # Each file is an endpoint of its own: one that is locked or on a full disk is no reason to leave the others alone.
     thresholds = NEVER if isinstance(one, DotenvSettings) else DEFAULT
     return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=thresholds)
@@ -186,7 +186,9 @@ def _limits(given: LimitsSettings, settings: Settings) -> Limits:
     return Limits(concurrency=given.concurrency or settings.service.workers, rate=given.rate)
 
 
-def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValue], connections: int) -> SecretBackend:
+def _backend(
+    settings: BackendSettings, secret: Callable[[SecretRef], SecretValue], connections: int, clock: Clock
+) -> SecretBackend:
     """The closed table of backends. Their libraries are imported here: a pass with nothing due needs none."""
     match settings:
         case VaultSettings():
@@ -206,19 +208,45 @@ def _backend(settings: BackendSettings, secret: Callable[[SecretRef], SecretValu
                 pool_size=connections,
             )
         case AwsSettings():
-            from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBackend  # noqa: PLC0415
-
-            return AwsSecretsManagerBackend(
-                region=settings.region,
-                endpoint_url=settings.endpoint_url,
-                profile=settings.profile,
-                timeout=settings.timeout.total_seconds(),
-                pool_size=connections,
-            )
+            return _aws(settings, secret, connections, clock)
         case _:
             from rotator.adapters.backends.dotenv import DotenvBackend  # noqa: PLC0415
 
             return DotenvBackend()
+
+
+def _aws(
+    settings: AwsSettings, secret: Callable[[SecretRef], SecretValue], connections: int, clock: Clock
+) -> SecretBackend:
+    from rotator.adapters.backends.aws_secrets_manager import (  # noqa: PLC0415 - see _backend
+        AssumeRole,
+        AwsAccess,
+        AwsSecretsManagerBackend,
+        WebIdentity,
+    )
+
+    role, web = settings.assume_role, settings.web_identity
+    given = role.external_id if role else None
+    access = AwsAccess(
+        region=settings.region,
+        endpoint_url=settings.endpoint_url,
+        sts_endpoint_url=settings.sts_endpoint_url,
+        profile=settings.profile,
+        assume_role=role
+        and AssumeRole(
+            arn=role.arn,
+            external_id=SecretValue(given) if isinstance(given, str) else given and secret(given),
+            session_name=role.session_name,
+            duration=int(role.duration.total_seconds()) if role.duration else None,
+        ),
+        web_identity=web
+        and WebIdentity(role_arn=web.role_arn, token_file=web.token_file, session_name=web.session_name),
+        use_fips=settings.use_fips,
+        use_dualstack=settings.use_dualstack,
+        timeout=settings.timeout.total_seconds(),
+        pool_size=connections,
+    )
+    return AwsSecretsManagerBackend(access, pause=clock.sleep)
 
 
 def _together(

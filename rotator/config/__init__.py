@@ -5,6 +5,7 @@ from rotator.config.schema import schema
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef, resolve
 from rotator.config.settings import (
     AppRoleSettings,
+    AssumeRoleSettings,
     AwsSettings,
     BackendSettings,
     DotenvSettings,
@@ -15,10 +16,12 @@ from rotator.config.settings import (
     TogetherSettings,
     TokenSettings,
     VaultSettings,
+    WebIdentitySettings,
 )
 
 __all__ = [
     "AppRoleSettings",
+    "AssumeRoleSettings",
     "AwsSettings",
     "BackendRef",
     "BackendSettings",
@@ -34,6 +37,7 @@ __all__ = [
     "TogetherSettings",
     "TokenSettings",
     "VaultSettings",
+    "WebIdentitySettings",
     "load",
     "resolve",
     "schema",

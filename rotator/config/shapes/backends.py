@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SkipValidation
 
+from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.fields import Duration, LimitsShape, Shape, Text, VaultPath
 from rotator.config.shapes.secrets import Login
 
@@ -35,17 +36,6 @@ class VaultShape(Shape):
     auth: SkipValidation[TokenShape | AppRoleShape]
     namespace: Text | None = None
     ca_file: Text | None = Field(None, description="Relative to this configuration's folder.")
-    timeout: Duration = timedelta(seconds=10)
-    limits: LimitsShape = LimitsShape()
-
-
-class AwsShape(Shape):
-    """AWS Secrets Manager; credentials come by AWS's standard chain."""
-
-    type: Literal["aws-secrets-manager"]
-    region: Text
-    endpoint_url: Text | None = None
-    profile: Text | None = None
     timeout: Duration = timedelta(seconds=10)
     limits: LimitsShape = LimitsShape()
 
