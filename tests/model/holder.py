@@ -12,6 +12,7 @@ from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
+from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Outcome, Reconciler
 from rotator.service.session import RetiredSecrets
 from tests.model.faults import Crash, Gate, Trouble
@@ -120,6 +121,9 @@ class Holder:
                     draw=lambda: 0.5,
                 ),
                 publisher=publisher,
+                put_back=PutBack(
+                    providers=lambda _name: provider, backends=backends.__getitem__, retired=self._retired
+                ),
                 retired=self._retired,
                 draw=lambda: 0.5,
             ),
