@@ -229,27 +229,32 @@ def _aws(
     )
 
     role, web = settings.assume_role, settings.web_identity
-    given = role.external_id if role else None
     access = AwsAccess(
         region=settings.region,
         endpoint_url=settings.endpoint_url,
         sts_endpoint_url=settings.sts_endpoint_url,
         profile=settings.profile,
-        assume_role=role
-        and AssumeRole(
+        assume_role=AssumeRole(
             arn=role.arn,
-            external_id=SecretValue(given) if isinstance(given, str) else given and secret(given),
+            external_id=_text_or_secret(role.external_id, secret),
             session_name=role.session_name,
             duration=int(role.duration.total_seconds()) if role.duration else None,
-        ),
-        web_identity=web
-        and WebIdentity(role_arn=web.role_arn, token_file=web.token_file, session_name=web.session_name),
+        )
+        if role
+        else None,
+        web_identity=WebIdentity(role_arn=web.role_arn, token_file=web.token_file, session_name=web.session_name)
+        if web
+        else None,
         use_fips=settings.use_fips,
         use_dualstack=settings.use_dualstack,
         timeout=settings.timeout.total_seconds(),
         pool_size=connections,
     )
     return AwsSecretsManagerBackend(access, pause=clock.sleep)
+
+
+def _text_or_secret(given: str | SecretRef | None, secret: Callable[[SecretRef], SecretValue]) -> SecretValue | None:
+    return SecretValue(given) if isinstance(given, str) else secret(given) if given else None
 
 
 def _together(

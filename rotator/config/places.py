@@ -105,14 +105,9 @@ def _aws(shape: AwsPlace, settings: AwsSettings) -> Placed:
     name = f"{shape.backend}:{shape.secret_id}" + (f"#{shape.field}" if shape.field else "")
     endpoint = settings.endpoint_url or f"https://secretsmanager.{settings.region}.amazonaws.com"
     # A profile or a role can mean another account, where the same name is another secret.
-    role = (
-        settings.assume_role.arn if settings.assume_role else settings.web_identity and settings.web_identity.role_arn
-    )
-    where = (settings.region, _host(endpoint), role.split(":")[4] if role else settings.profile or "")
-    return Placed(
-        Destination(shape.backend, name, tuple(sorted(options.items()))),
-        ("aws", *where, shape.secret_id, shape.field or ""),
-    )
+    where = (settings.region, _host(endpoint), settings.account or settings.profile or "")
+    destination = Destination(shape.backend, name, tuple(sorted(options.items())))
+    return Placed(destination, ("aws", *where, shape.secret_id, shape.field or ""))
 
 
 @lru_cache(maxsize=64)

@@ -33,7 +33,8 @@ from rotator.config.settings import (
     TokenSettings,
     VaultSettings,
 )
-from rotator.config.shapes.backends import AUTHS, BACKENDS, AppRoleShape, AwsShape, DotenvShape, TokenShape, VaultShape
+from rotator.config.shapes.aws import AwsShape
+from rotator.config.shapes.backends import AUTHS, BACKENDS, AppRoleShape, DotenvShape, TokenShape, VaultShape
 from rotator.config.shapes.document import LogShape, ServiceShape, StateShape
 from rotator.config.shapes.fields import LimitsShape
 from rotator.config.shapes.providers import TogetherShape

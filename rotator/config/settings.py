@@ -96,6 +96,13 @@ class AwsSettings:
     timeout: timedelta
     limits: LimitsSettings
 
+    @property
+    def account(self) -> str:
+        """The account of the role that is taken on; empty where the credentials alone know it."""
+        if self.assume_role:
+            return self.assume_role.arn.split(":")[4]
+        return self.web_identity.role_arn.split(":")[4] if self.web_identity else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DotenvSettings:
