@@ -19,7 +19,7 @@ from rotator.domain.model import Destination, KeyMetadata
 from rotator.ports import SecretBackend
 from rotator.service.guard import GuardedBackend, Limits
 from tests.fakes.backend import FakeBackend
-from tests.parts.aws import Aws
+from tests.parts.aws import AwsEndpoint
 from tests.parts.openbao import OpenBao
 
 LEAST_POLICY = """
@@ -117,7 +117,7 @@ def _names(server: OpenBao, mount: str) -> list[str]:
     return list(answer["data"]["keys"]) if answer else []
 
 
-def _aws(endpoint: Aws) -> Case:
+def _aws(endpoint: AwsEndpoint) -> Case:
     secret_id = endpoint.new_secret()
     backend = AwsSecretsManagerBackend(region=endpoint.region, endpoint_url=endpoint.url)
 
@@ -140,7 +140,7 @@ def void(_result: object) -> None:
     """For a call whose result nobody needs."""
 
 
-KINDS = ("fake", "dotenv", "openbao", "aws")
+KINDS = ("fake", "dotenv", "openbao", "aws", "strict aws")
 
 
 @pytest.fixture(params=[*KINDS, *(f"guarded {kind}" for kind in KINDS)])
@@ -152,8 +152,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
             made = _dotenv(tmp_path)
         case "openbao":
             made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"))
-        case _:
+        case "aws":
             made = _aws(request.getfixturevalue("aws"))
+        case _:
+            made = _aws(request.getfixturevalue("strict_aws"))
     yield _guarded(made) if request.param.startswith("guarded") else made
     made.backend.close()
 
