@@ -16,7 +16,9 @@ from rotator.domain.text import duration
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S+")
 _SESSION = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
-_SHORTEST, _LONGEST = timedelta(minutes=15), timedelta(hours=12)  # STS API Reference, AssumeRole, DurationSeconds
+# The longest of STS (API Reference, AssumeRole, DurationSeconds); its shortest, 15 minutes, is no use: botocore renews
+# a session a quarter of an hour before its end, so that each call would ask for a new one.
+_SHORTEST, _LONGEST = timedelta(minutes=30), timedelta(hours=12)
 
 
 def aws_settings(
@@ -62,7 +64,7 @@ def _assume_role(
     _check_role(shape.arn, (*path, "arn"), faults)
     _check_session(shape.session_name, (*path, "session_name"), faults)
     if shape.duration is not None and not _SHORTEST <= shape.duration <= _LONGEST:
-        faults.add((*path, "duration"), shown(duration(shape.duration)), "allowed: 15m to 12h")
+        faults.add((*path, "duration"), shown(duration(shape.duration)), "allowed: 30m to 12h")
     given: object = shape.external_id
     return AssumeRoleSettings(
         arn=shape.arn,

@@ -19,7 +19,7 @@ class AssumeRoleShape(Shape):
         None, description="What the role's trust policy asks for: a text, or a reference."
     )
     session_name: Text = Field("rotator", description="How CloudTrail shows it.")
-    duration: Duration | None = Field(None, description="15m to 12h; the role's own limit holds. Default: AWS's, 1h.")
+    duration: Duration | None = Field(None, description="30m to 12h; the role's own limit holds. Default: AWS's, 1h.")
 
 
 class WebIdentityShape(Shape):
