@@ -89,8 +89,8 @@ class AwsEndpoint:
         return str(self.root.get_secret_value(SecretId=name, **which)["SecretString"])
 
     def changing_requests(self) -> list[str]:
-        """Every request so far that changes something, as ``PutSecretValue``."""
-        return [request.target for request in list(self.proxy.requests) if request.target not in _READING]
+        """Every request so far that changes a secret, as ``PutSecretValue``. STS has no target, and changes none."""
+        return [request.target for request in list(self.proxy.requests) if request.target not in {*_READING, ""}]
 
 
 class Aws(AwsEndpoint):
