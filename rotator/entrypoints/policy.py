@@ -42,9 +42,7 @@ def aws(context: click.Context, config: Path | None, backend: str | None, *, rea
     name, chosen = one_backend(settings, AwsSettings, backend)
     if caller:
         if chosen.assume_role is None:
-            raise click.UsageError(
-                f"backend {name!r} takes on no role"
-            )
+            raise click.UsageError(f"backend {name!r} takes on no role")
         document = policy_to_assume(chosen.assume_role.arn)
     else:
         uses = [Use(destination=place, writes=writes) for place, writes in places_of(settings, name)]
