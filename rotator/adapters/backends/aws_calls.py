@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rotator.adapters.backends.aws_content import Creation, Place, Version, as_tags
-from rotator.adapters.backends.aws_errors import translated
+from rotator.adapters.backends.aws_content import Creation, Place, Version, as_tags, tags_of
+from rotator.adapters.backends.aws_errors import text_in, translated
 from rotator.adapters.backends.aws_preflight import CURRENT, MARK, PENDING
 from rotator.adapters.backends.aws_session import AwsSession
 from rotator.domain.model import KeyMetadata
@@ -33,23 +33,26 @@ class AwsCalls:
         try:
             with translated("GetSecretValue", place.secret_id, changes=False, keep=_MISSING):
                 answer = self._session.asking().get_secret_value(SecretId=place.secret_id, **which)
+                created = answer.get("CreatedDate")
+                version = Version(
+                    content=None if "SecretBinary" in answer else text_in(answer, "SecretString"),
+                    version_id=text_in(answer, "VersionId"),
+                    arn=text_in(answer, "ARN"),
+                    created_at=created.astimezone(UTC) if created else None,
+                )
         except ClientError:
             return Version()
-        if "SecretString" not in answer:
+        if version.content is None:
             raise WrongDestination(f"{place.name}: the secret is binary, and can't hold a key as text")
-        created = answer.get("CreatedDate")
-        return Version(
-            content=answer["SecretString"],
-            version_id=answer["VersionId"],
-            arn=answer.get("ARN", ""),
-            created_at=created.astimezone(UTC) if created else None,
-        )
+        return version
 
     def describe(self, place: Place) -> Mapping[str, Any] | None:
         """DescribeSecret; ``None`` where there is no such secret."""
         try:
             with translated("DescribeSecret", place.secret_id, changes=False, keep=_MISSING):
                 described: Mapping[str, Any] = self._session.asking().describe_secret(SecretId=place.secret_id)
+                text_in(described, "ARN")
+                tags_of(described)
                 return described
         except ClientError:
             return None
@@ -57,7 +60,7 @@ class AwsCalls:
     def account(self, place: Place) -> str:
         """GetCallerIdentity: the account whose secret a name would be. It needs no permission."""
         with translated("GetCallerIdentity", place.secret_id, changes=False, service="sts"):
-            return str(self._session.tokens().get_caller_identity()["Account"])
+            return text_in(self._session.tokens().get_caller_identity(), "Account")
 
     def put(self, place: Place, content: SecretValue, rotation_id: str) -> str:
         """PutSecretValue as pending; returns the version's id. A token of another content is derived anew."""
@@ -88,9 +91,9 @@ class AwsCalls:
                     Tags=[*tags, *as_tags(place, metadata)],
                     **more,
                 )
+                return text_in(answer, "ARN")
         except ClientError:
             raise VersionConflict(f"{place.name}: somebody else created the secret in between") from None
-        return str(answer["ARN"])
 
     def move_current(self, place: Place, version_id: str, expected: str) -> bool:
         """UpdateSecretVersionStage; whether the label was where it was expected, and is moved."""
@@ -128,4 +131,4 @@ class AwsCalls:
             SecretString=content.reveal(),
             VersionStages=[PENDING, MARK],
         )
-        return str(answer["VersionId"])
+        return text_in(answer, "VersionId")

@@ -6,7 +6,7 @@ Source: Secrets Manager API Reference, the "Errors" of each action and "Common E
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from botocore import exceptions
@@ -57,6 +57,7 @@ _NEVER_SENT = (
     exceptions.ProxyConnectionError,
 )
 _FIRST_SERVER_ERROR = 500
+_FORM = (AttributeError, KeyError, TypeError, ValueError)
 
 
 def code_of(error: ClientError) -> str:
@@ -95,6 +96,17 @@ def translated(
         if changes and not isinstance(error, _NEVER_SENT):
             raise OutcomeUnknown(f"{what}: the answer was lost ({type(error).__name__})") from None
         raise BackendUnavailable(f"{what}: no answer ({type(error).__name__})") from None
+    except _FORM as error:  # botocore's parser and our callers trust the form of an answer
+        kind = OutcomeUnknown if changes else BackendUnavailable
+        raise kind(f"{what}: the answer makes no sense ({type(error).__name__})") from None
+
+
+def text_in(answer: Mapping[str, object], name: str) -> str:
+    """A text of an answer; for use within ``translated``: ``KeyError`` where there is none."""
+    text = answer.get(name)
+    if not isinstance(text, str) or not text:
+        raise KeyError(name)
+    return text
 
 
 def _of_login(error: ClientError, what: str) -> RotatorError:
