@@ -91,7 +91,9 @@ class AwsSession:
     def __init__(self, access: AwsAccess) -> None:
         self._access = access
         self._lock = threading.Lock()
-        self._made: tuple[Any, Any, Any] | None = None
+        self._session: botocore.session.Session | None = None
+        self._made: tuple[Any, Any] | None = None
+        self._sts_client: Any = None  # for one question, which few configurations ask
 
     @property
     def region(self) -> str:
@@ -108,16 +110,21 @@ class AwsSession:
 
     def tokens(self) -> Any:  # noqa: ANN401 -- botocore makes its classes at run time
         """A client of STS with the same credentials."""
-        return self._clients()[2]
+        self._clients()
+        with self._lock:
+            if self._sts_client is None and self._session is not None:
+                self._sts_client = self._sts(self._session)("sts")
+            return self._sts_client
 
     def close(self) -> None:
         """Give back connections."""
         with self._lock:
-            for client in self._made or ():
-                client.close()
-            self._made = None
+            for client in (*(self._made or ()), self._sts_client):
+                if client is not None:
+                    client.close()
+            self._made = self._sts_client = None
 
-    def _clients(self) -> tuple[Any, Any, Any]:
+    def _clients(self) -> tuple[Any, Any]:
         with self._lock:
             if self._made is None:
                 try:
@@ -127,18 +134,17 @@ class AwsSession:
                     raise BackendDenied(f"AWS: profile, region or endpoint can't be used ({reason})") from None
             return self._made
 
-    def _make(self) -> tuple[Any, Any, Any]:
+    def _make(self) -> tuple[Any, Any]:
         access = self._access
         session = _bare(access.profile, access.region)
         if access.web_identity is not None:
             session = _with(session, access.region, self._by_web_identity(session, access.web_identity))
         if access.assume_role is not None:
             session = _with(session, access.region, self._by_role(session, access.assume_role))
-        url = access.endpoint_url
+        self._session, url = session, access.endpoint_url
         return (
             session.create_client("secretsmanager", endpoint_url=url, config=self._config(_READ_ATTEMPTS)),
             session.create_client("secretsmanager", endpoint_url=url, config=self._config(1)),
-            self._sts(session)("sts"),
         )
 
     def _by_role(self, source: botocore.session.Session, role: AssumeRole) -> DeferredRefreshableCredentials:
