@@ -186,6 +186,13 @@ class Journal(Protocol):
         """
         ...
 
+    def taken(self, lease: Lease) -> PolicyRecord:
+        """What was remembered when ``acquire`` gave the lease, without asking again: the beginning of a look.
+
+        What an operator asks for meanwhile comes with the first ``append``, or makes the policy due after the look.
+        """
+        ...
+
     def renew(self, lease: Lease, now: datetime) -> None:
         """Prolong the lease, or raise ``LeaseLost``: the heartbeat of work that records nothing for a while."""
         ...

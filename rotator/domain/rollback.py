@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotator.domain.actions import Action, DropRollback, RollBack
-from rotator.domain.model import KeyRecord, KeyState, PolicyRecord, Refused, RotationRecord
+from rotator.domain.model import KeyRecord, KeyState, Phase, PolicyRecord, Refused, RotationRecord
 from rotator.domain.verdict import Context
 
 
@@ -22,11 +22,11 @@ def former_key(record: PolicyRecord) -> KeyRecord | str:
 
 def _replaced_by(record: PolicyRecord, rotation: RotationRecord) -> KeyRecord | str:
     former = [key for key in record.in_state(KeyState.RETIRING) if key.replaced_by == rotation.rotation_id]
-    if len(former) != 1:
-        return "the destinations held different keys before" if former else "the key before is gone"
+    if len(former) > 1 or len(set(rotation.replaces.values())) > 1:
+        return "the destinations held different keys before"
+    if not former or rotation.phase is not Phase.GRACE:
+        return "the key before is gone, or its revocation was decided"
     (key,) = former
-    if key.condemned:
-        return f"the revocation of {key.key_id} was decided already"
     return key if key.fingerprint else f"the value of {key.key_id} is not known"
 
 

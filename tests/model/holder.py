@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
 LEASE = timedelta(minutes=5)
-_compiled: dict[object, object] = {}
-"""SQLAlchemy's cache, for all journals: each example opens many, and compiling would be most of its time."""
 
 
 class Holder:
@@ -34,7 +32,6 @@ class Holder:
         self.name, self._world = name, world
         self.gate = Gate(later=world.later)
         self.journal = SqlJournal.open(world.url, is_dead=world.known_dead.__contains__, pool_size=2)
-        self.journal._engine._compiled_cache = _compiled
         self.crashed = self.is_stale = False
         self.outcome: Outcome | None = None
         self._seat = Seat(turn=None)  # type: ignore[arg-type]

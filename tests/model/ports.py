@@ -50,12 +50,13 @@ class GatedProvider:
             "list_keys", lambda: self.fake.list_keys(project), stale=lambda: self.truth.older_list(project)
         )
 
-    def set_expiration(self, project: str, key_id: str, expires_at: datetime) -> None:
+    def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         turn = self.seat.turn
 
         def effect() -> None:
+            before = self.truth.expires_at(key_id)
             self.fake.set_expiration(project, key_id, expires_at)
-            self.truth.expiration_set(turn, key_id, expires_at)
+            self.truth.expiration_set(turn, key_id, before, expires_at)
 
         self.gate.call("set_expiration", effect)
 
@@ -95,7 +96,16 @@ class GatedBackend:
     seat: Seat
 
     def read(self, destination: Destination) -> Held:
-        return self.gate.call("read", lambda: self.fake.read(destination))
+        turn = self.seat.turn
+
+        def effect() -> Held:
+            self.truth.read(turn, destination)
+            return self.fake.read(destination)
+
+        return self.gate.call("read", effect)
+
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:
+        return self.fake.whereabouts(destination)
 
     def read_previous(self, destination: Destination) -> SecretValue | None:
         return self.gate.call("read_previous", lambda: self.fake.read_previous(destination))
