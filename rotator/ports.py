@@ -11,16 +11,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from rotator.domain.events import Event
-from rotator.domain.model import (
-    Destination,
-    Held,
-    Identity,
-    IssuedKey,
-    KeyFacts,
-    KeyMetadata,
-    PolicyRecord,
-    Refused,
-)
+from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
+from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint, SecretValue
 
 

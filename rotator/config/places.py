@@ -87,7 +87,8 @@ def _dotenv(shape: DotenvPlace, folder: Path) -> Placed:
 
 def _vault(shape: VaultPlace, settings: VaultSettings) -> Placed:
     mount, path = shape.mount.strip("/"), shape.path.strip("/")
-    options = (("field", shape.field), ("mount", mount), ("path", path))
+    version = () if shape.kv_version is None else (("kv_version", str(shape.kv_version)),)
+    options = (("field", shape.field), *version, ("mount", mount), ("path", path))
     name = f"{shape.backend}:{mount}/{path}#{shape.field}"
     # A namespace and a mount stand side by side in the request's path, and can be written in either field.
     whole = "/".join(part for part in ((settings.namespace or "").strip("/"), mount, path) if part)

@@ -69,9 +69,10 @@ def log(shape: LogShape) -> LogSettings:
 class SectionReader:
     """Reads the sections of one file; what is wrong goes to ``faults``."""
 
-    def __init__(self, faults: Faults, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, faults: Faults, environ: Mapping[str, str], folder: Path, *, secrets: bool = True) -> None:
         self._faults = faults
         self._environ = environ
+        self._secrets = secrets
         self._folder = folder
         self.reserved: dict[tuple[str, ...], str] = {}
         """Places that hold credentials of ours: no policy may write there."""
@@ -192,6 +193,8 @@ class SectionReader:
 
     def _followed(self, ref: EnvRef | FileRef | CredentialRef, name: str, path: FieldPath) -> SecretRef | None:
         """The reference, if a secret is where it leads."""
+        if not self._secrets:
+            return ref
         try:
             resolve(ref, self._environ)
         except MissingSecret as error:

@@ -12,8 +12,8 @@ import click
 from rotator.entrypoints.shared import CONFIG, failures, load_settings
 
 if TYPE_CHECKING:  # start-up is measured: what a command needs is imported where it begins
+    from rotator.adapters.backends.vault_policy import Use
     from rotator.config import BackendSettings, Settings
-    from rotator.domain.model import Destination
 
 _Kind = TypeVar("_Kind", bound="BackendSettings")
 
@@ -30,6 +30,29 @@ def policy() -> None:
 @CONFIG
 @BACKEND
 @READ_ONLY
+@click.pass_context
+def vault(context: click.Context, config: Path | None, backend: str | None, *, read_only: bool) -> None:
+    """Print an ACL policy for HashiCorp Vault or OpenBao (HCL)."""
+    from rotator.adapters.backends.vault_policy import as_hcl, place_rules, token_rules  # noqa: PLC0415
+    from rotator.config import VaultSettings  # noqa: PLC0415 - pydantic is slow to import
+
+    with failures():
+        settings = load_settings(config or context.obj, secrets=False)
+    name, chosen = one_backend(settings, VaultSettings, backend)
+    in_namespace = f" in namespace {chosen.namespace}" if chosen.namespace else ""
+    heading = [
+        f"What rotator needs of '{name}' ({chosen.url}){in_namespace}, by {settings.source.name}",
+        f"Made by: rotator policy vault --backend {name}{' --read-only' if read_only else ''}",
+        f"Give it with: vault policy write rotator FILE (or bao policy write){in_namespace}",
+    ]
+    rules = place_rules(uses_of(settings, name), read_only=read_only)
+    click.echo(as_hcl(heading, rules, token_rules(read_only=read_only)), nl=False)
+
+
+@policy.command()
+@CONFIG
+@BACKEND
+@READ_ONLY
 @click.option("--caller", is_flag=True, help="Of the credentials that take on the role, instead of the role's.")
 @click.pass_context
 def aws(context: click.Context, config: Path | None, backend: str | None, *, read_only: bool, caller: bool) -> None:
@@ -38,28 +61,31 @@ def aws(context: click.Context, config: Path | None, backend: str | None, *, rea
     from rotator.config import AwsSettings  # noqa: PLC0415 - pydantic is slow to import
 
     with failures():
-        settings = load_settings(config or context.obj)
+        settings = load_settings(config or context.obj, secrets=False)
     name, chosen = one_backend(settings, AwsSettings, backend)
     if caller:
         if chosen.assume_role is None:
             raise click.UsageError(f"backend {name!r} takes on no role")
         document = policy_to_assume(chosen.assume_role.arn)
     else:
-        uses = [Use(destination=place, writes=writes) for place, writes in places_of(settings, name)]
+        uses = [Use(destination=use.destination, writes=use.writes) for use in uses_of(settings, name)]
         document = policy_for(uses, region=chosen.region, account=chosen.account, read_only=read_only)
     click.echo(json.dumps(document, indent=2))
 
 
-def places_of(settings: Settings, backend: str) -> Iterator[tuple[Destination, bool]]:
-    """Every place of a backend that the configuration names, and whether it is written."""
+def uses_of(settings: Settings, backend: str) -> Iterator[Use]:
+    """Every place of a backend that the configuration names: destinations, and management keys that lie there."""
+    from rotator.adapters.backends.vault_policy import Use  # noqa: PLC0415
     from rotator.config import BackendRef  # noqa: PLC0415
 
     for one in settings.policies:
-        yield from ((destination, True) for destination in one.destinations if destination.backend == backend)
-    for provider in settings.providers.values():
+        for destination in one.destinations:
+            if destination.backend == backend:
+                yield Use(destination=destination, who=f"policy {one.name}", writes=True)
+    for name, provider in settings.providers.items():
         ref = provider.management_key
         if isinstance(ref, BackendRef) and ref.destination.backend == backend:
-            yield ref.destination, False
+            yield Use(destination=ref.destination, who=f"management key of provider {name}", writes=False)
 
 
 def one_backend(settings: Settings, kind: type[_Kind], wanted: str | None) -> tuple[str, _Kind]:

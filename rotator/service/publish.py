@@ -8,7 +8,8 @@ from typing import NoReturn
 
 from rotator.domain import events as ev
 from rotator.domain.actions import Resume
-from rotator.domain.model import Destination, Held, KeyMetadata, KeyRecord, KeyState, Phase, RotationRecord
+from rotator.domain.model import Destination, Held, KeyMetadata
+from rotator.domain.record import KeyRecord, KeyState, Phase, RotationRecord
 from rotator.domain.secret import SecretValue
 from rotator.domain.snapshot import DestinationView
 from rotator.domain.text import text

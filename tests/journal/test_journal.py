@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from rotator.adapters.journal import tables
 from rotator.domain import events as ev
-from rotator.domain.model import KeyState, Phase
+from rotator.domain.record import KeyState, Phase
 from rotator.errors import IllegalMove, JournalUnavailable, LeaseHeld, LeaseLost
 from rotator.ports import Look, Observation
 from tests.domain.build import DAY, HOUR, NOW, VAULT, fingerprint, key, retiring, rotation

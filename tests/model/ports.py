@@ -9,7 +9,8 @@ from typing import Any
 
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.events import Event
-from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, PolicyRecord, Refused
+from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
+from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import SecretValue
 from rotator.errors import IllegalMove
 from rotator.ports import Lease, Look, Observation
@@ -138,6 +139,9 @@ class GatedJournal:
 
     def load(self, policy: str) -> PolicyRecord:
         return self.gate.call("load", lambda: self.real.load(policy))
+
+    def taken(self, lease: Lease) -> PolicyRecord:
+        return self.gate.call("load", lambda: self.real.taken(lease))
 
     def looks(self) -> Mapping[str, Look]:
         return self.real.looks()

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from rotator.adapters.journal.codec import event_to_json, time_from_text, time_to_text
 from rotator.domain.events import Event
 from rotator.domain.key_checks import LARGEST_SKEW
-from rotator.domain.model import PolicyRecord
+from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
 from rotator.ports import Lease, Look, Observation
 

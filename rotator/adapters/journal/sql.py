@@ -23,7 +23,7 @@ from rotator.adapters.journal.rows import State, event_row, holding, is_valid, l
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import Event
 from rotator.domain.lifecycle import fold, fold_all
-from rotator.domain.model import PolicyRecord
+from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
 from rotator.errors import JournalUnavailable, LeaseHeld, LeaseLost
 from rotator.ports import Lease, Look, Observation

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rotator.config.shapes.fields import Label, Shape, Text, Variable, VaultPath
 
@@ -25,6 +25,12 @@ class DestinationShape(Shape):
 _BESIDE: Any = Field(
     default_factory=dict, description="Further fields of the same secret, each with a fact: TOGETHER_KEY_ID: key_id."
 )
+
+
+def _one_or_two(value: object) -> object:
+    if type(value) is not int:  # true and 1.0 equal 1
+        raise ValueError("allowed: 1 or 2")
+    return value
 
 
 class DotenvExpect(Shape):
@@ -72,6 +78,9 @@ class VaultPlace(DestinationShape):
     mount: VaultPath = Field("secret", description="Where the engine is mounted.")
     path: VaultPath = Field(description="The secret, without mount and 'data/'.")
     field: Text
+    kv_version: Annotated[Literal[1, 2], BeforeValidator(_one_or_two)] | None = Field(
+        None, description="Of the engine. Where it is not said, the server is asked."
+    )
     beside: dict[Text, Fact] = _BESIDE
     expect: VaultExpect = VaultExpect()
 
