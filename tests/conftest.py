@@ -7,7 +7,13 @@ from hypothesis import HealthCheck, settings
 
 from tests.parts.once import compile_statements_once, read_certificates_once
 
-pytest_plugins = ["tests.parts.aws", "tests.parts.openbao", "tests.parts.postgres", "tests.parts.simulator"]
+pytest_plugins = [
+    "tests.parts.aws",
+    "tests.parts.openbao",
+    "tests.parts.postgres",
+    "tests.parts.simulator",
+    "tests.parts.strict_aws",
+]
 
 _LONG = ("tests/soak/", "tests/faults/", "tests/model/")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
 from rotator.config.hosts import is_loopback
 from rotator.config.places import place
@@ -21,7 +22,6 @@ from rotator.config.secrets import (
     resolve,
 )
 from rotator.config.settings import (
-    AwsSettings,
     BackendSettings,
     DotenvSettings,
     LimitsSettings,
@@ -29,7 +29,8 @@ from rotator.config.settings import (
     ServiceSettings,
     TogetherSettings,
 )
-from rotator.config.shapes.backends import BACKENDS, AwsShape, DotenvShape, VaultShape
+from rotator.config.shapes.aws import AwsShape
+from rotator.config.shapes.backends import BACKENDS, DotenvShape, VaultShape
 from rotator.config.shapes.document import LogShape, ServiceShape, StateShape
 from rotator.config.shapes.fields import LimitsShape
 from rotator.config.shapes.providers import TogetherShape
@@ -98,15 +99,12 @@ class SectionReader:
                 if settings:
                     made[name] = settings
             elif isinstance(checked, AwsShape):
-                if checked.endpoint_url is not None:
-                    self._url(checked.endpoint_url, (*path, "endpoint_url"), plain_http=False)
-                made[name] = AwsSettings(
-                    region=checked.region,
-                    endpoint_url=checked.endpoint_url,
-                    profile=checked.profile,
-                    timeout=checked.timeout,
-                    limits=_limits(checked.limits),
-                )
+                for where in ("endpoint_url", "sts_endpoint_url"):
+                    if (url := getattr(checked, where)) is not None:
+                        self._url(url, (*path, where), plain_http=False)
+                aws = aws_settings(checked, path, self._faults, reference=self._reference, file=self._file)
+                if aws:
+                    made[name] = aws
             elif isinstance(checked, DotenvShape):
                 made[name] = DotenvSettings(limits=_limits(checked.limits))
         return made

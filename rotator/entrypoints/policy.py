@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -46,6 +47,30 @@ def vault(context: click.Context, config: Path | None, backend: str | None, *, r
     ]
     rules = place_rules(uses_of(settings, name), read_only=read_only)
     click.echo(as_hcl(heading, rules, token_rules(read_only=read_only)), nl=False)
+
+
+@policy.command()
+@CONFIG
+@BACKEND
+@READ_ONLY
+@click.option("--caller", is_flag=True, help="Of the credentials that take on the role, instead of the role's.")
+@click.pass_context
+def aws(context: click.Context, config: Path | None, backend: str | None, *, read_only: bool, caller: bool) -> None:
+    """Print an IAM policy for AWS Secrets Manager (JSON)."""
+    from rotator.adapters.backends.aws_policy import Use, policy_for, policy_to_assume  # noqa: PLC0415
+    from rotator.config import AwsSettings  # noqa: PLC0415 - pydantic is slow to import
+
+    with failures():
+        settings = load_settings(config or context.obj, secrets=False)
+    name, chosen = one_backend(settings, AwsSettings, backend)
+    if caller:
+        if chosen.assume_role is None:
+            raise click.UsageError(f"backend {name!r} takes on no role")
+        document = policy_to_assume(chosen.assume_role.arn)
+    else:
+        uses = [Use(destination=use.destination, writes=use.writes) for use in uses_of(settings, name)]
+        document = policy_for(uses, region=chosen.region, account=chosen.account, read_only=read_only)
+    click.echo(json.dumps(document, indent=2))
 
 
 def uses_of(settings: Settings, backend: str) -> Iterator[Use]:

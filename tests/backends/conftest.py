@@ -20,7 +20,7 @@ from rotator.domain.model import Destination, KeyMetadata
 from rotator.ports import SecretBackend
 from rotator.service.guard import GuardedBackend, Limits
 from tests.fakes.backend import FakeBackend
-from tests.parts.aws import Aws
+from tests.parts.aws import AwsEndpoint
 from tests.parts.openbao import OpenBao
 
 PATCH_POLICY = """
@@ -144,7 +144,7 @@ def _names(server: OpenBao, mount: str) -> list[str]:
     return list(answer["data"]["keys"]) if answer else []
 
 
-def _aws(endpoint: Aws) -> Case:
+def _aws(endpoint: AwsEndpoint) -> Case:
     secret_id = endpoint.new_secret()
     backend = AwsSecretsManagerBackend(region=endpoint.region, endpoint_url=endpoint.url)
 
@@ -167,7 +167,7 @@ def void(_result: object) -> None:
     """For a call whose result nobody needs."""
 
 
-KINDS = ("fake", "dotenv", "openbao", "openbao with patch", "openbao kv 1", "aws")
+KINDS = ("fake", "dotenv", "openbao", "openbao with patch", "openbao kv 1", "aws", "strict aws")
 
 
 @pytest.fixture(params=[*KINDS, *(f"guarded {kind}" for kind in KINDS)])
@@ -183,8 +183,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
             made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"), PATCH_POLICY)
         case "openbao kv 1":
             made = _kv1(request.getfixturevalue("openbao"), request.getfixturevalue("kv1_mount"))
-        case _:
+        case "aws":
             made = _aws(request.getfixturevalue("aws"))
+        case _:
+            made = _aws(request.getfixturevalue("strict_aws"))
     yield _guarded(made) if request.param.startswith("guarded") else made
     made.backend.close()
 

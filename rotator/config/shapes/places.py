@@ -54,6 +54,15 @@ class AwsExpect(Shape):
     region: Text | None = None
 
 
+class AwsCreate(Shape):
+    """How a secret that does not exist is created; AWS's defaults where nothing is said."""
+
+    kms_key_id: Text | None = Field(None, description="ARN, id or alias of the KMS key. Default: aws/secretsmanager.")
+    description: Text | None = None
+    tags: dict[Text, str] = Field(default_factory=dict, description="Beside the rotator's own.")
+    replica_regions: list[Text] = Field(default_factory=list, description="Where AWS keeps replicas of it.")
+
+
 class DotenvPlace(DestinationShape):
     """A variable in a dotenv file."""
 
@@ -82,6 +91,10 @@ class AwsPlace(DestinationShape):
     secret_id: Text = Field(description="Name or ARN.")
     field: Text | None = Field(None, description="The key in a JSON secret; without it the whole secret is the value.")
     beside: dict[Text, Fact] = _BESIDE
+    create: AwsCreate | None = Field(None, description="The secret is created where there is none ({} is enough).")
+    managed_rotation: Literal["refuse", "allow"] = Field(
+        "refuse", description="What to do where AWS's own rotation is enabled on the secret."
+    )
     expect: AwsExpect = AwsExpect()
 
 
