@@ -136,6 +136,9 @@ class SectionReader:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
         return made
 
+    def _file(self, name: str | None, path: FieldPath) -> str | None:
+        return self._faults.file(name, self._folder, path)
+
     def _reference(
         self, given: object, path: FieldPath, backends: Mapping[str, BackendSettings] | None = None
     ) -> SecretRef | None:
