@@ -283,8 +283,9 @@ def _needs_list(record: PolicyRecord, world: World, now: datetime) -> bool:
         if identity is None:
             continue
         if isinstance(identity, Refused):
-            if record.by_fingerprint(fingerprint):
-                return True
-        elif current is None or current.fingerprint != fingerprint or current.key_id != identity.key_id:
+            return (
+                True  # ended by others, or never a key: who knows what else has happened since the journal was written
+            )
+        if current is None or current.fingerprint != fingerprint or current.key_id != identity.key_id:
             return True
     return False

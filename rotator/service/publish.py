@@ -122,7 +122,8 @@ class Publisher:
                 now, policy = session.later(), session.policy
                 grace = {"grace_until": now + policy.grace, "grace_limit": now + policy.grace_limit}
                 session.happened(ev.OrphanLanded(rotation_id=rotation_id, key_id=late.key_id, **grace))
-            elif not _is_what_we_replace(rotation, destination, held):
+            elif destination.name in rotation.published or not _is_what_we_replace(rotation, destination, held):
+                # Where it was seen with the new key, even the old value is somebody's own change.
                 self._lose_to_others(session, rotation, destination, sent)
             if held.version != rotation.expected[destination.name]:
                 session.happened(

@@ -1,6 +1,7 @@
 """Rare sequences that once broke a promise: two things go wrong, or come late, at the worst moment."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,7 +9,7 @@ import pytest
 
 from rotator.domain import events as ev
 from rotator.domain.model import Destination, Refused
-from rotator.errors import BackendUnavailable, LeaseHeld, OutcomeUnknown, ProviderUnavailable
+from rotator.errors import BackendUnavailable, JournalUnavailable, LeaseHeld, OutcomeUnknown, ProviderUnavailable
 from rotator.service.reconcile import Result
 from tests.domain.build import DAY, HOUR, POLICY
 from tests.service.conftest import PLACES
@@ -530,3 +531,52 @@ def test_promise_2_a_stray_that_another_policy_holds_is_given_no_end(stage):
     stage.look()
     (facts,) = [f for f in stage.provider.list_keys(POLICY.project) if f.key_id == made.facts.key_id]
     assert facts.expires_at > stage.clock.now() + 80 * DAY
+
+
+def test_promise_1_the_old_value_that_a_person_puts_back_during_a_resumption_is_not_overwritten(stage):
+    """It looks like what the rotation replaces, but the place was seen with the new key before."""
+    old = adopted(stage)
+    value = secret_of(stage)
+    rotate_now(stage)
+    stage.backends["two"].fail("write", BackendUnavailable("two: sealed"))
+    append = stage.journal.append
+
+    def lost(lease, events, now):
+        if any(isinstance(event, ev.DestinationPublished) for event in events):
+            raise JournalUnavailable("killed here")
+        return append(lease, events, now)
+
+    stage.journal.append = lost
+    stage.look()
+    stage.journal.append = append
+    stage.restart()
+    identify = stage.provider.identify
+
+    def meanwhile(secret):
+        stage.backends["one"].put_by_hand(PLACES[0], value)  # after it was read with the new key
+        return identify(secret)
+
+    stage.provider.identify = meanwhile
+    stage.look()
+    assert stage.held()[0] == old
+
+
+def test_promise_8_a_key_that_a_restored_journal_does_not_know_is_found_when_the_destination_was_spoilt(
+    stage, tmp_path
+):
+    adopted(stage)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        copy = connection.serialize()
+    rotate_now(stage)
+    stage.look()
+    lost = stage.held()[0]
+    stage.journal.close()
+    for path in tmp_path.glob("state.db*"):
+        path.unlink()
+    (tmp_path / "state.db").write_bytes(copy)
+    stage.restart()
+    stage.put(stage.policy, "change-me")
+    stage.look()
+    assert record(stage).key(lost) is not None
+    stage.look_until_quiet(stage.policy.grace_limit)
+    assert lost not in stage.alive()
