@@ -165,7 +165,8 @@ def _checked(
         given = getattr(loaded, model, None)
         if not (isinstance(given, type) and issubclass(given, Options)):
             return Unusable(f"{what}, whose {model} is no model of Options", _REPAIRED)
-    made: BackendPlugin[Any, Any] | ProviderPlugin[Any] = loaded()
+    maker: Any = loaded
+    made: BackendPlugin[Any, Any] | ProviderPlugin[Any] = maker()
     return made
 
 

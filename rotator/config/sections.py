@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from rotator.config.check import Faults, as_written, one_line, shown
 from rotator.config.hosts import is_loopback
 from rotator.config.places import place
+from rotator.config.plugged import PluggedReader
 from rotator.config.secrets import (
     BackendRef,
     CredentialRef,
@@ -28,6 +29,7 @@ from rotator.config.settings import (
     DotenvSettings,
     LimitsSettings,
     LogSettings,
+    ProviderSettings,
     ServiceSettings,
     TogetherSettings,
     TokenSettings,
@@ -36,7 +38,7 @@ from rotator.config.settings import (
 from rotator.config.shapes.backends import AUTHS, BACKENDS, AppRoleShape, AwsShape, DotenvShape, TokenShape, VaultShape
 from rotator.config.shapes.document import LogShape, ServiceShape, StateShape
 from rotator.config.shapes.fields import LimitsShape
-from rotator.config.shapes.providers import TogetherShape
+from rotator.config.shapes.providers import PROVIDERS, TogetherShape
 from rotator.config.shapes.secrets import REFERENCES
 from rotator.config.source import FieldPath
 from rotator.config.state import default_url, is_postgresql, postgresql_url, sqlite_url
@@ -92,6 +94,10 @@ class SectionReader:
         made: dict[str, BackendSettings] = {EMBEDDED: DotenvSettings()}
         for name, value, path in self._faults.named(given, "backends"):
             kind = value.get("type")
+            if isinstance(kind, str) and kind not in BACKENDS:
+                if plugged := self._plugged().backend(value, path, BACKENDS):
+                    made[name] = plugged
+                continue
             shape = self._faults.one_of(BACKENDS, kind, (*path, "type"), "a type of backend")
             checked = self._faults.check(shape, value, path) if shape else None
             if isinstance(checked, VaultShape):
@@ -120,15 +126,20 @@ class SectionReader:
                 made[name] = DotenvSettings(limits=_limits(checked.limits))
         return made
 
-    def providers(self, given: object, backends: Mapping[str, BackendSettings]) -> dict[str, TogetherSettings]:
+    def providers(self, given: object, backends: Mapping[str, BackendSettings]) -> dict[str, ProviderSettings]:
         """The providers by name."""
-        made: dict[str, TogetherSettings] = {}
+        made: dict[str, ProviderSettings] = {}
         for name, value, path in self._faults.named(given, "providers"):
+            kind = value.get("type")
+            if isinstance(kind, str) and kind not in PROVIDERS:
+                if plugged := self._plugged(backends).provider(value, path, PROVIDERS):
+                    made[name] = plugged
+                continue
             if value.get("issuance") == "assisted":
                 allowed = "allowed: api; assisted issuance is not available in this version yet"
                 self._faults.add((*path, "issuance"), "'assisted'", allowed)
                 continue
-            if not self._faults.one_of({"together": 1}, value.get("type"), (*path, "type"), "a type of provider"):
+            if not self._faults.one_of(PROVIDERS, kind, (*path, "type"), "a type of provider"):
                 continue
             checked = self._faults.check(TogetherShape, value, path)
             if checked is None:
@@ -146,6 +157,14 @@ class SectionReader:
         if not made and not self._faults.found:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
         return made
+
+    def _plugged(self, backends: Mapping[str, BackendSettings] | None = None) -> PluggedReader:
+        return PluggedReader(
+            faults=self._faults,
+            folder=self._folder,
+            reference=lambda given, path: self._reference(given, path, backends),
+            backends=backends or {},
+        )
 
     def _auth(self, given: object, path: FieldPath) -> TokenSettings | AppRoleSettings | None:
         if not isinstance(given, Mapping):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from rotator.config.shapes.fields import Label, Shape, Text, Variable, VaultPath
 
@@ -74,6 +74,21 @@ class AwsPlace(DestinationShape):
     field: Text | None = Field(None, description="The key in a JSON secret; without it the whole secret is the value.")
     beside: dict[Text, Fact] = _BESIDE
     expect: AwsExpect = AwsExpect()
+
+
+class PluggedExpect(Shape):
+    """What a plug-in's backend must say: names that it tells."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Text]
+
+
+class PluggedPlace(DestinationShape):
+    """What a destination of a plug-in has besides the plug-in's own fields. Not in the schema."""
+
+    field: Text | None = None
+    beside: dict[Text, Fact] = _BESIDE
+    expect: PluggedExpect = PluggedExpect()
 
 
 Place = DotenvPlace | VaultPlace | AwsPlace
