@@ -34,7 +34,7 @@ def a_destination(name: str, **options: str) -> Destination:
     return Destination(name, f"{name}:{'/'.join(options.values())}", tuple(options.items()))
 
 
-def _fake() -> BackendCase:
+def fake_case() -> BackendCase:
     backend = FakeBackend()
 
     def at(field: str) -> Destination:
@@ -117,7 +117,7 @@ KINDS_WITH_LAYOUT = ("fake", "dotenv", "guarded dotenv")
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackendCase]:
     match request.param.removeprefix("guarded "):
         case "fake":
-            made = _fake()
+            made = fake_case()
         case "dotenv":
             made = _dotenv(tmp_path)
         case "openbao":
