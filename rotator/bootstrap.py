@@ -43,6 +43,7 @@ from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
+from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Reconciler
 from rotator.service.session import RetiredSecrets
 
@@ -123,6 +124,7 @@ def application(
     providers: _Lazy[KeyProvider] = _Lazy(partial(_guarded_provider, settings, clock, secret))
     retired = RetiredSecrets()
     publisher = Publisher(backends=backends, retired=retired)
+    put_back = PutBack(providers=providers, backends=backends, retired=retired)
     begun = clock.now()
     budget = Budget(
         most=settings.service.max_rotations_per_run,
@@ -142,6 +144,7 @@ def application(
                 backends=backends,
                 issuer=issuer,
                 publisher=publisher,
+                put_back=put_back,
                 retired=retired,
                 draw=draw,
             ),

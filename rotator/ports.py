@@ -39,8 +39,8 @@ class KeyProvider(Protocol):
         """Every live key of the project, all pages."""
         ...
 
-    def set_expiration(self, project: str, key_id: str, expires_at: datetime) -> None:
-        """Set a key's expiration date. Safe to repeat. ``ProviderRejected`` where there is no such key."""
+    def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
+        """Set a key's expiration date, or take it away. Safe to repeat. ``ProviderRejected`` without such a key."""
         ...
 
     def revoke_key(self, project: str, key_id: str) -> None:

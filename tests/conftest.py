@@ -1,3 +1,30 @@
 """Real parts for every test; each module starts one of them, and fails where it can't."""
 
+from __future__ import annotations
+
+import pytest
+
+from tests.parts.once import compile_statements_once, read_certificates_once
+
 pytest_plugins = ["tests.parts.aws", "tests.parts.openbao", "tests.parts.postgres", "tests.parts.simulator"]
+
+_LONG = ("tests/soak/", "tests/faults/", "tests/model/")
+
+compile_statements_once()
+read_certificates_once()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests come first in each worker, so that none of them is left for the end, when the others are done.
+
+    pytest-xdist gives each worker a run of tests that follow one another; a test of a worker is at home in its folder.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for folder in _LONG for item in items if item.nodeid.startswith(folder)]
+    short = [item for item in items if not item.nodeid.startswith(_LONG)]
+    parts = [len(short) * number // workers for number in range(workers + 1)]
+    items[:] = [
+        item
+        for number in range(workers)
+        for item in (*long[number::workers], *short[parts[number] : parts[number + 1]])
+    ]

@@ -13,7 +13,7 @@ from rotator.config.settings import BackendSettings, ProviderSettings
 from rotator.config.shapes.document import Document, PolicyShape
 from rotator.config.source import FieldPath
 from rotator.domain.layout import PLAIN
-from rotator.domain.model import Policy
+from rotator.domain.model import Drift, Policy
 from rotator.domain.text import duration
 
 _DEFAULTS = {
@@ -82,6 +82,7 @@ class PolicyReader:
             shape.project,
             sorted(times.items()),
             [_matters(one) for one in placed],
+            *([shape.drift] if Drift(shape.drift) is not Drift.ADOPT else []),
         )
         digest = hashlib.sha256(repr(matters).encode())
         self.made.append(
@@ -92,6 +93,7 @@ class PolicyReader:
                 project=shape.project,
                 destinations=tuple(one.destination for one in placed),
                 canary=shape.canary,
+                drift=Drift(shape.drift),
                 digest=digest.hexdigest()[:16],
                 **times,
             )

@@ -91,6 +91,38 @@ class Abandon(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RollBack(Action):
+    """Put a replaced key back into every destination, and retire the one that had replaced it.
+
+    :param missing: the destinations that do not hold it yet, each with the version seen now.
+    :param replaces: the fingerprint of the key that is taken out.
+    """
+
+    key_id: str
+    missing: tuple[tuple[Destination, str], ...]
+    replaces: Fingerprint | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropRollback(Action):
+    """A rollback that was asked for can't be carried out."""
+
+    why: str
+    lands_on: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore(Action):
+    """Put the current key back into destinations that somebody else has changed.
+
+    :param changed: each with the version and the fingerprint seen now, and what is told of the change.
+    """
+
+    key_id: str
+    changed: tuple[tuple[Destination, str, Fingerprint | None, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordOrphan(Action):
     """The key of an open intent showed up in the list: it is revoked when nobody can have its secret any more."""
 
@@ -118,6 +150,14 @@ class ForwardExpiry(Action):
 
     key_id: str
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BelieveExpiration(Action):
+    """The provider's list shows an earlier end of a key than the journal has. Journal only."""
+
+    key_id: str
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

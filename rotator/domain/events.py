@@ -202,6 +202,62 @@ class RotationRequested(Event):
     compromised: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackRequested(Event):
+    """An operator asked to put the key back that the last rotation had replaced."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackBegun(Event):
+    """That key is accepted, and its value is there: it is about to be put back."""
+
+    rollback_id: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpirationRestored(Event):
+    """The key's expiration is no longer the one that we had brought forward, but this one."""
+
+    key_id: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack(Event):
+    """Every destination holds the former key again; the one that had replaced it is retiring.
+
+    :param rest_until: the former key is not replaced again before.
+    """
+
+    key_id: str
+    grace_until: datetime
+    grace_limit: datetime
+    rest_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackDropped(Event):
+    """The rollback can't be carried out, or not to its end.
+
+    :param lands_on: for a key that was about to be put back; see ``KeyRecord``.
+    """
+
+    why: str
+    lands_on: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationRestored(Event):
+    """Somebody else had changed the destination; it holds the current key again."""
+
+    key_id: str
+    destination: str
+    was: str
+
+
 def told(event: Event) -> tuple[str, dict[str, str]]:
     """The event for a log: ``("key.issued", {"key_id": ..., ...})``, flat and short."""
     name = ".".join(re.findall("[A-Z][a-z]+", type(event).__name__)).lower()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from rotator.domain.model import KeyRecord, KeyState, Origin
+from rotator.domain.rollback import former_key
 from rotator.domain.snapshot import Reach
 from rotator.domain.text import duration, text
 from rotator.domain.verdict import Context, Decision, Verdict
@@ -26,6 +27,13 @@ def frozen_by_hold(context: Context, key: KeyRecord) -> Verdict | None:
     if not context.record.hold:
         return None
     return Verdict(check="OnHold", decision=Decision.KEEP, reason=f"{key.key_id}: the policy is on hold")
+
+
+def being_put_back(context: Context, key: KeyRecord) -> Verdict | None:
+    """An operator asked for a rollback: what was replaced may be needed again."""
+    if context.record.rollback is None or former_key(context.record) != key:
+        return None
+    return Verdict(check="BeingPutBack", decision=Decision.KEEP, reason=f"{key.key_id}: a rollback was asked for")
 
 
 def awaiting_refusal(context: Context, key: KeyRecord) -> Verdict | None:
@@ -173,7 +181,7 @@ def may_still_land(context: Context, key: KeyRecord) -> Verdict | None:
 
     Its write compares with what it had seen. So it can't land any more once every place holds something else.
     """
-    if key.state is not KeyState.ORPHAN:
+    if key.state not in {KeyState.ORPHAN, KeyState.RETIRING}:
         return None
     for view in context.world.destinations:
         name = view.destination.name
@@ -194,6 +202,7 @@ def orphan_proven(_context: Context, key: KeyRecord) -> Verdict | None:
 KEY_CHAIN: tuple[Callable[[Context, KeyRecord], Verdict | None], ...] = (
     frozen_by_hold,
     awaiting_refusal,
+    being_put_back,
     cannot_be_revoked,
     held_somewhere,
     claimed_elsewhere,
@@ -206,8 +215,8 @@ KEY_CHAIN: tuple[Callable[[Context, KeyRecord], Verdict | None], ...] = (
     places_unknown,
     replacement_not_proven,
     not_the_key_that_we_made,
-    grace_over,
     may_still_land,
+    grace_over,
     orphan_proven,
 )
 """For each retiring, orphan or revoked key, beside the policy's chain and every time."""

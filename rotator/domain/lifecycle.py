@@ -11,12 +11,14 @@ from functools import singledispatch
 
 from rotator.domain import events as ev
 from rotator.domain.model import (
+    Expiration,
     KeyRecord,
     KeyState,
     OpenIntent,
     Origin,
     Phase,
     PolicyRecord,
+    Rollback,
     RotationRecord,
 )
 from rotator.domain.moves import (
@@ -72,7 +74,7 @@ def _(event: ev.RotationIntended, record: PolicyRecord) -> PolicyRecord:
     if record.in_flight:
         raise IllegalMove(f"{record.policy}: {record.in_flight.rotation_id} is still in flight")
     rotation = replace(event.rotation, compromised=record.compromised)
-    return replace(record, rotations=(*record.rotations, rotation))
+    return replace(record, rotations=(*record.rotations, rotation), rollback=None)
 
 
 @fold.register
@@ -205,9 +207,13 @@ def _(event: ev.IntentSettled, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.ExpiryForwarded, record: PolicyRecord) -> PolicyRecord:
-    return change_key(
-        record, event.key_id, lambda key: replace(key, expires_at=event.expires_at, expiry_forwarded=True)
-    )
+    def forward(key: KeyRecord) -> KeyRecord:
+        first = key.first_expiry
+        if first is None and event.expires_at != key.expires_at:
+            first = Expiration(key.expires_at)
+        return replace(key, expires_at=event.expires_at, expiry_forwarded=True, first_expiry=first)
+
+    return change_key(record, event.key_id, forward)
 
 
 @fold.register
@@ -258,4 +264,69 @@ def _(event: ev.Held, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.RotationRequested, record: PolicyRecord) -> PolicyRecord:
-    return replace(record, requested=event.reason, compromised=record.compromised or event.compromised)
+    return replace(record, requested=event.reason, compromised=record.compromised or event.compromised, rollback=None)
+
+
+@fold.register
+def _(event: ev.RollbackRequested, record: PolicyRecord) -> PolicyRecord:
+    if record.rollback:
+        return record  # a repeat: what has begun goes on
+    requested = record.requested if record.compromised else ""
+    return replace(record, rollback=Rollback(reason=event.reason), requested=requested)
+
+
+@fold.register
+def _(event: ev.RollbackBegun, record: PolicyRecord) -> PolicyRecord:
+    if record.rollback is None:
+        raise IllegalMove(f"{record.policy}: no rollback was asked for")
+    known_key(record, event.key_id)
+    return replace(record, rollback=replace(record.rollback, rollback_id=event.rollback_id, key_id=event.key_id))
+
+
+@fold.register
+def _(event: ev.ExpirationRestored, record: PolicyRecord) -> PolicyRecord:
+    return change_key(
+        record,
+        event.key_id,
+        lambda key: replace(key, expires_at=event.expires_at, expiry_forwarded=False, first_expiry=None),
+    )
+
+
+@fold.register
+def _(event: ev.RolledBack, record: PolicyRecord) -> PolicyRecord:
+    if record.rollback is None or record.rollback.key_id != event.key_id:
+        raise IllegalMove(f"{record.policy}: {event.key_id} is not being put back")
+    former, rollback_id = known_key(record, event.key_id), record.rollback.rollback_id
+
+    def turn(key: KeyRecord) -> KeyRecord:
+        if key.key_id == former.key_id:
+            return replace(
+                key,
+                state=KeyState.CURRENT,
+                grace_until=None,
+                grace_limit=None,
+                replaced_by="",
+                expiry_forwarded=False,
+                rest_until=event.rest_until,
+                rotation_id=rollback_id,
+            )
+        if key.state is KeyState.CURRENT:
+            return retired(key, event.grace_until, event.grace_limit, replaced_by="")
+        return key
+
+    record = replace(record, keys=tuple(turn(key) for key in record.keys), rollback=None)
+    return forget(move(record, former.replaced_by, Phase.ROLLED_BACK), former.replaced_by)
+
+
+@fold.register
+def _(event: ev.RollbackDropped, record: PolicyRecord) -> PolicyRecord:
+    rollback = record.rollback
+    if rollback and rollback.key_id and record.key(rollback.key_id):
+        record = change_key(record, rollback.key_id, lambda key: replace(key, lands_on=event.lands_on))
+    return replace(record, rollback=None)
+
+
+@fold.register
+def _(event: ev.DestinationRestored, record: PolicyRecord) -> PolicyRecord:
+    known_key(record, event.key_id)
+    return record

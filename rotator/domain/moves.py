@@ -15,10 +15,11 @@ LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
     # A publish whose record was lost in a crash is found again by reading: that is why PUBLISHING can follow both.
     Phase.VERIFIED: frozenset({Phase.PUBLISHING, Phase.ABANDONED}),
     Phase.PUBLISHING: frozenset({Phase.PUBLISHING, Phase.GRACE, Phase.ABANDONED}),
-    Phase.GRACE: frozenset({Phase.REVOKING, Phase.COMPLETED}),
+    Phase.GRACE: frozenset({Phase.REVOKING, Phase.COMPLETED, Phase.ROLLED_BACK}),
     Phase.REVOKING: frozenset({Phase.REVOKING, Phase.COMPLETED}),
     Phase.COMPLETED: frozenset(),
     Phase.ABANDONED: frozenset(),
+    Phase.ROLLED_BACK: frozenset(),
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.domain.actions import (
     Action,
     Adopt,
+    BelieveExpiration,
     Close,
     ConfirmRefusal,
     ExtendGrace,
@@ -18,6 +20,7 @@ from rotator.domain.actions import (
     Revoke,
     Settle,
 )
+from rotator.domain.drift import restore
 from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW
 from rotator.domain.model import (
     KeyRecord,
@@ -29,6 +32,7 @@ from rotator.domain.model import (
 from rotator.domain.naming import is_name_of
 from rotator.domain.policy_checks import ASKED_FOR, POLICY_CHAIN
 from rotator.domain.recovery import rebuild, resume
+from rotator.domain.rollback import roll_back
 from rotator.domain.sightings import found_unrecorded, known_values, sighting_of
 from rotator.domain.snapshot import Snapshot
 from rotator.domain.verdict import Context, Decision, Verdict
@@ -73,7 +77,7 @@ def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
         KeyVerdict(key=key, verdict=decide_key(context, key))
         for key in context.record.in_state(KeyState.RETIRING, KeyState.ORPHAN, KeyState.REVOKED)
     )
-    actions: list[Action] = [*_intent_actions(context), *_stray_actions(context)]
+    actions: list[Action] = [*_intent_actions(context), *_stray_actions(context), *_expiration_actions(context)]
     for item in key_verdicts:
         actions += _key_actions(context, item)
     actions += _policy_actions(context, verdict)
@@ -146,6 +150,21 @@ def _stray_actions(context: Context) -> list[Action]:
     ]
 
 
+def _expiration_actions(context: Context) -> list[Action]:
+    """A key that was put back may have been given an early end after all, by a holder that was paused meanwhile.
+
+    Believed when the list is read to end the key that had replaced it: a grace later, and no list lags that much.
+    """
+    key, record = context.record.current, context.record
+    facts = context.world.facts(key.key_id) if key and key.rest_until else None
+    if key is None or facts is None or facts.expires_at is None or record.hold:
+        return []
+    is_late = any(one.grace_until and one.grace_until <= context.now for one in record.in_state(KeyState.RETIRING))
+    if not is_late or (key.expires_at is not None and key.expires_at <= facts.expires_at):
+        return []
+    return [BelieveExpiration(key_id=key.key_id, expires_at=facts.expires_at)]
+
+
 def _key_actions(context: Context, item: KeyVerdict) -> list[Action]:
     key, verdict = item.key, item.verdict
     match verdict.decision:
@@ -171,6 +190,7 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         and key.origin is not Origin.LEGACY
         and not key.expiry_forwarded
         and not context.record.hold
+        and not context.record.rollback
         and not world.provider_problem
         and key.grace_limit is not None
         and world.held_by_others is not None
@@ -190,23 +210,28 @@ def _forward(context: Context, key: KeyRecord) -> ForwardExpiry:
 
 def _policy_actions(context: Context, verdict: Verdict) -> list[Action]:
     match verdict.decision:
-        case Decision.ADOPT:
-            return _adopt(context)
-        case Decision.REBUILD:
-            return rebuild(context)
         case Decision.ISSUE:
             return [*_close_rejected(context), _issue(context, verdict)]
-        case Decision.RESUME:
-            return [resume(context)]
+        case decision if decision in _ACTIONS:
+            return [_ACTIONS[decision](context)]
         case _:
             return []
 
 
-def _adopt(context: Context) -> list[Action]:
+def _adopt(context: Context) -> Action:
     (held,) = context.world.held
     sighting = sighting_of(context, held)
     assert sighting is not None, "a refused key is rejected before it is adopted"
-    return [Adopt(key=sighting)]
+    return Adopt(key=sighting)
+
+
+_ACTIONS: Mapping[Decision, Callable[[Context], Action]] = {
+    Decision.ADOPT: _adopt,
+    Decision.REBUILD: rebuild,
+    Decision.RESUME: resume,
+    Decision.ROLL_BACK: roll_back,
+    Decision.RESTORE: restore,
+}
 
 
 def _close_rejected(context: Context) -> list[Action]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from rotator.domain.model import Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
+from rotator.domain.drift import changed_by_others, hints_of_others
+from rotator.domain.model import Drift, Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
 from rotator.domain.recovery import unfinished_publication
 from rotator.domain.snapshot import DestinationView, Reach
 from rotator.domain.text import text
@@ -25,6 +26,14 @@ def renewal_at(policy: Policy, key: KeyRecord) -> datetime:
     ``renew_before`` ahead of its end, a little earlier by its jitter. Keys that came by adoption may all be
     too old on the first day: each waits its own part of ``renew_before``, unless its own expiry comes first.
     """
+    due = _due_at(policy, key)
+    if key.rest_until is None:
+        return due
+    last = key.expires_at - policy.renew_before / 4 if key.expires_at else key.rest_until
+    return max(due, min(key.rest_until, last))
+
+
+def _due_at(policy: Policy, key: KeyRecord) -> datetime:
     ends = (key.created_at or key.since) + policy.lifetime
     if key.expires_at:
         ends = min(ends, key.expires_at)
@@ -90,6 +99,15 @@ def compromised(context: Context) -> Verdict | None:
     return Verdict(check="Compromised", decision=Decision.ISSUE, reason=reason, alert=True)
 
 
+def rollback_requested(context: Context) -> Verdict | None:
+    """An operator asked to put the key back that the last rotation had replaced."""
+    rollback = context.record.rollback
+    if rollback is None:
+        return None
+    reason = f"roll back: {rollback.reason}"
+    return Verdict(check="RollbackRequested", decision=Decision.ROLL_BACK, reason=reason)
+
+
 def publication_unfinished(context: Context) -> Verdict | None:
     """Some destinations hold a key of ours that the journal does not know, all others older ones: finish it.
 
@@ -100,6 +118,23 @@ def publication_unfinished(context: Context) -> Verdict | None:
         return None
     reason = f"{found.key_id} is a key of ours that the journal has lost, and not everywhere yet"
     return Verdict(check="PublicationUnfinished", decision=Decision.REBUILD, reason=reason, alert=True)
+
+
+def drifted(context: Context) -> Verdict | None:
+    """Somebody else has changed a destination, and the policy does not say to adopt what they put there."""
+    policy, key = context.policy, context.record.current
+    views = changed_by_others(context)
+    if policy.drift is Drift.ADOPT or key is None or not views or context.record.requested:
+        return None
+    if isinstance(context.world.identities.get(key.fingerprint) if key.fingerprint else None, Refused):
+        return None  # not worth putting back
+    told = "; ".join(_change(view) for view in views)
+    if policy.drift is Drift.RESTORE:
+        reason = f"{told}: put {key.key_id} back"
+        return Verdict(check="Drifted", decision=Decision.RESTORE, reason=reason, alert=True)
+    ends = f", which ends at {text(key.expires_at)}" if key.expires_at else ""
+    reason = f"{told}, instead of {key.key_id}{ends}: left alone, as the policy says"
+    return Verdict(check="Drifted", decision=Decision.BLOCKED, reason=reason, alert=True)
 
 
 def destination_empty(context: Context) -> Verdict | None:
@@ -153,7 +188,8 @@ def destinations_differ(context: Context) -> Verdict | None:
     """The destinations hold different keys, and no rotation of ours explains it."""
     if len(context.world.held) <= 1:
         return None
-    reason = f"the destinations hold {len(context.world.held)} different keys"
+    told = [_change(view) for view in changed_by_others(context)]
+    reason = "; ".join([f"the destinations hold {len(context.world.held)} different keys", *told])
     return Verdict(check="DestinationsDiffer", decision=Decision.ISSUE, reason=reason, alert=True)
 
 
@@ -168,7 +204,9 @@ def key_unmanaged(context: Context) -> Verdict | None:
     if current and current.fingerprint == held and identity and identity.key_id == current.key_id:
         return None
     what = identity.key_id if identity else "a key"
-    return Verdict(check="KeyUnmanaged", decision=Decision.ADOPT, reason=f"adopt {what}, which was put there by others")
+    written = next((f" ({view.written})" for view in context.world.destinations if current and view.written), "")
+    reason = f"adopt {what}, which was put there by others{written}"
+    return Verdict(check="KeyUnmanaged", decision=Decision.ADOPT, reason=reason)
 
 
 def end_may_come(context: Context) -> Verdict | None:
@@ -208,6 +246,19 @@ def too_old(context: Context) -> Verdict | None:
     return Verdict(check="TooOld", decision=Decision.ISSUE, reason=reason)
 
 
+def hints_differ(context: Context) -> Verdict | None:
+    """A destination holds the current key, and says of it what we did not write."""
+    key, views = context.record.current, hints_of_others(context)
+    if key is None or not views:
+        return None
+    names = ", ".join(view.destination.name for view in views)
+    reason = f"{names}: the metadata beside {key.key_id} was changed by others"
+    due = renewal_at(context.policy, key)
+    restores = context.policy.drift is Drift.RESTORE
+    decision = Decision.RESTORE if restores else Decision.WAIT
+    return Verdict(check="MetadataDrifted", decision=decision, reason=reason, until=due, alert=True)
+
+
 def nothing_due(context: Context) -> Verdict | None:
     """Wait until the next moment that matters."""
     key = context.record.current
@@ -227,7 +278,9 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
     rotation_in_flight,
     key_from_other_project,
     compromised,
+    rollback_requested,
     publication_unfinished,
+    drifted,
     destination_empty,
     rejection_contradicted,
     key_rejected,
@@ -237,6 +290,7 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
     rotate_requested,
     expiry_near,
     too_old,
+    hints_differ,
     nothing_due,
 )
 """For the policy as a whole and its current key."""
@@ -251,6 +305,11 @@ def _problem_of(view: DestinationView) -> str:
     """The adapter's own words, which may begin with the destination's name already."""
     name = view.destination.name
     return view.problem if view.problem.startswith(name) else f"{name}: {view.problem}"
+
+
+def _change(view: DestinationView) -> str:
+    what = "holds another value" if view.fingerprint else "holds no key"
+    return f"{view.destination.name}: {what}" + (f" ({view.written})" if view.written else "")
 
 
 def _held_identities(context: Context) -> list[tuple[str, Identity | Refused]]:

@@ -75,22 +75,20 @@ def unfinished_publication(context: Context) -> KeyFacts | None:
     return newest if all(_is_older(world, view, newest.created_at) for view in others) else None
 
 
-def rebuild(context: Context) -> list[Action]:
+def rebuild(context: Context) -> Action:
     """Put ``unfinished_publication`` back into the journal, as a rotation to be resumed."""
     lost = unfinished_publication(context)
     assert lost is not None, "the check found it"
     views = context.world.destinations
     sightings = {f: sighting for f in context.world.held if (sighting := sighting_of(context, f))}
     (key,) = (sighting for sighting in sightings.values() if sighting.identity.key_id == lost.key_id)
-    return [
-        Rebuild(
-            key=key,
-            published=tuple(view.destination.name for view in views if view.fingerprint == key.fingerprint),
-            expected={view.destination.name: view.version for view in views},
-            replaces=known_values(context),
-            found=found_unrecorded(context, besides=key.identity.key_id),
-        )
-    ]
+    return Rebuild(
+        key=key,
+        published=tuple(view.destination.name for view in views if view.fingerprint == key.fingerprint),
+        expected={view.destination.name: view.version for view in views},
+        replaces=known_values(context),
+        found=found_unrecorded(context, besides=key.identity.key_id),
+    )
 
 
 def _is_lost(context: Context, facts: KeyFacts) -> bool:

@@ -28,6 +28,8 @@ class DestinationView:
 
     :param fingerprint: of the value that it holds; ``None`` where it is empty or was not read.
     :param problem: why it could not be read, or is the wrong one.
+    :param hints: what lies beside the value, as text pairs.
+    :param written: when and by whom it was written last, fit for people; empty where the backend does not tell.
     """
 
     destination: Destination
@@ -36,6 +38,8 @@ class DestinationView:
     version: str = ""
     problem: str = ""
     retryable: bool = True
+    hints: Mapping[str, str] = field(default_factory=dict)
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

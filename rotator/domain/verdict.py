@@ -20,6 +20,8 @@ class Decision(StrEnum):
     ISSUE = "issue"
     ADOPT = "adopt"
     REBUILD = "rebuild"  # record what the world shows and the journal has lost
+    ROLL_BACK = "roll back"
+    RESTORE = "restore"  # put the current key back where somebody else took it out
     WAIT = "wait"
     # for one key
     KEEP = "keep"

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rotator import __version__
-from rotator.entrypoints import exits
-from rotator.errors import ConfigError, RotatorError
+from rotator.entrypoints import exits, steering
+from rotator.entrypoints.shared import CONFIG, failures, load_settings, wired
 
-if TYPE_CHECKING:  # start-up is measured: what a command needs is imported where it begins
-    from rotator.bootstrap import Application
+if TYPE_CHECKING:  # see ``shared``
     from rotator.config import Settings
-    from rotator.domain.events import Event
-
-CONFIG = click.option(
-    "--config",
-    "-c",
-    "config",
-    type=click.Path(path_type=Path),
-    envvar="ROTATOR_CONFIG",
-    show_envvar=True,
-    metavar="FILE",
-    help="The configuration.",
-)
 
 EPILOG = """\b
 Exit codes:
@@ -94,8 +77,8 @@ def cli(
         return
     if run_once and dry_run:
         raise click.UsageError("--run-once and --dry-run exclude each other")
-    with _failures():
-        settings = _load(config)
+    with failures():
+        settings = load_settings(config)
         from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
 
         quiet = "warning" if run_once or dry_run else settings.log.level
@@ -108,8 +91,8 @@ def cli(
 @click.pass_context
 def validate(context: click.Context, config: Path | None) -> None:
     """Check the configuration, offline: fields, names, references, secrets that are missing."""
-    with _failures():
-        settings = _load(config or context.obj)
+    with failures():
+        settings = load_settings(config or context.obj)
         click.echo(
             f"{settings.source}: fine; policies: {len(settings.policies)}, "
             f"backends: {', '.join(settings.backends)}, providers: {', '.join(settings.providers)}"
@@ -129,7 +112,7 @@ def schema() -> None:
 @click.pass_context
 def status(context: click.Context, config: Path | None) -> None:
     """Print what the journal knows of every policy; asks nobody else, changes nothing."""
-    with _failures(), _application(_load(config or context.obj), read_only=True) as application:
+    with failures(), wired(load_settings(config or context.obj), read_only=True) as application:
         from rotator.entrypoints.render import print_status  # noqa: PLC0415 - with rich, slow to import
 
         looks = application.journal.looks()
@@ -139,46 +122,6 @@ def status(context: click.Context, config: Path | None) -> None:
                 for policy in application.settings.policies
             ]
         )
-
-
-@cli.command()
-@click.argument("policy")
-@CONFIG
-@click.option("--reason", required=True, help="Why; it is recorded.")
-@click.option("--compromised", is_flag=True, help="The key has leaked: at once, and without a grace.")
-@click.pass_context
-def rotate(context: click.Context, policy: str, config: Path | None, reason: str, *, compromised: bool) -> None:
-    """Ask for a new key for POLICY; a running service begins within seconds, cron at its next run."""
-    from rotator.domain.events import RotationRequested  # noqa: PLC0415
-
-    reason = f"{reason} ({_operator()})"
-    _request(config or context.obj, policy, RotationRequested(reason=reason, compromised=compromised))
-    click.echo(f"{policy}: a new key is asked for")
-
-
-@cli.command()
-@click.argument("policy")
-@CONFIG
-@click.option("--reason", required=True, help="Why; it is recorded and shown.")
-@click.pass_context
-def hold(context: click.Context, policy: str, config: Path | None, reason: str) -> None:
-    """Leave POLICY alone, revocations included, until it is released."""
-    from rotator.domain.events import Held  # noqa: PLC0415
-
-    _request(config or context.obj, policy, Held(reason=f"{reason} ({_operator()})"))
-    click.echo(f"{policy}: on hold")
-
-
-@cli.command()
-@click.argument("policy")
-@CONFIG
-@click.pass_context
-def release(context: click.Context, policy: str, config: Path | None) -> None:
-    """Take POLICY off hold."""
-    from rotator.domain.events import Held  # noqa: PLC0415
-
-    _request(config or context.obj, policy, Held(reason=""))
-    click.echo(f"{policy}: released")
 
 
 @cli.command()
@@ -207,45 +150,8 @@ def simulator(host: str, port: int, seed: Path | None, faults: Path | None) -> N
         raise click.ClickException(str(error)) from error
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Every error of ours ends as one clear line and an exit code; everything else is a defect, and crashes."""
-    try:
-        yield
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        sys.exit(exits.USAGE)
-    except RotatorError as error:
-        click.echo(f"rotator: {error}", err=True)
-        sys.exit(exits.FAILED)
-
-
-def _operator() -> str:
-    """Who gives an order: the login name, or the number where a container knows no name."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
-
-
-def _load(config: Path | None) -> Settings:
-    if config is None:
-        raise click.UsageError("say which configuration: --config FILE, or ROTATOR_CONFIG in the environment")
-    from rotator.config import load  # noqa: PLC0415 - pydantic is slow to import
-
-    return load(config, os.environ)
-
-
-@contextmanager
-def _application(settings: Settings, *, read_only: bool = False, service: bool = False) -> Iterator[Application]:
-    from rotator.bootstrap import application  # noqa: PLC0415 - SQLAlchemy is slow to import
-
-    with application(settings, read_only=read_only, service=service) as wired:
-        yield wired
-
-
 def _pass(settings: Settings, *, once: bool) -> int:
-    with _application(settings, service=not once) as application:
+    with wired(settings, service=not once) as application:
         if once:
             from rotator.entrypoints.once import run_once  # noqa: PLC0415
 
@@ -258,14 +164,8 @@ def _pass(settings: Settings, *, once: bool) -> int:
 def _dry_run(settings: Settings, style: str) -> int:
     from rotator.entrypoints.dry import dry_run  # noqa: PLC0415
 
-    with _application(settings, read_only=True) as application:
+    with wired(settings, read_only=True) as application:
         return dry_run(application, style)
 
 
-def _request(config: Path | None, policy: str, event: Event) -> None:
-    with _failures():
-        settings = _load(config)
-        if policy not in {known.name for known in settings.policies}:
-            raise click.BadParameter(f"no policy {policy!r} in {settings.source}", param_hint="POLICY")
-        with _application(settings) as application:
-            application.journal.request(policy, event, application.clock.now())
+steering.register(cli)

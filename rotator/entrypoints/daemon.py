@@ -22,7 +22,7 @@ from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
-from rotator.service.reconcile import Outcome, is_due
+from rotator.service.reconcile import Outcome, due_since, is_due
 
 _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
@@ -137,7 +137,7 @@ class Daemon:
             if name in self._running:
                 continue  # its outcome sets the next look, and what was asked for meanwhile is seen then
             due = is_due(policy, looks, now)
-            journaled = now if due else looks[name].next_at
+            journaled = due_since(policy, looks, now) if due else looks[name].next_at
             moved = name in looks and looks[name].next_at != self._known.get(name)
             is_at_hand = name in self._waiting and not (due and self._waiting[name] > now)
             if moved or not is_at_hand:

@@ -16,7 +16,7 @@ from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.entrypoints.render import outcome_line, waiting_line
 from rotator.service.lanes import lane_of
-from rotator.service.reconcile import Outcome, Result, is_due
+from rotator.service.reconcile import Outcome, Result, due_since, is_due
 
 
 @dataclass(slots=True)
@@ -65,6 +65,7 @@ def run_once(application: Application) -> int:
         else:
             summary.not_due += 1
             sys.stdout.write(waiting_line(policy.name, looks[policy.name]))
+    due.sort(key=lambda policy: due_since(policy, looks, now))
     if due:
         with _stopping_on_signals(application), _progress(len(due)) as advance:
             # Canaries first: the others begin no rotation before these have come through.

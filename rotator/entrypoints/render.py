@@ -6,14 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from functools import singledispatch
 from typing import TYPE_CHECKING
 
-from rotator.domain import actions as act
-from rotator.domain.model import Policy, PolicyRecord
+from rotator.domain.model import Phase, Policy, PolicyRecord, RotationRecord
 from rotator.domain.planner import Plan
-from rotator.domain.text import duration, text
+from rotator.domain.text import text
 from rotator.domain.verdict import Decision
+from rotator.entrypoints.describe import describe
 from rotator.ports import Look
 from rotator.service.reconcile import Outcome, Result
 from rotator.telemetry import redact_text
@@ -40,83 +39,6 @@ def waiting_line(policy: str, look: Look) -> str:
     """A policy that is not due."""
     trouble = f"; last problem: {look.problem}" if look.problem else ""
     return f"{policy}: not due until {text(look.next_at)}{trouble}\n"
-
-
-@singledispatch
-def describe(action: act.Action) -> str:
-    """What an action does, as a sentence."""
-    return type(action).__name__
-
-
-@describe.register
-def _(action: act.Adopt) -> str:
-    return f"adopt {action.key.identity.key_id} as the current key"
-
-
-@describe.register
-def _(action: act.Issue) -> str:
-    places = ", ".join(action.expected)
-    grace = f"; the old one stays valid for {duration(action.grace)}" if action.replaces else ""
-    return f"create a key that expires {text(action.expires_at)}, verify it, publish it to {places}{grace}"
-
-
-@describe.register
-def _(action: act.Resume) -> str:
-    missing = ", ".join(destination.name for destination in action.missing) or "nothing more"
-    return f"finish rotation {action.rotation_id}: publish to {missing}, start the grace"
-
-
-@describe.register
-def _(action: act.Abandon) -> str:
-    return f"abandon rotation {action.rotation_id}: {action.why}"
-
-
-@describe.register
-def _(action: act.RecordOrphan) -> str:
-    return f"record {action.facts.key_id} as an orphan"
-
-
-@describe.register
-def _(action: act.RecordStray) -> str:
-    return f"retire {action.facts.key_id}, which has a name of ours and is not in the journal, after a full grace"
-
-
-@describe.register
-def _(action: act.Rebuild) -> str:
-    held = ", ".join(action.published)
-    return f"record {action.key.identity.key_id}, which {held} holds, as a rotation to be finished"
-
-
-@describe.register
-def _(action: act.Settle) -> str:
-    return f"stop looking for a key named {action.key_name}"
-
-
-@describe.register
-def _(action: act.ForwardExpiry) -> str:
-    if action.expires_at is None:
-        return f"note that {action.key_id} ends by itself soon after its grace"
-    return f"let {action.key_id} end by itself at {text(action.expires_at)}"
-
-
-@describe.register
-def _(action: act.ExtendGrace) -> str:
-    return f"extend the grace of {action.key_id} until {text(action.until)}"
-
-
-@describe.register
-def _(action: act.Revoke) -> str:
-    return f"revoke {action.key_id} and see it refused"
-
-
-@describe.register
-def _(action: act.ConfirmRefusal) -> str:
-    return f"see {action.key_id} refused"
-
-
-@describe.register
-def _(action: act.Close) -> str:
-    return f"close {action.key_id}: {action.evidence}"
 
 
 def plans_as_json(plans: Sequence[Plan], failures: Sequence[tuple[str, str]], now: datetime) -> str:
@@ -182,8 +104,16 @@ def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -
     for policy, record, look in policies:
         current = record.current
         others = [f"{key.key_id} {key.state}" for key in record.keys if key is not current]
-        phases = [rotation.phase for rotation in record.rotations]
-        trouble = [part for part in (record.hold and f"on hold: {record.hold}", look and look.problem) if part]
+        phases = [_phase(rotation, policy) for rotation in record.rotations]
+        trouble = [
+            part
+            for part in (
+                record.hold and f"on hold: {record.hold}",
+                record.rollback and f"rollback asked for: {record.rollback.reason}",
+                look and look.problem,
+            )
+            if part
+        ]
         table.add_row(
             Text(policy.name),
             Text(current.key_id if current else "none yet"),
@@ -194,6 +124,12 @@ def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -
             Text("; ".join(trouble), style="red"),
         )
     _print(table)
+
+
+def _phase(rotation: RotationRecord, policy: Policy) -> str:
+    if rotation.phase is not Phase.PUBLISHING:
+        return rotation.phase
+    return f"published to {len(rotation.published)} of {len(policy.destinations)}"
 
 
 def _print(table: Table) -> None:

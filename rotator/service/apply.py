@@ -17,25 +17,29 @@ from rotator.domain.actions import (
     Abandon,
     Action,
     Adopt,
+    BelieveExpiration,
     Close,
     ConfirmRefusal,
+    DropRollback,
     ExtendGrace,
     ForwardExpiry,
     Issue,
     Rebuild,
     RecordOrphan,
     RecordStray,
+    Restore,
     Resume,
     Revoke,
+    RollBack,
     Settle,
 )
 from rotator.domain.model import Identity, KeyFacts, KeyRecord, KeyState, Origin, Phase, Refused, RotationRecord
 from rotator.domain.planner import Plan
-from rotator.domain.secret import SecretValue
 from rotator.errors import Deferred, JournalError, ProviderRejected, RotationFailed, RotatorError, Stopping
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.issue import Issuer, known_key
 from rotator.service.publish import Publisher
+from rotator.service.put_back import PutBack
 from rotator.service.session import RetiredSecrets, Session
 
 REFUSAL_PATIENCE = timedelta(seconds=10)
@@ -50,6 +54,7 @@ class Executor:
     backends: Callable[[str], SecretBackend]
     issuer: Issuer
     publisher: Publisher
+    put_back: PutBack
     retired: RetiredSecrets
     draw: Callable[[], float]
 
@@ -70,6 +75,10 @@ class Executor:
             Adopt: self._adopt,
             Issue: self._issue,
             Rebuild: self._rebuild,
+            RollBack: self.put_back.roll_back,
+            DropRollback: self.put_back.drop,
+            Restore: self.put_back.restore,
+            BelieveExpiration: self._believe,
             Resume: self.publisher.resume,
             Abandon: self._abandon,
             RecordOrphan: self._record_orphan,
@@ -92,6 +101,9 @@ class Executor:
 
     def _extend_grace(self, session: Session, action: ExtendGrace) -> None:
         session.happened(ev.GraceExtended(key_id=action.key_id, grace_until=action.until, why=action.why))
+
+    def _believe(self, session: Session, action: BelieveExpiration) -> None:
+        session.happened(ev.ExpirationRestored(key_id=action.key_id, expires_at=action.expires_at))
 
     def _confirm_refusal(self, session: Session, action: ConfirmRefusal) -> None:
         self._see_refused(session, action.key_id)
@@ -215,7 +227,7 @@ class Executor:
         if key is None or key.origin is not Origin.ADOPTED or key.grace_until is None:
             return
         early = session.now() < key.grace_until - session.policy.quiet
-        secret = self._old_secret(session, key) if early else None
+        secret = self.put_back.find_secret(session, key) if early else None
         answer = self._provider(session).identify(secret) if secret else None
         if isinstance(answer, Identity) and answer.key_id != key_id:
             why = f"the provider now says that what it took for this key is {answer.key_id}: it is left alone"
@@ -227,7 +239,7 @@ class Executor:
         key = session.record.key(key_id)
         if key is None:
             return
-        secret = self._old_secret(session, key)
+        secret = self.put_back.find_secret(session, key)
         if secret is None and key.origin is Origin.LEGACY:
             return  # no list shows it, so that nothing can be concluded; the finding stays
         if secret is None:
@@ -251,16 +263,6 @@ class Executor:
             session.still_ours()
             session.clock.sleep(pause)
             pause = min(pause * 2, timedelta(seconds=2))
-
-    def _old_secret(self, session: Session, key: KeyRecord) -> SecretValue | None:
-        kept = self.retired.get(key.fingerprint)
-        if kept is not None or key.fingerprint is None:
-            return kept
-        for destination in session.policy.destinations:
-            previous = self.backends(destination.backend).read_previous(destination)
-            if previous is not None and previous.fingerprint() == key.fingerprint:
-                return previous
-        return None
 
     def _end(self, session: Session, key_id: str, evidence: str) -> None:
         key = session.record.key(key_id)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rotator.domain.model import Destination, Identity, KeyRecord, KeyState, Policy, PolicyRecord, Refused
+from rotator.domain.model import Destination, Held, Identity, KeyRecord, KeyState, Policy, PolicyRecord, Refused
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.domain.snapshot import Claim, DestinationView, Reach, World
+from rotator.domain.text import text
 from rotator.errors import BackendError, ProviderError, WrongDestination
 from rotator.ports import Journal, KeyProvider, Observation, SecretBackend
 
@@ -76,7 +77,13 @@ class Gatherer:
             return DestinationView(destination=destination, version=held.version)
         fingerprint = held.value.fingerprint()
         secrets[fingerprint] = held.value
-        return DestinationView(destination=destination, fingerprint=fingerprint, version=held.version)
+        return DestinationView(
+            destination=destination,
+            fingerprint=fingerprint,
+            version=held.version,
+            hints=held.metadata,
+            written=_written(held),
+        )
 
     def _identify(
         self, policy: Policy, secrets: Mapping[Fingerprint, SecretValue]
@@ -199,6 +206,13 @@ class Gatherer:
         for other in self.policies:
             if other.project == policy.project and other.name != policy.name:
                 yield from other.destinations
+
+
+def _written(held: Held) -> str:
+    """When and by whom, as far as the backend tells."""
+    told = [f"written {text(held.changed_at)}"] if held.changed_at else []
+    told += [f"by {held.changed_by}"] if held.changed_by else []
+    return " ".join(told)
 
 
 def _as_expected(destination: Destination, found: Mapping[str, str]) -> None:

@@ -85,9 +85,10 @@ class Publisher:
             session.still_ours()
             rotation = session.rotation(rotation_id)
             try:
-                backend.write(
-                    destination, secret, _metadata(session, rotation), expected=rotation.expected[destination.name]
-                )
+                key = session.record.key(rotation.key_id)
+                assert key is not None, "a rotation that publishes has its key in the record"
+                metadata = metadata_of(session, key, rotation.rotation_id)
+                backend.write(destination, secret, metadata, expected=rotation.expected[destination.name])
             except VersionConflict as error:
                 problem = str(error)
             except OutcomeUnknown as error:
@@ -99,7 +100,7 @@ class Publisher:
             held = backend.read(destination)
             if held.value is not None and held.value.same_as(secret):
                 session.happened(ev.DestinationPublished(rotation_id=rotation_id, destination=destination.name))
-                _saw(session, destination, held)
+                saw(session, destination, held)
                 return
             if (late := _late_orphan(session, held)) is not None:
                 # A former holder's write arrived after all. It did not win: but consumers may have read it.
@@ -160,10 +161,15 @@ def _is_what_we_replace(rotation: RotationRecord, destination: Destination, held
     return held.value.fingerprint() == before
 
 
-def _saw(session: Session, destination: Destination, held: Held) -> None:
+def saw(session: Session, destination: Destination, held: Held) -> None:
     """Put what was read back into the snapshot of this look."""
     assert held.value is not None, "it was just compared"
-    view = DestinationView(destination=destination, fingerprint=held.value.fingerprint(), version=held.version)
+    view = DestinationView(
+        destination=destination,
+        fingerprint=held.value.fingerprint(),
+        version=held.version,
+        hints=held.metadata,
+    )
     world = session.gathered.world
     views = tuple(view if old.destination.name == destination.name else old for old in world.destinations)
     session.gathered = Gathered(
@@ -172,18 +178,21 @@ def _saw(session: Session, destination: Destination, held: Held) -> None:
     )
 
 
-def _metadata(session: Session, rotation: RotationRecord) -> KeyMetadata:
-    key = session.record.key(rotation.key_id)
-    assert key is not None, "a rotation that publishes has its key in the record"
+def metadata_of(session: Session, key: KeyRecord, rotation_id: str) -> KeyMetadata:
+    """What a destination carries beside that key.
+
+    :param rotation_id: the idempotency token of what is written.
+    """
     current = session.record.current
+    previous = current if current and current.key_id != key.key_id else None
     return KeyMetadata(
         instance=session.policy.instance,
         policy=session.policy.name,
         project=session.policy.project,
-        rotation_id=rotation.rotation_id,
+        rotation_id=rotation_id,
         key_id=key.key_id,
         fingerprint=key.fingerprint or "",
         created=text(key.created_at or key.since),
         expires=text(key.expires_at) if key.expires_at else "",
-        previous_key_id=current.key_id if current else "",
+        previous_key_id=previous.key_id if previous else "",
     )

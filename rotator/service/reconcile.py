@@ -250,5 +250,11 @@ def is_due(policy: Policy, looks: Mapping[str, Look], now: datetime) -> bool:
     return look.next_at > now + max(policy.check_every, BACKOFF_LAST) + LARGEST_SKEW
 
 
+def due_since(policy: Policy, looks: Mapping[str, Look], now: datetime) -> datetime:
+    """Since when a due policy waits. The one that waits longest comes first, so that none starves in an overload."""
+    look = looks.get(policy.name)
+    return min(look.next_at, now) if look else now
+
+
 _NO_LEASE = Lease(policy="", holder="", token=0, ttl=timedelta(0))
 """What a preview has: the journal refuses every entry by it."""

@@ -82,12 +82,12 @@ class FakeProvider:
         with self._call("list_keys"):
             return tuple(key.facts for key in self._keys.values() if self._is_live(key, project))
 
-    def set_expiration(self, project: str, key_id: str, expires_at: datetime) -> None:
+    def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         with self._call("set_expiration"):
             key = self._keys.get(key_id)
             if key is None or not self._is_live(key, project):
                 raise ProviderRejected("no such key")
-            if expires_at <= self._now():
+            if expires_at is not None and expires_at <= self._now():
                 raise ProviderRejected("an expiration in the past")
             key.facts = replace(key.facts, expires_at=expires_at)
 

@@ -15,6 +15,7 @@ from rotator.domain.naming import key_name
 from rotator.ports import Look
 from tests.faults.stage import Stage
 from tests.parts.aws import REGION
+from tests.parts.journals import new_journal
 from tests.parts.simulator import OTHER_PROJECT, PROJECT
 
 FIELD, NEIGHBOUR = "TOGETHER_API_KEY", "DATABASE_PASSWORD"
@@ -46,7 +47,7 @@ class Installation:
         self._put(stage.gate.secrets[self.by_hand])
         self.environ = {"MANAGEMENT_KEY": stage.simulator.management_key.reveal(), **stage.role}
         self._configure(PLACES.index(first))
-        stage.new_journal(self.folder / "state.db")
+        new_journal(self.folder / "state.db")
 
     # --- what was there before ----------------------------------------------------------------------------
 

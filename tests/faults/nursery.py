@@ -19,9 +19,13 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
 
 from tests.faults.child import CRASHED, Order
+from tests.parts.once import compile_statements_once, read_certificates_once
 
 
 class Nursery:
@@ -79,13 +83,46 @@ class Nursery:
         return self._process.stdout.readline().strip()
 
 
-def _prepare() -> None:
-    """Large files that are the same for all processes are read once: service models and root certificates."""
-    import boto3  # noqa: PLC0415
-    import httpx._transports.default as transports  # noqa: PLC0415
+class _Clients:
+    """boto3's clients, made before the children are: that takes longer than all that a pass asks of AWS.
 
-    boto3.Session = functools.lru_cache(boto3.Session)
-    transports.create_ssl_context = functools.lru_cache(transports.create_ssl_context)
+    None of them has a connection while there is no pass, and the timeouts are all that differs between passes.
+    """
+
+    def __init__(self) -> None:
+        self._make = boto3.Session.client
+        self._made: dict[tuple[object, ...], Any] = {}
+
+    def client(self, session: boto3.Session, service: str, *, endpoint_url: str, config: Config) -> Any:
+        """In place of ``boto3.Session.client``."""
+        options = dict(config._user_provided_options)
+        key = (session, service, endpoint_url, json.dumps(options, sort_keys=True))
+        if key not in self._made:
+            self._made[key] = self._make(session, service, endpoint_url=endpoint_url, config=config)
+        return self._made[key]
+
+    def be_ready(self, timeout: float) -> None:
+        """A pass with this timeout comes."""
+        for session, service, endpoint_url, options in list(self._made):
+            timeouts = {"connect_timeout": timeout, "read_timeout": timeout}
+            self.client(
+                session, service, endpoint_url=endpoint_url, config=Config(**{**json.loads(options), **timeouts})
+            )
+
+
+_clients = _Clients()
+
+
+def _prepare() -> None:
+    """What is the same for all processes is made once: statements, root certificates, and what reads service models."""
+    compile_statements_once()
+    read_certificates_once()
+
+    def client(session: boto3.Session, service: str, **options: Any) -> Any:
+        return _clients.client(session, service, **options)
+
+    boto3.Session.client = client
+    boto3.Session = functools.cache(boto3.Session)
 
 
 def _stay(order: Order) -> int:
@@ -101,6 +138,7 @@ def _stay(order: Order) -> int:
 
 def _fork(order: Order) -> int:
     """A pass in a child; tells its process id, and lets it begin when it is told to."""
+    _clients.be_ready(order.timeout)
     go, ready = os.pipe()
     pid = os.fork()
     if pid == 0:

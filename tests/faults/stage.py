@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import secrets
-import shutil
 import tempfile
 import uuid
 from contextlib import ExitStack
@@ -17,11 +16,10 @@ from typing import Any, Self
 
 import httpx
 
-from rotator.adapters.journal.sql import SqlJournal
-from rotator.process import is_dead
 from tests.backends.proxy import Answer, Proxy, Request, Upstream
 from tests.faults.gate import Gate
 from tests.faults.nursery import Nursery
+from tests.faults.points import Point
 from tests.parts.aws import REGION, Aws
 from tests.parts.openbao import OpenBao
 from tests.parts.simulator import Simulator
@@ -46,11 +44,15 @@ class _GatedAws(Aws):
 
 
 class Stage:
-    """A context manager around everything that is slow to start."""
+    """A context manager around everything that is slow to start.
+
+    :ivar calm: the points of a rotation without faults, by the place that is written first; as they are found out.
+    """
 
     def __init__(self) -> None:
         self._stack = ExitStack()
         self.is_warm = False
+        self.calm: dict[str, list[Point]] = {}
         self.gate = Gate()
         self.openbao = OpenBao()
         self.simulator = Simulator()
@@ -82,8 +84,6 @@ class Stage:
             role = self.openbao.approle(_POLICY)
             self.role = {"ROLE_ID": role.role_id.reveal(), "SECRET_ID": role.secret_id.reveal()}
             self.consumer = stack.enter_context(httpx.Client(base_url=self.simulator.base_url, trust_env=False))
-            self._journal = self.folder / "template.db"
-            SqlJournal.open(f"sqlite:///{self._journal}", is_dead=is_dead).close()
             self._stack = stack.pop_all()
         return self
 
@@ -91,11 +91,6 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-
-    def new_journal(self, path: Path) -> None:
-        """An empty journal of the newest schema: bringing it there is no part of a rotation."""
-        shutil.copyfile(self._journal, path)
-        path.chmod(0o600)
 
     def new_aws_secret(self, content: dict[str, str]) -> str:
         """Returns its name."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from rotator.domain.events import Held
+from rotator.domain.model import Drift
 from tests.model.history import EMPTY, GARBAGE
 from tests.model.holder import LEASE
 from tests.model.world import DAY, SETTLE, World
@@ -24,6 +26,8 @@ def calm_down(world: World) -> None:
     for name in list(truth.on_hold):
         world.request(name, Held(reason=""))
     _take_foreign_keys_out(world)
+    # What was left alone, as the policy said, is adopted.
+    world.configure({name: replace(policy, drift=Drift.ADOPT) for name, policy in truth.policies.items()})
     world.advance(LEASE + timedelta(seconds=1))
     for _ in range(2):
         if not _until_stable(world) or truth.faults:

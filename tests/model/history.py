@@ -64,6 +64,7 @@ class History:
     replaced_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
     left_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
     fine_looks: dict[str, int] = field(default_factory=dict)  # policy to the tick of its last one
+    settled: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # what a fine look saw everywhere
     waived: set[str] = field(default_factory=set)
     leaked: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # said to be, and not ended yet
     graces: dict[str, set[timedelta]] = field(default_factory=lambda: defaultdict(set))

@@ -12,6 +12,7 @@ from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
+from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Outcome, Reconciler
 from rotator.service.session import RetiredSecrets
 from tests.model.faults import Crash, Gate, Trouble
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
 LEASE = timedelta(minutes=5)
-_compiled: dict[object, object] = {}
-"""SQLAlchemy's cache, for all journals: each example opens many, and compiling would be most of its time."""
 
 
 class Holder:
@@ -33,7 +32,6 @@ class Holder:
         self.name, self._world = name, world
         self.gate = Gate(later=world.later)
         self.journal = SqlJournal.open(world.url, is_dead=world.known_dead.__contains__, pool_size=2)
-        self.journal._engine._compiled_cache = _compiled
         self.crashed = self.is_stale = False
         self.outcome: Outcome | None = None
         self._seat = Seat(turn=None)  # type: ignore[arg-type]
@@ -120,6 +118,9 @@ class Holder:
                     draw=lambda: 0.5,
                 ),
                 publisher=publisher,
+                put_back=PutBack(
+                    providers=lambda _name: provider, backends=backends.__getitem__, retired=self._retired
+                ),
                 retired=self._retired,
                 draw=lambda: 0.5,
             ),

@@ -10,8 +10,8 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rotator.domain.events import Held, RotationRequested
-from rotator.domain.model import Destination
+from rotator.domain.events import Held, RollbackRequested, RotationRequested
+from rotator.domain.model import Destination, Drift
 from tests.model.calm import calm_down
 from tests.model.faults import KINDS, MOMENTS, Trouble, What
 from tests.model.history import EMPTY, GARBAGE
@@ -65,6 +65,15 @@ class Machine(RuleBasedStateMachine):
     def rotate(self, seat: str, name: str, troubles: tuple[Trouble, ...], *, compromised: bool, known: bool) -> None:
         if name in self.world.truth.policies:
             self.world.request(name, RotationRequested(reason="test", compromised=compromised))
+            self.world.look(seat, name, troubles, known=known)
+
+    @rule(seat=seats, name=names, troubles=troubles, known=st.booleans(), wait=durations)
+    def roll_back(self, seat: str, name: str, troubles: tuple[Trouble, ...], wait: timedelta, *, known: bool) -> None:
+        """An operator takes a rotation back, soon after it or not."""
+        if name in self.world.truth.policies:
+            self.rotate(seat, name, (), compromised=False, known=known)
+            self.world.advance(wait)
+            self.world.request(name, RollbackRequested(reason="test"))
             self.world.look(seat, name, troubles, known=known)
 
     @rule(
@@ -199,10 +208,11 @@ class Machine(RuleBasedStateMachine):
         name=names,
         grace=st.sampled_from(GRACES),
         backends=st.lists(st.sampled_from(BACKENDS), min_size=1, unique=True).map(sorted),
+        drift=st.sampled_from(Drift),
     )
-    def configure(self, name: str, grace: timedelta, backends: list[str]) -> None:
+    def configure(self, name: str, grace: timedelta, backends: list[str], drift: Drift) -> None:
         policies = self.world.truth.policies
-        changed = policy_of(name, grace=grace, backends=tuple(backends))
+        changed = policy_of(name, grace=grace, backends=tuple(backends), drift=drift)
         if name in policies and changed != policies[name]:
             self.world.configure({**policies, name: changed})
 

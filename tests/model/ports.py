@@ -50,12 +50,13 @@ class GatedProvider:
             "list_keys", lambda: self.fake.list_keys(project), stale=lambda: self.truth.older_list(project)
         )
 
-    def set_expiration(self, project: str, key_id: str, expires_at: datetime) -> None:
+    def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         turn = self.seat.turn
 
         def effect() -> None:
+            before = self.truth.expires_at(key_id)
             self.fake.set_expiration(project, key_id, expires_at)
-            self.truth.expiration_set(turn, key_id, expires_at)
+            self.truth.expiration_set(turn, key_id, before, expires_at)
 
         self.gate.call("set_expiration", effect)
 

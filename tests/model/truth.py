@@ -43,12 +43,15 @@ class Truth(History):
         if len(held) != 1 or not self.is_accepted(next(iter(held))):
             self.blame("2: revoked with no proven replacement", f"{key_id}; {policy.name} holds {sorted(held)}")
 
-    def expiration_set(self, turn: Turn, key_id: str, expires_at: datetime) -> None:
-        """An expiration that is brought forward is a revocation that comes later."""
-        self.tell(f"{turn.holder} lets {key_id} expire at {expires_at:%m-%d %H:%M:%S} for {turn.policy.name}")
+    def expiration_set(self, turn: Turn, key_id: str, before: datetime | None, expires_at: datetime | None) -> None:
+        """An expiration that is brought forward is a revocation that comes later; one that is given back is none."""
+        at = f"at {expires_at:%m-%d %H:%M:%S}" if expires_at else "never"
+        self.tell(f"{turn.holder} lets {key_id} expire {at} for {turn.policy.name}")
         self._may_act(turn, f"set the expiration of {key_id}")
         self.listing_changed()
         self._is_ours(turn, key_id, "given an expiration")
+        if expires_at is None or (before is not None and before <= expires_at):
+            return
         for owner, destination in self.holders(key_id):
             if not self._is_excused(turn, owner, destination):
                 self.blame("2: given an expiration while a destination holds it", f"{key_id} in {destination}")
@@ -73,7 +76,10 @@ class Truth(History):
             self.blame("1: a refused key was published", f"{after} in {destination}")
         self._leaves(destination, before)
         self.puts[destination.name] = Put(by_person=False, tick=self.tick, at=self.now())
-        if before not in {EMPTY, GARBAGE}:
+        self.pending[policy.name].discard(after)  # it may be put back
+        self.replaced_at.pop((policy.name, after), None)
+        is_theirs = after in self.settled[policy.name] and before not in self.maker  # drift, undone: left to them
+        if before not in {EMPTY, GARBAGE} and not is_theirs:
             self.pending[policy.name].add(before)
             self.replaced_at.pop((policy.name, before), None)
             if self.is_accepted(before) and self.project_of(before) == policy.project:
@@ -108,6 +114,7 @@ class Truth(History):
         if undisturbed:
             self._leaked_keys_ended(turn)
         self._adopted_by(turn)
+        self.settled[turn.policy.name] |= set(self.holds_of(turn.policy))
 
     # --- inside ----------------------------------------------------------------------------------------------------
 

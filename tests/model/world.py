@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable
@@ -12,9 +11,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from rotator.adapters.journal.sql import SqlJournal
-from rotator.domain.events import Held, RotationRequested
-from rotator.domain.model import Destination, Policy
+from rotator.domain.events import Held, RollbackRequested, RotationRequested
+from rotator.domain.model import Destination, Drift, Policy
 from rotator.errors import RotatorError
 from rotator.service.reconcile import is_due
 from tests.domain.build import NOW
@@ -24,6 +22,7 @@ from tests.model.faults import Trouble
 from tests.model.history import EMPTY, GARBAGE
 from tests.model.holder import Holder
 from tests.model.truth import Truth
+from tests.parts.journals import new_journal
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SETTLE = timedelta(minutes=10)
@@ -40,7 +39,9 @@ def place(backend: str, policy: str) -> Destination:
     return Destination(backend=backend, name=f"{backend}:{policy}#KEY", options=options)
 
 
-def policy_of(name: str, *, grace: timedelta = GRACES[0], backends: tuple[str, ...] = BACKENDS[:2]) -> Policy:
+def policy_of(
+    name: str, *, grace: timedelta = GRACES[0], backends: tuple[str, ...] = BACKENDS[:2], drift: Drift = Drift.ADOPT
+) -> Policy:
     policy = Policy(
         name=name,
         instance="prod",
@@ -53,6 +54,7 @@ def policy_of(name: str, *, grace: timedelta = GRACES[0], backends: tuple[str, .
         grace_limit=4 * grace,
         check_every=DAY,
         settle=SETTLE,
+        drift=drift,
     )
     return replace(policy, digest=hashlib.sha256(repr(policy).encode()).hexdigest()[:16])
 
@@ -61,16 +63,6 @@ def scratch() -> Path:
     """A folder for journals, in memory where the system has such a place: they need not outlive the test."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
     return Path(tempfile.mkdtemp(prefix="rotator-model-", dir=memory if memory.is_dir() else None))
-
-
-def empty_journal(folder: Path) -> Path:
-    """A journal at the newest schema, to be copied: migrating takes longer than all the rest of an example."""
-    path = folder / "empty.db"
-    if not path.exists():
-        SqlJournal.open(f"sqlite:///{path}", is_dead=lambda _holder: False).close()
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE")
-    return path
 
 
 class World:
@@ -198,7 +190,7 @@ class World:
 
     # --- operators -----------------------------------------------------------------------------------------------
 
-    def request(self, name: str, event: Held | RotationRequested) -> None:
+    def request(self, name: str, event: Held | RollbackRequested | RotationRequested) -> None:
         journal = next(h.journal for h in self.holders.values())
         journal.request(name, event, self.current)
         self.truth.tick += 1
@@ -207,6 +199,8 @@ class World:
             self.truth.on_hold.pop(name, None)
             if event.reason:
                 self.truth.on_hold[name] = self.truth.tick
+        elif isinstance(event, RollbackRequested):
+            self.truth.tell(f"a person asks for a rollback of {name}")
         elif event.compromised:
             self.truth.person_compromised(self.truth.policies[name])
         else:
@@ -240,7 +234,7 @@ class World:
 
     def _new_file(self) -> None:
         self._number = max((int(p.stem) for p in self._folder.glob("[0-9]*.db")), default=0) + 1
-        shutil.copy(empty_journal(self._folder), f"{self._folder}/{self._number}.db")
+        new_journal(self._folder / f"{self._number}.db")
 
     def _replace_journal(self, content: bytes | None) -> None:
         for seat in self.holders:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-_BEGINNING = 12
-"""So many bytes of each form are looked up at every place; a thousand secrets cost no more than one."""
+_PIECE = 12
+"""So many bytes of a form are looked up; a thousand secrets cost no more than one."""
+_STEP = 12
+"""So far apart are the places that are looked at: one of the first pieces of a form begins at one of them."""
 
 
 def forms(secret: str) -> dict[str, bytes]:
@@ -34,21 +36,22 @@ def forms(secret: str) -> dict[str, bytes]:
 
 def search(known: Iterable[str], written: Mapping[str, bytes]) -> list[str]:
     """Where a secret was found, and in which form; never the secret."""
-    table: dict[bytes, list[tuple[str, bytes]]] = {}
+    table: dict[bytes, list[tuple[str, int, bytes]]] = {}
     short: list[tuple[str, bytes]] = []
     for number, secret in enumerate(sorted(known)):
         for form, text in forms(secret).items():
-            what = (f"{form} of secret {number}", text)
-            if len(text) < _BEGINNING:
-                short.append(what)
-            else:
-                table.setdefault(text[:_BEGINNING], []).append(what)
+            name = f"{form} of secret {number}"
+            if len(text) < _STEP + _PIECE - 1:
+                short.append((name, text))
+                continue
+            for before in range(_STEP):
+                table.setdefault(text[before : before + _PIECE], []).append((name, before, text))
     found: dict[str, None] = {}
     for where, content in written.items():
         found |= {f"{where}: {name}": None for name, text in short if text in content}
-        for place in range(len(content) - _BEGINNING + 1):
-            for name, text in table.get(content[place : place + _BEGINNING], ()):
-                if content.startswith(text, place):
+        for place in range(0, len(content) - _PIECE + 1, _STEP):
+            for name, before, text in table.get(content[place : place + _PIECE], ()):
+                if place >= before and content.startswith(text, place - before):
                     found[f"{where}: {name}"] = None
     return list(found)
 

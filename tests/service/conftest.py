@@ -15,6 +15,7 @@ from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
+from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Outcome, Reconciler
 from rotator.service.session import RetiredSecrets
 from tests.domain.build import NOW, POLICY
@@ -64,6 +65,7 @@ class Stage:
         self.journal = SqlJournal.open(self.url, is_dead=lambda _holder: True)
         retired = RetiredSecrets()
         publisher = Publisher(backends=self.backends.__getitem__, retired=retired)
+        put_back = PutBack(providers=self._provider, backends=self.backends.__getitem__, retired=retired)
         self.budget = Budget(
             most=self.most,
             begins_at=lambda now: now - timedelta(hours=1),
@@ -89,6 +91,7 @@ class Stage:
                 backends=self.backends.__getitem__,
                 issuer=issuer,
                 publisher=publisher,
+                put_back=put_back,
                 retired=retired,
                 draw=lambda: 0.5,
             ),

@@ -1,10 +1,11 @@
 """A clock that steps by hours neither revokes early nor rotates twice."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from rotator.service.reconcile import BACKOFF_LAST, is_due
+from rotator.service.reconcile import BACKOFF_LAST, due_since, is_due
 from tests.domain.build import DAY, HOUR, POLICY
 from tests.service.test_hard_cases import adopted, record, rotate_now
 
@@ -91,3 +92,12 @@ def test_a_lease_taken_before_the_clock_stepped_back_is_not_waited_for(stage):
     stage.journal.acquire(POLICY.name, "elsewhere", stage.clock.now() + 5 * HOUR, timedelta(minutes=5))
     stage.look()
     assert record(stage).current is not None
+
+
+def test_of_what_is_due_the_policy_that_waits_longest_comes_first(stage):
+    adopted(stage)
+    looks, now = stage.journal.looks(), stage.clock.now() + DAY
+    new = replace(POLICY, name="new")
+    assert due_since(stage.policy, looks, now) == looks[POLICY.name].next_at
+    assert due_since(new, looks, now) == now
+    assert sorted([new, stage.policy], key=lambda policy: due_since(policy, looks, now)) == [stage.policy, new]

@@ -109,9 +109,21 @@ def _finish(made: Stage, users: Consumers, crews: list[Crew], report: Report, sa
         report.counts += crew.counts
         report.violations += crew.failures
     report.counts += users.counts
-    report.violations += [f"a call was refused: {json.dumps(one)}" for one in users.refused if one["what"] == "refused"]
+    ends = {key["id"]: key for key in made.keys()}
+    report.violations += [
+        f"a call was refused: {json.dumps(one)}; {_end_of(ends.get(made.wire.key_ids.get(one['fingerprint'], '')))}"
+        for one in users.refused
+        if one["what"] == "refused"
+    ]
     _judge(made, report)
     _look_for_secrets(made, crews, report)
+
+
+def _end_of(key: dict[str, str] | None) -> str:
+    """How a key ended that a consumer still had: an expiry that nobody prevented, or a revocation."""
+    if key is None:
+        return "a key that nobody made"
+    return f"{key['name']} expires {key['expires_at']}, was revoked {key.get('revoked_at')}"
 
 
 def _judge(made: Stage, report: Report) -> None:

@@ -30,8 +30,8 @@ VERSIONS_KEPT = 1000  # of each OpenBao secret, so that its whole history can be
 GRACE = 6.0  # seconds
 TIMEOUT = 2  # seconds, of a request to the provider
 
-RESTLESS = {"lifetime": "98s", "renew_before": "90s", "check_every": "6s", "settle": "3s", "grace": f"{GRACE:g}s"}
-"""A key is replaced after eight seconds, and would live for another 90: no failure of a few seconds ends it."""
+RESTLESS = {"lifetime": "168s", "renew_before": "160s", "check_every": "6s", "settle": "3s", "grace": f"{GRACE:g}s"}
+"""A key is replaced after eight seconds, and would live for another 160: no failure of half a minute ends it."""
 
 CALM = {**RESTLESS, "lifetime": "6h", "renew_before": "3h"}
 """One last rotation of every policy, then nothing for the rest of the run."""
@@ -142,7 +142,7 @@ class Stage:
 
     def _furnish(self, policy: str, number: int) -> None:
         """A person's key in every place of the policy; most of them end soon, so that each is replaced at once."""
-        lifetime = timedelta(seconds=90 + 5 + number % 8) if number % 6 else timedelta(hours=2)
+        lifetime = timedelta(seconds=160 + 5 + number % 8) if number % 6 else timedelta(hours=2)
         ends = datetime.now(UTC) + lifetime
         key = self.simulator.create_key_by_hand(self.policies[policy], "made by hand", expires_at=ends)
         secret = key.secret.reveal()

@@ -128,10 +128,10 @@ class TogetherProvider:
             cursors.add(cursor)
         raise ProviderNonsense(f"GET {self._paths.keys}: more than {_MOST_PAGES} pages")
 
-    def set_expiration(self, project: str, key_id: str, expires_at: datetime) -> None:
+    def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         """See ``KeyProvider``."""
         place, path = f"PATCH {self._paths.key}", self._path(self._paths.key, project, key_id)
-        body = {"expires_at": shapes.rfc3339(expires_at)}
+        body = {"expires_at": shapes.rfc3339(expires_at) if expires_at else None}
 
         def attempt() -> KeyFacts | Failure:
             answer = self._exchange.send("PATCH", path, self._management_key, body=body)

@@ -36,6 +36,11 @@ class PolicyShape(Times):
     canary: bool = Field(
         False, description="It rotates first: others of its provider begin no rotation while it is in trouble."
     )
+    drift: Literal["alert", "adopt", "restore"] = Field(
+        "adopt",
+        description="What is done about a destination that others have changed: leave it and tell, look at theirs "
+        "like at any other key, or put the current key back.",
+    )
     destinations: SkipValidation[list[Place]]
 
 

@@ -87,7 +87,7 @@ class GuardedProvider:
         with self._guard.call():
             return self._inner.list_keys(project)
 
-    def set_expiration(self, project: str, key_id: str, expires_at: datetime) -> None:
+    def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         """See ``KeyProvider``."""
         with self._guard.call():
             self._inner.set_expiration(project, key_id, expires_at)

@@ -1,0 +1,70 @@
+"""What every command shares: the configuration, the wired application, and how a failure ends."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rotator.entrypoints import exits
+from rotator.errors import ConfigError, RotatorError
+
+if TYPE_CHECKING:  # start-up is measured: what a command needs is imported where it begins
+    from rotator.bootstrap import Application
+    from rotator.config import Settings
+
+CONFIG = click.option(
+    "--config",
+    "-c",
+    "config",
+    type=click.Path(path_type=Path),
+    envvar="ROTATOR_CONFIG",
+    show_envvar=True,
+    metavar="FILE",
+    help="The configuration.",
+)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Every error of ours ends as one clear line and an exit code; everything else is a defect, and crashes."""
+    try:
+        yield
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(exits.USAGE)
+    except RotatorError as error:
+        click.echo(f"rotator: {error}", err=True)
+        sys.exit(exits.FAILED)
+
+
+def operator() -> str:
+    """Who gives an order: the login name, or the number where a container knows no name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def load_settings(config: Path | None) -> Settings:
+    """The configuration; ``ConfigError`` with every problem."""
+    if config is None:
+        raise click.UsageError("say which configuration: --config FILE, or ROTATOR_CONFIG in the environment")
+    from rotator.config import load  # noqa: PLC0415 - pydantic is slow to import
+
+    return load(config, os.environ)
+
+
+@contextmanager
+def wired(settings: Settings, *, read_only: bool = False, service: bool = False) -> Iterator[Application]:
+    """The application, closed at the end."""
+    from rotator.bootstrap import application  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    with application(settings, read_only=read_only, service=service) as made:
+        yield made

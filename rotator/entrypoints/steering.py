@@ -1,0 +1,117 @@
+"""Commands of an operator for one policy. Each is recorded with who gave it, and works beside a running service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rotator.entrypoints import exits
+from rotator.entrypoints.shared import CONFIG, failures, load_settings, operator, wired
+
+if TYPE_CHECKING:  # see ``shared``
+    from rotator.bootstrap import Application
+    from rotator.config import Settings
+    from rotator.domain.events import Event
+    from rotator.domain.model import Policy
+    from rotator.service.reconcile import Outcome
+
+
+@click.command()
+@click.argument("policy")
+@CONFIG
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option("--compromised", is_flag=True, help="The key has leaked: at once, and without a grace.")
+@click.pass_context
+def rotate(context: click.Context, policy: str, config: Path | None, reason: str, *, compromised: bool) -> None:
+    """Ask for a new key for POLICY; a running service begins within seconds, cron at its next run."""
+    from rotator.domain.events import RotationRequested  # noqa: PLC0415
+
+    reason = f"{reason} ({operator()})"
+    _request(config or context.obj, policy, RotationRequested(reason=reason, compromised=compromised))
+    click.echo(f"{policy}: a new key is asked for")
+
+
+@click.command()
+@click.argument("policy")
+@CONFIG
+@click.option("--reason", required=True, help="Why; it is recorded and shown.")
+@click.pass_context
+def hold(context: click.Context, policy: str, config: Path | None, reason: str) -> None:
+    """Leave POLICY alone, revocations included, until it is released."""
+    from rotator.domain.events import Held  # noqa: PLC0415
+
+    _request(config or context.obj, policy, Held(reason=f"{reason} ({operator()})"))
+    click.echo(f"{policy}: on hold")
+
+
+@click.command()
+@click.argument("policy")
+@CONFIG
+@click.pass_context
+def release(context: click.Context, policy: str, config: Path | None) -> None:
+    """Take POLICY off hold."""
+    from rotator.domain.events import Held  # noqa: PLC0415
+
+    _request(config or context.obj, policy, Held(reason=""))
+    click.echo(f"{policy}: released")
+
+
+@click.command()
+@click.argument("policy")
+@CONFIG
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.pass_context
+def rollback(context: click.Context, policy: str, config: Path | None, reason: str) -> None:
+    """Put the key back that the last rotation of POLICY replaced, within its grace, at once.
+
+    The newer key stays valid for a grace of its own, because consumers may hold it already. A running service that
+    is at work on the policy does it instead.
+    """
+    from rotator.domain.events import RollbackRequested  # noqa: PLC0415
+    from rotator.domain.rollback import former_key  # noqa: PLC0415
+
+    with failures():
+        settings = load_settings(config or context.obj)
+        known = _policy(settings, policy)
+        with wired(settings) as application:
+            former = former_key(application.journal.load(policy))
+            if isinstance(former, str):
+                raise click.ClickException(f"{policy}: can't be rolled back: {former}")
+            event = RollbackRequested(reason=f"{reason} ({operator()})")
+            application.journal.request(policy, event, application.clock.now())
+            click.echo(f"{policy}: {former.key_id} is to be put back")
+            context.exit(_look(application, known))
+
+
+def _look(application: Application, policy: Policy) -> int:
+    """Do at once what was asked for; exit 75 where another process is at work on the policy, and will do it."""
+    from rotator.entrypoints.render import outcome_line  # noqa: PLC0415
+    from rotator.service.reconcile import Result  # noqa: PLC0415
+
+    outcome: Outcome = application.reconciler.reconcile(policy)
+    click.echo(outcome_line(outcome))
+    codes: dict[Result, int] = {Result.OK: exits.OK, Result.BUSY: exits.LOCKED}
+    return codes.get(outcome.result, exits.FAILED)
+
+
+def register(group: click.Group) -> None:
+    """Add these commands to the command line."""
+    for command in (rotate, hold, release, rollback):
+        group.add_command(command)
+
+
+def _policy(settings: Settings, name: str) -> Policy:
+    for policy in settings.policies:
+        if policy.name == name:
+            return policy
+    raise click.BadParameter(f"no policy {name!r} in {settings.source}", param_hint="POLICY")
+
+
+def _request(config: Path | None, policy: str, event: Event) -> None:
+    with failures():
+        settings = load_settings(config)
+        _policy(settings, policy)
+        with wired(settings) as application:
+            application.journal.request(policy, event, application.clock.now())

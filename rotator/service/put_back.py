@@ -1,0 +1,186 @@
+"""Put a key that is known already back into destinations: a rollback, or what the policy says of drift.
+
+Each write is compare-and-set on what the plan was made from, so that a value of somebody else is never overwritten
+unseen, and a late write of a former holder does no harm.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from rotator.domain import events as ev
+from rotator.domain.actions import DropRollback, Restore, RollBack
+from rotator.domain.model import Destination, Held, Identity, KeyRecord, KeyState, Refused
+from rotator.domain.secret import Fingerprint, SecretValue
+from rotator.errors import OutcomeUnknown, ProviderRejected, RotationFailed, VersionConflict
+from rotator.ports import KeyProvider, SecretBackend
+from rotator.service.publish import PUBLISH_ATTEMPTS, metadata_of, saw
+from rotator.service.session import RetiredSecrets, Session
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is written, and its idempotency token."""
+
+    key: KeyRecord
+    secret: SecretValue
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutBack:
+    """Finds a known key's secret, proves that it is still accepted, and writes it."""
+
+    providers: Callable[[str], KeyProvider]
+    backends: Callable[[str], SecretBackend]
+    retired: RetiredSecrets
+
+    def roll_back(self, session: Session, action: RollBack) -> None:
+        """The former key everywhere, with its expiration; then the newer one is retiring. Repeated until it is done."""
+        key, rollback = session.record.key(action.key_id), session.record.rollback
+        assert key is not None, "the plan was made from this record"
+        assert rollback is not None, "the plan was made from this record"
+        secret = self.find_secret(session, key)
+        if secret is None:
+            self._drop(session, f"no destination keeps the value of {key.key_id} (a dotenv file keeps none)")
+        answer = self._provider(session).identify(secret)
+        if isinstance(answer, Refused) or (answer.key_id, answer.project or key.project) != (key.key_id, key.project):
+            self._drop(session, f"the provider does not accept {key.key_id} any more")
+        self._remember(session, secret, answer)
+        if not rollback.rollback_id:
+            for destination, _ in action.missing:
+                session.still_ours()
+                self.backends(destination.backend).check_writable(destination)
+            session.happened(ev.RollbackBegun(rollback_id=str(uuid.uuid4()), key_id=key.key_id))
+        self._give_expiration_back(session, key)
+        known = _Known(key, secret, self._rollback_id(session))
+        for destination, version in action.missing:
+            self._write(session, known, destination, version, action.replaces)
+        self._finish(session, key)
+
+    def drop(self, session: Session, action: DropRollback) -> None:
+        """Record that a rollback can't be carried out. Raises ``RotationFailed`` with the reason."""
+        session.happened(ev.RollbackDropped(why=action.why, lands_on=action.lands_on))
+        raise RotationFailed(f"not rolled back: {action.why}")
+
+    def restore(self, session: Session, action: Restore) -> None:
+        """The current key again where somebody else has changed it; given up as the current one where it is refused."""
+        key = session.record.key(action.key_id)
+        assert key is not None, "the plan was made from this record"
+        secret = self.find_secret(session, key)
+        if secret is None:
+            raise RotationFailed(
+                f"no destination keeps the value of {key.key_id}: ask for a rotation, or let the policy adopt"
+            )
+        answer = self._provider(session).identify(secret)
+        if isinstance(answer, Refused):
+            session.happened(ev.KeyClosed(key_id=key.key_id, evidence=f"refused by the provider: {answer.evidence}"))
+            return
+        if answer.key_id != key.key_id:
+            raise RotationFailed(f"the provider now says that {key.key_id} is {answer.key_id}")
+        self._remember(session, secret, answer)
+        known = _Known(key, secret, key.rotation_id or str(uuid.uuid4()))
+        for destination, version, found, written in action.changed:
+            self._write(session, known, destination, version, found)
+            session.happened(
+                ev.DestinationRestored(key_id=key.key_id, destination=destination.name, was=written or "not told")
+            )
+            session.done.append(f"{key.key_id} put back into {destination}")
+
+    def find_secret(self, session: Session, key: KeyRecord) -> SecretValue | None:
+        """The secret of a known key, from memory, from a destination that holds it, or from one that held it before.
+
+        Raises ``BackendError`` where none has it, and one could not be asked.
+        """
+        if key.fingerprint is None:
+            return None
+        kept = self.retired.get(key.fingerprint) or session.gathered.secrets.get(key.fingerprint)
+        if kept is not None:
+            return kept
+        for destination in session.policy.destinations:
+            previous = self.backends(destination.backend).read_previous(destination)
+            if previous is not None and previous.fingerprint() == key.fingerprint:
+                return previous
+        return None
+
+    def _write(
+        self, session: Session, known: _Known, destination: Destination, version: str, replaces: Fingerprint | None
+    ) -> None:
+        """Compare and set, read back; again only while the place holds what is to be replaced."""
+        backend = self.backends(destination.backend)
+        problem = ""
+        for _ in range(PUBLISH_ATTEMPTS):
+            session.still_ours()
+            try:
+                backend.write(destination, known.secret, metadata_of(session, known.key, known.token), expected=version)
+            except (VersionConflict, OutcomeUnknown) as error:
+                problem = str(error)
+            held = backend.read(destination)
+            if held.value is not None and held.value.same_as(known.secret):
+                saw(session, destination, held)
+                return
+            if _fingerprint(held) not in {replaces, None}:
+                raise RotationFailed(f"{destination}: somebody else wrote it in the meantime")
+            version = held.version
+        raise OutcomeUnknown(f"{destination}: could not be written in {PUBLISH_ATTEMPTS} attempts: {problem}")
+
+    def _give_expiration_back(self, session: Session, key: KeyRecord) -> None:
+        """Sent before it is recorded: a crash between the two leaves a record that believes in the earlier end."""
+        if key.first_expiry is None or key.first_expiry.at == key.expires_at:
+            return
+        try:
+            self._provider(session).set_expiration(key.project, key.key_id, key.first_expiry.at)
+        except ProviderRejected as error:
+            session.done.append(f"{key.key_id} keeps its earlier end: {error}")
+            return
+        session.happened(ev.ExpirationRestored(key_id=key.key_id, expires_at=key.first_expiry.at))
+
+    def _finish(self, session: Session, former: KeyRecord) -> None:
+        now, policy = session.later(), session.policy
+        newer = session.record.in_state(KeyState.CURRENT)
+        key = session.record.key(former.key_id)
+        ends = key.expires_at if key else None
+        rest = (ends - now) / 2 if ends and ends > now else policy.renew_before
+        session.happened(
+            ev.RolledBack(
+                key_id=former.key_id,
+                grace_until=now + policy.grace,
+                grace_limit=now + policy.grace_limit,
+                rest_until=now + min(rest, policy.renew_before),
+            )
+        )
+        for one in newer:
+            secret = session.gathered.secrets.get(one.fingerprint) if one.fingerprint else None
+            if secret is not None and one.fingerprint is not None:
+                self.retired.keep(one.fingerprint, secret)
+        self.retired.forget(former.fingerprint)
+        replaced = ", ".join(one.key_id for one in newer)
+        session.done.append(f"rolled back: {former.key_id} everywhere again, {replaced} retires")
+
+    def _remember(self, session: Session, secret: SecretValue, identity: Identity) -> None:
+        """What was asked need not be asked again in this look."""
+        fingerprint, gathered = secret.fingerprint(), session.gathered
+        world = replace(gathered.world, identities={**gathered.world.identities, fingerprint: identity})
+        session.gathered = replace(gathered, world=world, secrets={**gathered.secrets, fingerprint: secret})
+
+    def _drop(self, session: Session, why: str) -> NoReturn:
+        views = session.gathered.world.destinations
+        begun = session.record.rollback is not None and session.record.rollback.rollback_id
+        lands_on = {view.destination.name: view.fingerprint for view in views if view.fingerprint} if begun else {}
+        session.happened(ev.RollbackDropped(why=why, lands_on=lands_on))
+        raise RotationFailed(f"not rolled back: {why}")
+
+    @staticmethod
+    def _rollback_id(session: Session) -> str:
+        assert session.record.rollback is not None, "it has begun, and was not finished"
+        return session.record.rollback.rollback_id
+
+    def _provider(self, session: Session) -> KeyProvider:
+        return self.providers(session.policy.provider)
+
+
+def _fingerprint(held: Held) -> Fingerprint | None:
+    return held.value.fingerprint() if held.value else None

@@ -1,0 +1,163 @@
+"""What others change in a destination is told, and handled as the policy says: alert, adopt or restore."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import structlog
+
+from rotator.domain.events import RotationRequested
+from rotator.domain.model import Drift
+from rotator.service.reconcile import Outcome, Result
+from tests.service.conftest import Stage
+
+
+def managed(stage: Stage, drift: Drift) -> str:
+    """A policy in the middle of its key's life, and the key's id."""
+    stage.policy = replace(stage.policy, drift=drift)
+    stage.look()
+    (key_id,) = set(stage.held())
+    assert key_id is not None
+    return key_id
+
+
+def change(stage: Stage, number: int = 1, text: str | None = "theirs") -> str:
+    """Somebody writes another key of the project into a destination; ``None`` deletes what is there."""
+    issued = stage.provider.create_by_hand(stage.policy.project, "theirs")
+    place = stage.policy.destinations[number]
+    stage.backends[place.backend].put_by_hand(place, issued.secret.reveal() if text else None)
+    return issued.facts.key_id
+
+
+def looked(stage: Stage) -> tuple[Outcome, list[str]]:
+    with structlog.testing.capture_logs() as logs:
+        outcome = stage.look()
+    return outcome, [entry["check"] for entry in logs if entry["event"] == "alert"]
+
+
+def test_alert_leaves_what_others_put_there_and_tells(stage: Stage) -> None:
+    ours = managed(stage, Drift.ALERT)
+    theirs = change(stage)
+    outcome, alerts = looked(stage)
+    assert outcome.check == "Drifted"
+    assert "two:app#KEY: holds another value, instead of" in outcome.problems[0]
+    assert alerts == ["Drifted"]
+    assert stage.held() == [ours, theirs]
+
+
+def test_alert_leaves_it_even_when_a_rotation_is_due_until_an_operator_asks(stage: Stage) -> None:
+    ours = managed(stage, Drift.ALERT)
+    theirs = change(stage)
+    stage.clock.advance(stage.policy.lifetime - timedelta(days=3))
+    stage.look()
+    assert stage.held() == [ours, theirs]
+    stage.journal.request("chat", RotationRequested(reason="both of them, please"), stage.clock.now())
+    stage.look()
+    assert len(set(stage.held())) == 1
+    assert {ours, theirs}.isdisjoint(stage.held())
+
+
+def test_adopt_looks_at_theirs_like_at_any_other_key(stage: Stage) -> None:
+    managed(stage, Drift.ADOPT)
+    theirs = change(stage)
+    change_to = stage.backends["two"].read(stage.policy.destinations[1]).value
+    assert change_to is not None
+    stage.backends["one"].put_by_hand(stage.policy.destinations[0], change_to.reveal())
+    outcome, _ = looked(stage)
+    assert outcome.result is Result.OK
+    assert stage.held() == [theirs, theirs]
+    current = stage.journal.load("chat").current
+    assert current is not None
+    assert current.key_id == theirs
+
+
+@pytest.mark.parametrize("text", ["theirs", None], ids=["overwritten", "deleted"])
+def test_restore_puts_the_current_key_back(stage: Stage, text: str | None) -> None:
+    ours = managed(stage, Drift.RESTORE)
+    theirs = change(stage, text=text)
+    outcome, alerts = looked(stage)
+    assert outcome.done == (f"{ours} put back into two:app#KEY",)
+    assert alerts == ["Drifted"]
+    assert stage.held() == [ours, ours]
+    assert theirs in stage.alive(), "a person's key is never touched (Promise 7)"
+    assert looked(stage) == (replace(outcome, check="NothingDue", reason=stage.look().reason, done=()), [])
+
+
+def test_restore_takes_the_value_from_before_when_every_destination_was_changed(stage: Stage) -> None:
+    ours = managed(stage, Drift.RESTORE)
+    change(stage, 0)
+    change(stage, 1)
+    stage.restart()
+    stage.look()
+    assert stage.held() == [ours, ours]
+
+
+def test_restore_without_a_value_from_before_says_what_can_be_done(stage: Stage) -> None:
+    managed(stage, Drift.RESTORE)
+    theirs = [change(stage, 0), change(stage, 1)]
+    for name in ("one", "two"):
+        for place in stage.backends[name]._places.values():
+            place.previous.clear()
+    stage.restart()
+    outcome, _ = looked(stage)
+    assert "ask for a rotation, or let the policy adopt" in outcome.problems[0]
+    assert stage.held() == theirs
+
+
+def test_promise_1_a_key_that_was_revoked_by_hand_is_not_put_back(stage: Stage) -> None:
+    ours = managed(stage, Drift.RESTORE)
+    theirs = change(stage, 0)
+    theirs_value = stage.backends["one"].read(stage.policy.destinations[0]).value
+    assert theirs_value is not None
+    stage.backends["two"].put_by_hand(stage.policy.destinations[1], theirs_value.reveal())
+    stage.provider.revoke_by_hand(ours)
+    stage.restart()
+    stage.look()
+    assert stage.held() == [theirs, theirs]
+    current = stage.journal.load("chat").current
+    assert current is not None
+    assert current.key_id == theirs
+
+
+def test_what_somebody_writes_in_the_middle_of_a_restoration_is_not_overwritten(stage: Stage) -> None:
+    managed(stage, Drift.RESTORE)
+    change(stage)
+    place = stage.policy.destinations[1]
+    identify, third = stage.provider.identify, stage.provider.create_by_hand(stage.policy.project, "a third one")
+    asked = iter(range(100))
+
+    def meanwhile(secret):
+        if next(asked) == 2:  # after the look, before the write
+            stage.backends["two"].put_by_hand(place, third.secret.reveal())
+        return identify(secret)
+
+    stage.provider.identify = meanwhile
+    outcome, _ = looked(stage)
+    assert outcome.problems == ("two:app#KEY: somebody else wrote it in the meantime",)
+    assert stage.held()[1] == third.facts.key_id
+
+
+@pytest.mark.parametrize(("drift", "repaired"), [(Drift.ADOPT, False), (Drift.ALERT, False), (Drift.RESTORE, True)])
+def test_metadata_that_others_changed_is_told_and_repaired_where_the_policy_says_so(stage, drift, repaired) -> None:
+    ours = managed(stage, drift)
+    place = stage.policy.destinations[1]
+    hints = stage.backends["two"]._find(place)[0].metadata["KEY"]
+    was = dict(hints)
+    hints["fingerprint"] = "of something else"
+    outcome, alerts = looked(stage)
+    assert outcome.result is Result.OK
+    assert alerts[0] == "MetadataDrifted"
+    assert (stage.backends["two"].read(place).metadata == was) == repaired
+    assert stage.held() == [ours, ours]
+
+
+def test_the_time_and_the_person_are_told_where_the_backend_knows(stage: Stage) -> None:
+    managed(stage, Drift.ALERT)
+    change(stage)
+    backend, read = stage.backends["two"], stage.backends["two"].read
+    written = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
+    backend.read = lambda destination: replace(read(destination), changed_at=written, changed_by="ada")
+    outcome, _ = looked(stage)
+    assert "(written 2026-11-25T09:30:00Z by ada)" in outcome.problems[0]
