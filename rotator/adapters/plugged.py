@@ -138,7 +138,7 @@ class PluggedProvider:
             self._contained.answer(facts, KeyFacts, "list_keys", ProviderNonsense)
         return keys
 
-    def set_expiration(self, project: str, key_id: str, expires_at: datetime) -> None:
+    def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         """See the port."""
         with self._contained.call("set_expiration", OutcomeUnknown):
             self._inner.set_expiration(project, key_id, expires_at)
