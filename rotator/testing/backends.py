@@ -35,7 +35,7 @@ class BackendCase:
     :param put: what a person does: write a field, whatever is there.
     :param other: the text of a field as it lies there, ``None`` where there is none; not through the backend.
     :param keeps_previous: whether it knows the value before the current one.
-    :param keeps_metadata: whether it has room for the hints; a backend without loses what a lost journal is rebuilt from.
+    :param keeps_metadata: whether it has room for the hints, from which a lost journal is rebuilt.
     :param one_version_for_all_fields: whether a change of another field is a conflict.
     """
 
