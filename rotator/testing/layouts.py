@@ -63,7 +63,6 @@ class LayoutContract:
         version, metadata = case.backend.read(case.at(FIELD)).version, some_metadata()
         for call in (
             lambda: case.backend.read(place),
-            lambda: case.backend.check_writable(place),
             lambda: case.backend.write(place, NEW, metadata, version),
         ):
             with pytest.raises(WrongDestination) as refused:

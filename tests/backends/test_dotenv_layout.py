@@ -76,3 +76,9 @@ def test_a_variable_beside_the_key_that_was_changed_is_put_right_by_a_repeat(tmp
 def test_a_layout_that_no_form_carries_is_refused_before_a_key_is_made(tmp_path: Path, layout: Layout) -> None:
     with pytest.raises(WrongDestination):
         DotenvBackend().check_writable(replace(at(tmp_path / ".env"), layout=layout))
+
+
+def test_an_object_of_another_form_is_refused_before_a_key_is_made(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"{FIELD}='{{}}'\n")
+    with pytest.raises(WrongDestination, match="does not have the form of the template"):
+        DotenvBackend().check_writable(replace(at(tmp_path / ".env"), layout=Layout(template='{"a": "{key}"}')))
