@@ -11,16 +11,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from rotator.domain.events import Event
-from rotator.domain.model import (
-    Destination,
-    Held,
-    Identity,
-    IssuedKey,
-    KeyFacts,
-    KeyMetadata,
-    PolicyRecord,
-    Refused,
-)
+from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
+from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint, SecretValue
 
 
@@ -183,6 +175,13 @@ class Journal(Protocol):
 
         A lease is free when it was released, has run out, or its holder is a process that is known to be dead. One
         that runs out later than its holder can have meant was taken before the clock stepped back: it is free too.
+        """
+        ...
+
+    def taken(self, lease: Lease) -> PolicyRecord:
+        """What was remembered when ``acquire`` gave the lease, without asking again: the beginning of a look.
+
+        What an operator asks for meanwhile comes with the first ``append``, or makes the policy due after the look.
         """
         ...
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 
-from rotator.domain.model import KeyRecord, RotationRecord
+from rotator.domain.record import KeyRecord, RotationRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

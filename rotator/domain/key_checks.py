@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from rotator.domain.model import KeyRecord, KeyState, Origin
+from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.rollback import former_key
 from rotator.domain.snapshot import Reach
 from rotator.domain.text import duration, text

@@ -10,8 +10,22 @@ from dataclasses import replace
 from functools import singledispatch
 
 from rotator.domain import events as ev
-from rotator.domain.model import (
-    Expiration,
+from rotator.domain.moves import (
+    change_key,
+    complete_quiet_rotations,
+    forget,
+    forwarded,
+    found_and_retired,
+    known_key,
+    known_rotation,
+    move,
+    put_back,
+    put_rotation,
+    replaced_all,
+    retired,
+    with_new_key,
+)
+from rotator.domain.record import (
     KeyRecord,
     KeyState,
     OpenIntent,
@@ -20,18 +34,6 @@ from rotator.domain.model import (
     PolicyRecord,
     Rollback,
     RotationRecord,
-)
-from rotator.domain.moves import (
-    change_key,
-    complete_quiet_rotations,
-    forget,
-    found_and_retired,
-    known_key,
-    known_rotation,
-    move,
-    put_rotation,
-    retired,
-    with_new_key,
 )
 from rotator.errors import IllegalMove
 
@@ -120,27 +122,7 @@ def _(event: ev.OrphanLanded, record: PolicyRecord) -> PolicyRecord:
 @fold.register
 def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
     rotation = known_rotation(record, event.rotation_id)
-
-    def turn(key: KeyRecord) -> KeyRecord | None:
-        if key.key_id == rotation.key_id:
-            return replace(key, state=KeyState.CURRENT)
-        was_held = key.fingerprint is not None and key.fingerprint in rotation.replaces.values()
-        if key.state is KeyState.CURRENT:
-            # A person's key that lay nowhere any more was not replaced by us: somebody had taken it away before.
-            is_theirs = key.origin is Origin.ADOPTED and not (was_held or key.replaced_by or rotation.compromised)
-            if is_theirs:
-                return None
-            return retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
-        # A retiring key that somebody had put back has consumers again: its grace starts anew.
-        if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
-            return retired(key, event.grace_until, event.grace_limit, replaced_by=event.rotation_id)
-        if rotation.compromised and key.state is KeyState.RETIRING:
-            return replace(key, grace_until=event.grace_until, grace_limit=event.grace_limit)
-        return key
-
-    found = found_and_retired(record, rotation, event.grace_until, event.grace_limit)
-    turned = (turn(key) for key in record.keys)
-    record = replace(record, keys=(*(key for key in turned if key), *found))
+    record = replaced_all(record, rotation, event.grace_until, event.grace_limit)
     if rotation.compromised or not record.compromised:  # what was begun before a leak was told is no answer to it
         record = replace(record, requested="", compromised=False)
     return complete_quiet_rotations(move(record, event.rotation_id, Phase.GRACE))
@@ -207,13 +189,7 @@ def _(event: ev.IntentSettled, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.ExpiryForwarded, record: PolicyRecord) -> PolicyRecord:
-    def forward(key: KeyRecord) -> KeyRecord:
-        first = key.first_expiry
-        if first is None and event.expires_at != key.expires_at:
-            first = Expiration(key.expires_at)
-        return replace(key, expires_at=event.expires_at, expiry_forwarded=True, first_expiry=first)
-
-    return change_key(record, event.key_id, forward)
+    return change_key(record, event.key_id, lambda key: forwarded(key, event.expires_at))
 
 
 @fold.register
@@ -296,26 +272,13 @@ def _(event: ev.ExpirationRestored, record: PolicyRecord) -> PolicyRecord:
 def _(event: ev.RolledBack, record: PolicyRecord) -> PolicyRecord:
     if record.rollback is None or record.rollback.key_id != event.key_id:
         raise IllegalMove(f"{record.policy}: {event.key_id} is not being put back")
-    former, rollback_id = known_key(record, event.key_id), record.rollback.rollback_id
-
-    def turn(key: KeyRecord) -> KeyRecord:
-        if key.key_id == former.key_id:
-            return replace(
-                key,
-                state=KeyState.CURRENT,
-                grace_until=None,
-                grace_limit=None,
-                replaced_by="",
-                expiry_forwarded=False,
-                rest_until=event.rest_until,
-                rotation_id=rollback_id,
-            )
-        if key.state is KeyState.CURRENT:
-            return retired(key, event.grace_until, event.grace_limit, replaced_by="")
-        return key
-
-    record = replace(record, keys=tuple(turn(key) for key in record.keys), rollback=None)
-    return forget(move(record, former.replaced_by, Phase.ROLLED_BACK), former.replaced_by)
+    return put_back(
+        record,
+        known_key(record, event.key_id),
+        rotation_id=record.rollback.rollback_id,
+        rest_until=event.rest_until,
+        newer=lambda key: retired(key, event.grace_until, event.grace_limit, replaced_by=""),
+    )
 
 
 @fold.register

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.domain.model import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
+from rotator.domain.record import Expiration, KeyRecord, KeyState, Origin, Phase, PolicyRecord, RotationRecord
 from rotator.errors import IllegalMove
 
 LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
@@ -34,9 +34,70 @@ def found_and_retired(
     )
 
 
+def replaced_all(record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime) -> PolicyRecord:
+    """The rotation's key is the current one, and every key that it replaced is in its grace."""
+
+    def turn(key: KeyRecord) -> KeyRecord | None:
+        if key.key_id == rotation.key_id:
+            return replace(key, state=KeyState.CURRENT)
+        was_held = key.fingerprint is not None and key.fingerprint in rotation.replaces.values()
+        if key.state is KeyState.CURRENT:
+            # A person's key that lay nowhere any more was not replaced by us: somebody had taken it away before.
+            is_theirs = key.origin is Origin.ADOPTED and not (was_held or key.replaced_by or rotation.compromised)
+            if is_theirs:
+                return None
+            return retired(key, until, limit, replaced_by=rotation.rotation_id)
+        # A retiring key that somebody had put back has consumers again: its grace starts anew.
+        if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
+            return retired(key, until, limit, replaced_by=rotation.rotation_id)
+        if rotation.compromised and key.state is KeyState.RETIRING:
+            return replace(key, grace_until=until, grace_limit=limit)
+        return key
+
+    found = found_and_retired(record, rotation, until, limit)
+    turned = (turn(key) for key in record.keys)
+    return replace(record, keys=(*(key for key in turned if key), *found))
+
+
 def retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:
     """The key, in its grace."""
     return replace(key, state=KeyState.RETIRING, grace_until=until, grace_limit=limit, replaced_by=replaced_by)
+
+
+def forwarded(key: KeyRecord, expires_at: datetime | None) -> KeyRecord:
+    """The key with an end that we have brought forward; the one that it had is remembered."""
+    first = key.first_expiry
+    if first is None and expires_at != key.expires_at:
+        first = Expiration(key.expires_at)
+    return replace(key, expires_at=expires_at, expiry_forwarded=True, first_expiry=first)
+
+
+def put_back(
+    record: PolicyRecord,
+    former: KeyRecord,
+    *,
+    rotation_id: str,
+    rest_until: datetime,
+    newer: Callable[[KeyRecord], KeyRecord],
+) -> PolicyRecord:
+    """The former key is the current one again; its rotation has ended, and what had replaced it becomes ``newer``."""
+
+    def turn(key: KeyRecord) -> KeyRecord:
+        if key.key_id == former.key_id:
+            return replace(
+                key,
+                state=KeyState.CURRENT,
+                grace_until=None,
+                grace_limit=None,
+                replaced_by="",
+                expiry_forwarded=False,
+                rest_until=rest_until,
+                rotation_id=rotation_id,
+            )
+        return newer(key) if key.state is KeyState.CURRENT else key
+
+    record = replace(record, keys=tuple(turn(key) for key in record.keys), rollback=None)
+    return forget(move(record, former.replaced_by, Phase.ROLLED_BACK), former.replaced_by)
 
 
 def with_new_key(record: PolicyRecord, key: KeyRecord) -> PolicyRecord:

@@ -22,15 +22,10 @@ from rotator.domain.actions import (
 )
 from rotator.domain.drift import restore
 from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW
-from rotator.domain.model import (
-    KeyRecord,
-    KeyState,
-    Origin,
-    Policy,
-    Refused,
-)
+from rotator.domain.model import Policy, Refused
 from rotator.domain.naming import is_name_of
 from rotator.domain.policy_checks import ASKED_FOR, POLICY_CHAIN
+from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.recovery import rebuild, resume
 from rotator.domain.rollback import roll_back
 from rotator.domain.sightings import found_unrecorded, known_values, sighting_of

@@ -7,43 +7,18 @@ to let the next one look. The first verdict decides.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 
 from rotator.domain.drift import changed_by_others, hints_of_others
-from rotator.domain.model import Drift, Identity, KeyKind, KeyRecord, KeyState, Origin, Policy, Refused
+from rotator.domain.model import Drift, Identity, KeyKind, Refused
+from rotator.domain.record import KeyState
 from rotator.domain.recovery import unfinished_publication
+from rotator.domain.renewal import renewal_at, slack
 from rotator.domain.snapshot import DestinationView, Reach
 from rotator.domain.text import text
 from rotator.domain.verdict import Context, Decision, Verdict
 
 ASKED_FOR = ("Compromised", "RotateRequested")
 """Checks that find what an operator asked for by the policy's name."""
-
-
-def renewal_at(policy: Policy, key: KeyRecord) -> datetime:
-    """When this key is replaced.
-
-    ``renew_before`` ahead of its end, a little earlier by its jitter. Keys that came by adoption may all be
-    too old on the first day: each waits its own part of ``renew_before``, unless its own expiry comes first.
-    """
-    due = _due_at(policy, key)
-    if key.rest_until is None:
-        return due
-    last = key.expires_at - policy.renew_before / 4 if key.expires_at else key.rest_until
-    return max(due, min(key.rest_until, last))
-
-
-def _due_at(policy: Policy, key: KeyRecord) -> datetime:
-    ends = (key.created_at or key.since) + policy.lifetime
-    if key.expires_at:
-        ends = min(ends, key.expires_at)
-    due = ends - policy.renew_before - _slack(policy) * key.jitter
-    if key.origin is Origin.ISSUED:
-        return due
-    due = max(due, key.since + policy.renew_before * key.jitter)
-    if key.expires_at:
-        due = min(due, max(key.since, key.expires_at - policy.renew_before))
-    return due
 
 
 def on_hold(context: Context) -> Verdict | None:
@@ -231,7 +206,7 @@ def expiry_near(context: Context) -> Verdict | None:
     key, policy = context.record.current, context.policy
     if key is None or key.expires_at is None or renewal_at(policy, key) > context.now:
         return None
-    if key.expires_at > context.now + policy.renew_before + _slack(policy):
+    if key.expires_at > context.now + policy.renew_before + slack(policy):
         return None
     reason = f"{key.key_id} expires at {text(key.expires_at)}"
     return Verdict(check="ExpiryNear", decision=Decision.ISSUE, reason=reason)
@@ -294,11 +269,6 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
     nothing_due,
 )
 """For the policy as a whole and its current key."""
-
-
-def _slack(policy: Policy) -> timedelta:
-    """How much earlier than necessary a key may be renewed, so that keys made together are not renewed together."""
-    return min(policy.renew_before, policy.lifetime - policy.renew_before) / 10
 
 
 def _problem_of(view: DestinationView) -> str:

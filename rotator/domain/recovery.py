@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from rotator.domain.actions import Abandon, Action, Rebuild, Resume
-from rotator.domain.model import KeyFacts, KeyKind, KeyState, Phase, Refused, RotationRecord
+from rotator.domain.model import KeyFacts, KeyKind, Refused
 from rotator.domain.naming import is_name_of
+from rotator.domain.record import KeyState, Phase, RotationRecord
 from rotator.domain.sightings import found_unrecorded, known_values, sighting_of
 from rotator.domain.snapshot import DestinationView, World
 from rotator.domain.verdict import Context

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rotator.domain.actions import Action, DropRollback, RollBack
-from rotator.domain.model import KeyRecord, KeyState, Phase, PolicyRecord, Refused, RotationRecord
+from rotator.domain.model import Refused
+from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.domain.verdict import Context
 
 

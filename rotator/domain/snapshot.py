@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from rotator.domain.model import Destination, Identity, KeyFacts, KeyRecord, PolicyRecord, Refused
+from rotator.domain.model import Destination, Identity, KeyFacts, Refused
+from rotator.domain.record import KeyRecord, PolicyRecord
 from rotator.domain.secret import Fingerprint
 
 

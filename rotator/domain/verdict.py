@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from rotator.domain.model import Policy, PolicyRecord
+from rotator.domain.model import Policy
+from rotator.domain.record import PolicyRecord
 from rotator.domain.snapshot import Snapshot, World
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rotator.domain.model import Phase, Policy, PolicyRecord, RotationRecord
+from rotator.domain.model import Policy
 from rotator.domain.planner import Plan
+from rotator.domain.record import Phase, PolicyRecord, RotationRecord
 from rotator.domain.text import text
 from rotator.domain.verdict import Decision
 from rotator.entrypoints.describe import describe

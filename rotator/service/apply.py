@@ -33,8 +33,9 @@ from rotator.domain.actions import (
     RollBack,
     Settle,
 )
-from rotator.domain.model import Identity, KeyFacts, KeyRecord, KeyState, Origin, Phase, Refused, RotationRecord
+from rotator.domain.model import Identity, KeyFacts, Refused
 from rotator.domain.planner import Plan
+from rotator.domain.record import KeyRecord, KeyState, Origin, Phase, RotationRecord
 from rotator.errors import Deferred, JournalError, ProviderRejected, RotationFailed, RotatorError, Stopping
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.issue import Issuer, known_key

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rotator.domain.model import Destination, Held, Identity, KeyRecord, KeyState, Policy, PolicyRecord, Refused
+from rotator.domain.model import Destination, Held, Identity, Policy, Refused
+from rotator.domain.record import KeyRecord, KeyState, PolicyRecord
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.domain.snapshot import Claim, DestinationView, Reach, World
 from rotator.domain.text import text

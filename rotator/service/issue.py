@@ -14,19 +14,9 @@ from typing import NoReturn
 
 from rotator.domain import events as ev
 from rotator.domain.actions import Issue, Sighting
-from rotator.domain.model import (
-    Identity,
-    IssuedKey,
-    KeyFacts,
-    KeyKind,
-    KeyRecord,
-    KeyState,
-    Origin,
-    Phase,
-    Policy,
-    RotationRecord,
-)
+from rotator.domain.model import Identity, IssuedKey, KeyFacts, KeyKind, Policy
 from rotator.domain.naming import key_name
+from rotator.domain.record import KeyRecord, KeyState, Origin, Phase, RotationRecord
 from rotator.domain.secret import SecretValue
 from rotator.errors import (
     JournalError,

@@ -8,7 +8,8 @@ from typing import NoReturn
 
 from rotator.domain import events as ev
 from rotator.domain.actions import Resume
-from rotator.domain.model import Destination, Held, KeyMetadata, KeyRecord, KeyState, Phase, RotationRecord
+from rotator.domain.model import Destination, Held, KeyMetadata
+from rotator.domain.record import KeyRecord, KeyState, Phase, RotationRecord
 from rotator.domain.secret import SecretValue
 from rotator.domain.snapshot import DestinationView
 from rotator.domain.text import text
@@ -39,12 +40,14 @@ class Publisher:
         failures: list[BackendError | OutcomeUnknown] = []
         sent: list[str] = []
         for destination in destinations:
+            ends = destination is destinations[-1] and not failures
             try:
-                self._publish_one(session, rotation_id, destination, secret, sent)
+                self._publish_one(session, rotation_id, destination, secret, sent, ends=ends)
             except (BackendError, OutcomeUnknown) as error:
                 failures.append(error)
-        if not failures:
+        if not destinations:
             self._start_grace(session, rotation_id)
+        if not failures:
             return
         why = "; ".join(str(error) for error in failures)
         if not session.rotation(rotation_id).published and not sent:
@@ -74,11 +77,19 @@ class Publisher:
         self.publish(session, action.rotation_id, (*unrecorded, *action.missing), secret)
 
     def _publish_one(
-        self, session: Session, rotation_id: str, destination: Destination, secret: SecretValue, sent: list[str]
+        self,
+        session: Session,
+        rotation_id: str,
+        destination: Destination,
+        secret: SecretValue,
+        sent: list[str],
+        *,
+        ends: bool,
     ) -> None:
         """Compare and set, read back, journal. A value that somebody else put there meanwhile is never overwritten.
 
         :param sent: gets the destination's name when a write may have been carried out, however this ends.
+        :param ends: it is the last: the grace starts with it. No effect is between the two, so one commit is enough.
         """
         backend = self.backends(destination.backend)
         for _ in range(PUBLISH_ATTEMPTS):
@@ -99,7 +110,11 @@ class Publisher:
                 sent.append(destination.name)
             held = backend.read(destination)
             if held.value is not None and held.value.same_as(secret):
-                session.happened(ev.DestinationPublished(rotation_id=rotation_id, destination=destination.name))
+                published = ev.DestinationPublished(rotation_id=rotation_id, destination=destination.name)
+                if ends:
+                    self._start_grace(session, rotation_id, published)
+                else:
+                    session.happened(published)
                 saw(session, destination, held)
                 return
             if (late := _late_orphan(session, held)) is not None:
@@ -129,13 +144,12 @@ class Publisher:
             session.abandon(rotation.rotation_id, why, revoke_after=now)
         raise RotationFailed(why)
 
-    def _start_grace(self, session: Session, rotation_id: str) -> None:
+    def _start_grace(self, session: Session, rotation_id: str, *before: ev.Event) -> None:
         now, rotation = session.later(), session.rotation(rotation_id)
         replaced = session.record.in_state(KeyState.CURRENT)
         limit = session.policy.grace_limit if rotation.grace else rotation.grace
-        session.happened(
-            ev.GraceStarted(rotation_id=rotation_id, grace_until=now + rotation.grace, grace_limit=now + limit)
-        )
+        started = ev.GraceStarted(rotation_id=rotation_id, grace_until=now + rotation.grace, grace_limit=now + limit)
+        session.happened(*before, started)
         for key in replaced:
             secret = session.gathered.secrets.get(key.fingerprint) if key.fingerprint else None
             if secret is not None and key.fingerprint is not None:

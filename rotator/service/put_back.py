@@ -13,7 +13,8 @@ from typing import NoReturn
 
 from rotator.domain import events as ev
 from rotator.domain.actions import DropRollback, Restore, RollBack
-from rotator.domain.model import Destination, Held, Identity, KeyRecord, KeyState, Refused
+from rotator.domain.model import Destination, Held, Identity, Refused
+from rotator.domain.record import KeyRecord, KeyState
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.errors import OutcomeUnknown, ProviderRejected, RotationFailed, VersionConflict
 from rotator.ports import KeyProvider, SecretBackend

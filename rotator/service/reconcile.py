@@ -126,7 +126,7 @@ class Reconciler:
             lease=lease,
             journal=self.journal,
             clock=self.clock,
-            record=self.journal.load(policy.name),
+            record=self.journal.taken(lease),
             beat=self.clock.now(),
             gathered=self.gatherer.look(policy),
         )

@@ -10,7 +10,8 @@ import structlog
 
 from rotator.domain.events import Event, RotationAbandoned, told
 from rotator.domain.key_checks import LARGEST_SKEW
-from rotator.domain.model import Policy, PolicyRecord, RotationRecord
+from rotator.domain.model import Policy
+from rotator.domain.record import PolicyRecord, RotationRecord
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.ports import Clock, Journal, Lease
 from rotator.service.gather import Gathered

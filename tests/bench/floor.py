@@ -72,8 +72,7 @@ class Floor:
         self.write(policy, {**old["data"], FIELD: made["key"]}, old["metadata"]["version"])
         self.hint(policy, made["id"])
         assert self.read(policy)["data"][FIELD] == made["key"]
-        self.durable(policy)  # published
-        self.durable(policy)  # grace
+        self.durable(policy)  # published, and the grace
         old_id = whoami["api_key"]["id"]
         self.sent(self.provider.patch(f"{keys}/{old_id}", headers=self.manage, json={"expires_at": self.end}))
         self.durable(policy)  # expiry forwarded

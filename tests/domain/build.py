@@ -5,20 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from rotator.domain.model import (
-    Destination,
-    Identity,
-    KeyFacts,
-    KeyKind,
-    KeyRecord,
-    KeyState,
-    Origin,
-    Phase,
-    Policy,
-    PolicyRecord,
-    Refused,
-    RotationRecord,
-)
+from rotator.domain.model import Destination, Identity, KeyFacts, KeyKind, Policy, Refused
+from rotator.domain.record import KeyRecord, KeyState, Origin, Phase, PolicyRecord, RotationRecord
 from rotator.domain.secret import Fingerprint
 from rotator.domain.snapshot import DestinationView, Snapshot, World
 

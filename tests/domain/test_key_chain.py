@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.model import KeyState, Origin, Phase
 from rotator.domain.planner import plan
+from rotator.domain.record import KeyState, Origin, Phase
 from rotator.domain.snapshot import Claim, DestinationView, Reach
 from rotator.domain.verdict import Decision
 from tests.domain.build import (

@@ -6,8 +6,8 @@ import pytest
 
 from rotator.domain import events as ev
 from rotator.domain.lifecycle import fold, fold_all
-from rotator.domain.model import KeyState, Origin, Phase
 from rotator.domain.moves import LEGAL_MOVES
+from rotator.domain.record import KeyState, Origin, Phase
 from rotator.errors import IllegalMove
 from tests.domain.build import DAY, NOW, VAULT, key, record, retiring, rotation
 

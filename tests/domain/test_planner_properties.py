@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.domain.actions import Issue, Resume, Revoke
-from rotator.domain.model import Identity, KeyKind, KeyState, OpenIntent, Origin, Phase
+from rotator.domain.model import Identity, KeyKind
 from rotator.domain.planner import plan
+from rotator.domain.record import KeyState, OpenIntent, Origin, Phase
 from rotator.domain.snapshot import DestinationView, Reach, World
 from tests.domain.build import (
     DOTENV,

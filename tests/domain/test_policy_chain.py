@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from rotator.domain.model import KeyKind, KeyState, Origin, Phase
+from rotator.domain.model import KeyKind
 from rotator.domain.planner import plan
+from rotator.domain.record import KeyState, Origin, Phase
 from rotator.domain.snapshot import DestinationView, Reach
 from rotator.domain.verdict import Decision
 from tests.domain.build import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rotator.domain.model import KeyState, Phase, PolicyRecord
+from rotator.domain.record import KeyState, Phase, PolicyRecord
 from rotator.domain.rollback import former_key
 from tests.domain.build import DOTENV, VAULT, fingerprint, key, record, retiring, rotation
 

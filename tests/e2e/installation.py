@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rotator.adapters.journal.sql import SqlJournal
-from rotator.domain.model import KeyState, PolicyRecord
+from rotator.domain.record import KeyState, PolicyRecord
 from tests.backends.conftest import LEAST_POLICY
 from tests.parts.aws import Aws
 from tests.parts.openbao import OpenBao

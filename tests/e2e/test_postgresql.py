@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rotator.adapters.journal.sql import SqlJournal
-from rotator.domain.model import KeyState, PolicyRecord
+from rotator.domain.record import KeyState, PolicyRecord
 from rotator.domain.secret import SecretValue
 from tests.e2e.installation import FIELD, POLICY, credentials, document, in_file, ours, policy, soon, until
 from tests.parts.postgres import Database, Postgres

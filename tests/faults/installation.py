@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from rotator.adapters.journal.sql import SqlJournal
-from rotator.domain.model import PolicyRecord
 from rotator.domain.naming import key_name
+from rotator.domain.record import PolicyRecord
 from rotator.ports import Look
 from tests.faults.stage import Stage
 from tests.parts.aws import REGION

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from rotator.domain.model import KeyState, PolicyRecord
+from rotator.domain.record import KeyState, PolicyRecord
 from tests.faults.checks import at_the_end
 from tests.faults.child import CRASHED, Order
 from tests.faults.gate import Passing

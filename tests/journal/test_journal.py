@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from rotator.adapters.journal import tables
 from rotator.domain import events as ev
-from rotator.domain.model import KeyState, Phase
+from rotator.domain.record import KeyState, Phase
 from rotator.errors import IllegalMove, JournalUnavailable, LeaseHeld, LeaseLost
 from rotator.ports import Look, Observation
 from tests.domain.build import DAY, HOUR, NOW, VAULT, fingerprint, key, retiring, rotation
@@ -285,3 +285,16 @@ def unavailable(journal):
     listen(journal._engine, "before_cursor_execute", refuse)
     yield
     remove(journal._engine, "before_cursor_execute", refuse)
+
+
+def test_a_look_begins_with_what_the_lease_was_given_on_and_learns_of_requests_at_its_first_entry(journal):
+    journal.request("chat", ev.Held(reason="audit"), NOW)
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    assert journal.taken(lease) == journal.load("chat")
+
+    journal.request("chat", ev.RotationRequested(reason="leaver"), NOW)
+    assert journal.taken(lease).requested == ""
+    record = journal.append(lease, [ev.StrayFound(key=key("new"))], NOW)
+
+    assert (record.hold, record.requested, len(record.keys)) == ("audit", "leaver", 1)
+    assert record == journal.load("chat") == journal.append(lease, [], NOW)

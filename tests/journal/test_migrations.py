@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, inspect
 from rotator.adapters.journal import tables
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain import events as ev
-from rotator.domain.model import KeyState, Phase
+from rotator.domain.record import KeyState, Phase
 from rotator.errors import JournalUnavailable
 from tests.domain.build import NOW
 

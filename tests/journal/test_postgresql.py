@@ -14,7 +14,7 @@ import pytest
 from rotator.adapters.journal.postgresql import MIGRATION_LOCK
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain import events as ev
-from rotator.domain.model import Phase
+from rotator.domain.record import Phase
 from rotator.errors import JournalUnavailable, LeaseLost
 from tests.domain.build import NOW, rotation
 from tests.parts.postgres import Postgres

@@ -72,6 +72,7 @@ class History:
     owner: dict[str, Turn] = field(default_factory=dict)  # who took the policy's lease last
     overtaken: set[Turn] = field(default_factory=set)  # those that had an effect after another took their lease
     saw: dict[Turn, dict[str, str]] = field(default_factory=dict)  # what each place held when the look began
+    looked: dict[Turn, set[str]] = field(default_factory=lambda: defaultdict(set))  # places that a look has read
     compromise_open: set[str] = field(default_factory=set)  # policies whose leaked keys were not all replaced yet
     was_sent_before: bool = False  # an effect comes now that was sent minutes ago
     lists: list[tuple[datetime, dict[str, tuple[KeyFacts, ...]]]] = field(default_factory=list)
@@ -131,6 +132,14 @@ class History:
         self.saw[turn] = {destination.name: self.holds(destination) for destination in turn.policy.destinations}
         self.seen[turn.policy.name] |= set(self.holds_of(turn.policy)) - {EMPTY, GARBAGE}
 
+    def read(self, turn: Turn, destination: Destination) -> None:
+        """The first read of a place is what its look decides on; it may be paused before it."""
+        policy = turn.policy
+        if destination in policy.destinations and destination.name not in self.looked[turn]:
+            self.looked[turn].add(destination.name)
+            self.saw[turn][destination.name] = held = self.holds(destination)
+            self.seen[policy.name] |= {held} - {EMPTY, GARBAGE}
+
     def moved(self) -> None:
         """After every change of a place: who has its replacement everywhere now?"""
         for policy in self.policies.values():
@@ -182,6 +191,9 @@ class History:
             if self.policies.get(name) != policies.get(name):
                 # What a person took away from a policy was not replaced there by us: it owes no grace for it.
                 self.pending[name].clear()
+                # A key that nobody has adopted, and that lies in no place of the policy any more, is out of sight.
+                mine = {self.holds(d) for d in policies[name].destinations} if name in policies else set()
+                self.leaked[name] &= mine | self.ever_overwritten[name] | self.maker.keys()
         for policy in policies.values():
             self.graces[policy.name].add(policy.grace)
         self.policies.clear()

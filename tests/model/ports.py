@@ -9,7 +9,8 @@ from typing import Any
 
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.events import Event
-from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, PolicyRecord, Refused
+from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
+from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import SecretValue
 from rotator.errors import IllegalMove
 from rotator.ports import Lease, Look, Observation
@@ -96,7 +97,16 @@ class GatedBackend:
     seat: Seat
 
     def read(self, destination: Destination) -> Held:
-        return self.gate.call("read", lambda: self.fake.read(destination))
+        turn = self.seat.turn
+
+        def effect() -> Held:
+            self.truth.read(turn, destination)
+            return self.fake.read(destination)
+
+        return self.gate.call("read", effect)
+
+    def whereabouts(self, destination: Destination) -> Mapping[str, str]:
+        return self.fake.whereabouts(destination)
 
     def read_previous(self, destination: Destination) -> SecretValue | None:
         return self.gate.call("read_previous", lambda: self.fake.read_previous(destination))
@@ -129,6 +139,9 @@ class GatedJournal:
 
     def load(self, policy: str) -> PolicyRecord:
         return self.gate.call("load", lambda: self.real.load(policy))
+
+    def taken(self, lease: Lease) -> PolicyRecord:
+        return self.gate.call("load", lambda: self.real.taken(lease))
 
     def looks(self) -> Mapping[str, Look]:
         return self.real.looks()

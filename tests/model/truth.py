@@ -78,6 +78,7 @@ class Truth(History):
         self.puts[destination.name] = Put(by_person=False, tick=self.tick, at=self.now())
         self.pending[policy.name].discard(after)  # it may be put back
         self.replaced_at.pop((policy.name, after), None)
+        self.overwritten[policy.name].discard(after)
         is_theirs = after in self.settled[policy.name] and before not in self.maker  # drift, undone: left to them
         if before not in {EMPTY, GARBAGE} and not is_theirs:
             self.pending[policy.name].add(before)

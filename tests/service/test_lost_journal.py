@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rotator.domain import events as ev
-from rotator.domain.model import KeyState, Origin
+from rotator.domain.record import KeyState, Origin
 from rotator.errors import BackendUnavailable
 from rotator.service.reconcile import Result
 from tests.domain.build import DAY, POLICY

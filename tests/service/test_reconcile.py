@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain import events as ev
-from rotator.domain.model import Destination, KeyState
+from rotator.domain.model import Destination
+from rotator.domain.record import KeyState
 from rotator.errors import (
     BackendDenied,
     BackendUnavailable,

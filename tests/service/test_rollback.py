@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.events import RollbackRequested, RotationRequested
-from rotator.domain.model import KeyState
+from rotator.domain.record import KeyState
 from rotator.errors import BackendUnavailable, OutcomeUnknown, ProviderRejected, ProviderUnavailable
 from rotator.service.reconcile import Result
 from tests.service.conftest import Stage

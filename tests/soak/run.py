@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rotator.adapters.journal.sql import SqlJournal
-from rotator.domain.model import KeyState
+from rotator.domain.record import KeyState
 from rotator.domain.secret import SecretValue
 from tests.parts.secret_search import files, search
 from tests.soak import truth

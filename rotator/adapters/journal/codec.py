@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from rotator.domain.events import Event
-from rotator.domain.model import PolicyRecord
+from rotator.domain.record import PolicyRecord
 
 _events: dict[type[Event], TypeAdapter[Any]] = {}
 

@@ -13,18 +13,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.journal import statements
 from rotator.adapters.journal.codec import (
-    event_to_json,
     record_from_json,
     record_to_json,
-    time_from_text,
     time_to_text,
 )
+from rotator.adapters.journal.commits import Commits, OwnCommits, SharedCommits
 from rotator.adapters.journal.engine import Password, cause, is_postgresql, open_engine, open_read_only, upsert_of
+from rotator.adapters.journal.rows import State, event_row, holding, is_valid, look_of, observation_of, row_of
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import Event
-from rotator.domain.key_checks import LARGEST_SKEW
-from rotator.domain.lifecycle import fold
-from rotator.domain.model import PolicyRecord
+from rotator.domain.lifecycle import fold, fold_all
+from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
 from rotator.errors import JournalUnavailable, LeaseHeld, LeaseLost
 from rotator.ports import Lease, Look, Observation
@@ -43,11 +42,12 @@ class SqlJournal:
         self._new_policy = upsert(policy_state).on_conflict_do_nothing(index_elements=["policy"])
         self._put_observation = statements.newest(upsert(observation))
         self._many_writers = is_postgresql(engine)
-        # SQLite lets one write at a time; threads queue here instead of polling its lock.
-        self._writing = threading.Lock()
+        self._writing = threading.Lock()  # SQLite lets one write at a time
+        self._commits: Commits = OwnCommits(self._write) if self._many_writers else SharedCommits(self._write)
         # Leases that this process may hold and does not use: giving them back, or taking them, had no clear answer.
         self._left: set[tuple[str, str, int]] = set()
         self._writer: Connection | None = None
+        self._states: dict[Lease, State] = {}  # what each holder has found, or written last
 
     @classmethod
     def open(
@@ -64,45 +64,57 @@ class SqlJournal:
     def load(self, policy: str) -> PolicyRecord:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            return _load(connection, policy)
+            state = connection.execute(statements.STATE, {"p": policy}).scalar()
+        return record_from_json(state) if state else PolicyRecord(policy=policy)
 
     def looks(self) -> Mapping[str, Look]:
         """See ``ports.Journal``."""
         with self._reading() as connection:
-            return {row.policy: _look(row) for row in connection.execute(statements.LOOKS)}
+            return {row.policy: look_of(row) for row in connection.execute(statements.LOOKS)}
 
     def look(self, policy: str) -> Look | None:
         """See ``ports.Journal``."""
         with self._reading() as connection:
             row = connection.execute(statements.LOOK, {"p": policy}).one_or_none()
-        return _look(row) if row else None
+        return look_of(row) if row else None
 
     def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
         """See ``ports.Journal``."""
-        lease = None
+        lease: Lease | None = None
+
+        def take(connection: Connection) -> tuple[Lease, State]:
+            nonlocal lease
+            row = self._locked(connection, policy)
+            if self._is_held(row, now):
+                raise LeaseHeld(f"{policy}: {row.lease_holder} is at work on it")
+            lease = Lease(policy=policy, holder=holder, token=row.lease_token + 1, ttl=ttl)
+            values = {
+                "lease_holder": holder,
+                "lease_token": lease.token,
+                "lease_until": time_to_text(now + ttl),
+                "lease_seconds": int(ttl.total_seconds()),
+            }
+            connection.execute(statements.SET, {"p": policy, **values})
+            return lease, State(row.state, record_from_json(row.state))
+
         try:
-            with self._write() as connection:
-                row = self._locked(connection, policy)
-                if self._is_held(row, now):
-                    raise LeaseHeld(f"{policy}: {row.lease_holder} is at work on it")
-                lease = Lease(policy=policy, holder=holder, token=row.lease_token + 1, ttl=ttl)
-                values = {
-                    "lease_holder": holder,
-                    "lease_token": lease.token,
-                    "lease_until": time_to_text(now + ttl),
-                    "lease_seconds": int(ttl.total_seconds()),
-                }
-                connection.execute(statements.SET, {"p": policy, **values})
+            lease, state = self._commits.carry_out(take)
         except JournalUnavailable:
             self._leave(lease)
             raise
+        self._states[lease] = state
         return lease
+
+    def taken(self, lease: Lease) -> PolicyRecord:
+        """See ``ports.Journal``."""
+        return self._states[lease].record
 
     def release(self, lease: Lease) -> None:
         """See ``ports.Journal``."""
+        self._states.pop(lease, None)
+        free = {**holding(lease), "lease_holder": "", "lease_until": ""}
         try:
-            with self._write() as connection:
-                connection.execute(statements.SET_HELD, {**_holding(lease), "lease_holder": "", "lease_until": ""})
+            self._commits.carry_out(lambda connection: connection.execute(statements.SET_HELD, free))
         except JournalUnavailable:
             self._leave(lease)
             raise
@@ -114,68 +126,76 @@ class SqlJournal:
 
     def _is_held(self, row: Row[Any], now: datetime) -> bool:
         """Whether a holder that lives, and knows of it, has the policy's lease."""
-        if not row.lease_holder or not _is_valid(row, now):
+        if not row.lease_holder or not is_valid(row, now):
             return False
         left = (row.lease_holder, row.policy, row.lease_token) in self._left
         return not left and not self._is_dead(row.lease_holder)
 
     def renew(self, lease: Lease, now: datetime) -> None:
         """See ``ports.Journal``."""
-        until = {**_holding(lease), "lease_until": time_to_text(now + lease.ttl)}
-        with self._write() as connection:
+        until = {**holding(lease), "lease_until": time_to_text(now + lease.ttl)}
+
+        def prolong(connection: Connection) -> None:
             if connection.execute(statements.SET_HELD, until).rowcount == 0:
-                raise LeaseLost(f"{lease.policy}: another holder has taken it over")
+                raise _lost(lease)
+
+        self._commits.carry_out(prolong)
 
     def append(self, lease: Lease, events: Sequence[Event], now: datetime) -> PolicyRecord:
         """See ``ports.Journal``."""
-        with self._write() as connection:
-            row = connection.execute(statements.HELD_STATE, _holding(lease)).one_or_none()
-            if row is None:
-                raise LeaseLost(f"{lease.policy}: another holder has taken it over")
-            record = self._fold(connection, record_from_json(row.state), events, now, lease.token)
-            until = time_to_text(now + timedelta(seconds=row.lease_seconds))
-            connection.execute(
-                statements.PUT_STATE, {"p": lease.policy, "state": record_to_json(record), "until": until}
-            )
-        return record
+        before = self._states.get(lease)
+
+        def add(connection: Connection) -> State:
+            # What this lease's holder found or wrote last is nearly always what is there: then nothing is read.
+            after = self._moved(connection, lease, before, events, now) if before else None
+            if after is None:  # somebody asked for something meanwhile, or the lease is lost
+                row = connection.execute(statements.HELD_STATE, holding(lease)).one_or_none()
+                if row is None:
+                    raise _lost(lease)
+                there = State(row.state, record_from_json(row.state))
+                after = self._moved(connection, lease, there, events, now)
+                assert after is not None, "the row is locked"
+            return after
+
+        after = self._commits.carry_out(add)
+        self._states[lease] = after
+        return after.record
 
     def note_look(
         self, lease: Lease, look: Look, seen: Sequence[Observation], *, known: PolicyRecord, now: datetime
     ) -> None:
         """See ``ports.Journal``."""
         values = {
+            **holding(lease),
             "next_at": time_to_text(look.next_at),
             "digest": look.digest,
             "failures": look.failures,
             "problem": look.problem,
+            "lease_holder": "",
+            "lease_until": "",
         }
-        rows = [
-            {
-                "destination": one.destination,
-                "scope": one.scope,
-                "fingerprint": one.fingerprint,
-                "seen_at": time_to_text(one.seen_at),
-                "key_id": one.key_id,
-            }
-            for one in seen
-        ]
-        with self._write() as connection:
-            row = connection.execute(statements.HELD_STATE, _holding(lease)).one_or_none()
-            if row is None:
-                raise LeaseLost(f"{lease.policy}: another holder has taken it over")
-            if row.state != record_to_json(known):  # somebody asked for something meanwhile: it is due at once
-                values["next_at"] = time_to_text(min(look.next_at, now))
-            connection.execute(
-                statements.SET_HELD, {**_holding(lease), **values, "lease_holder": "", "lease_until": ""}
-            )
+        rows = [row_of(one) for one in seen]
+        as_known = {**values, "s": record_to_json(known)}
+        due = {**values, "next_at": time_to_text(min(look.next_at, now))}
+
+        self._states.pop(lease, None)
+
+        def note(connection: Connection) -> None:
+            ended = connection.execute(statements.SET_KNOWN, as_known).rowcount
+            if not ended:  # somebody asked for something meanwhile: it is due at once
+                ended = connection.execute(statements.SET_HELD, due).rowcount
+            if not ended:
+                raise _lost(lease)
             if rows:
                 connection.execute(self._put_observation, rows)
+
+        self._commits.carry_out(note)
 
     def observations(self, scope: str, since: datetime) -> Mapping[str, Observation]:
         """See ``ports.Journal``."""
         with self._reading() as connection:
             rows = connection.execute(statements.OBSERVATIONS, {"scope": scope, "since": time_to_text(since)}).all()
-        return {row.destination: _observation(row) for row in rows}
+        return {row.destination: observation_of(row) for row in rows}
 
     def others_with(self, key_id: str, policy: str) -> Sequence[PolicyRecord]:
         """See ``ports.Journal``. The text is searched first: only records that name the key are read."""
@@ -196,15 +216,18 @@ class SqlJournal:
             rows = connection.execute(
                 statements.HOLDING, {"ids": list(key_ids), "fingerprints": list(fingerprints)}
             ).all()
-        return [_observation(row) for row in rows]
+        return [observation_of(row) for row in rows]
 
     def request(self, policy: str, event: Event, now: datetime) -> None:
         """See ``ports.Journal``."""
-        with self._write() as connection:
-            record = record_from_json(self._locked(connection, policy).state)
-            record = self._fold(connection, record, (event,), now, token=0)
+
+        def ask(connection: Connection) -> None:
+            record = fold(event, record_from_json(self._locked(connection, policy).state))
+            connection.execute(statements.ADD_EVENT, event_row(policy, 0, event, now))
             due = {"state": record_to_json(record), "next_at": time_to_text(now)}
             connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(due))
+
+        self._commits.carry_out(ask)
 
     def close(self) -> None:
         """See ``ports.Journal``."""
@@ -225,16 +248,18 @@ class SqlJournal:
         return row
 
     @staticmethod
-    def _fold(
-        connection: Connection, record: PolicyRecord, events: Sequence[Event], now: datetime, token: int
-    ) -> PolicyRecord:
-        """Write the events, and answer the record that they make."""
-        at = time_to_text(now)
+    def _moved(
+        connection: Connection, lease: Lease, before: State, events: Sequence[Event], now: datetime
+    ) -> State | None:
+        """Write what events make of a record, and them; ``None``, and nothing is written, where it is not there."""
+        record = fold_all(before.record, list(events))
+        after = State(record_to_json(record), record)
+        put = {**holding(lease), "s": before.text, "state": after.text, "lease_until": time_to_text(now + lease.ttl)}
+        if connection.execute(statements.SET_KNOWN, put).rowcount == 0:
+            return None
         for event in events:
-            record = fold(event, record)
-            row = {"at": at, "policy": record.policy, "token": token, "kind": type(event).__name__}
-            connection.execute(statements.ADD_EVENT, {**row, "body": event_to_json(event)})
-        return record
+            connection.execute(statements.ADD_EVENT, event_row(lease.policy, lease.token, event, now))
+        return after
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -265,34 +290,8 @@ class SqlJournal:
             yield self._writer
 
 
-def _look(row: Row[Any, Any, Any, Any, Any]) -> Look:
-    return Look(next_at=time_from_text(row.next_at), digest=row.digest, failures=row.failures, problem=row.problem)
-
-
-def _observation(row: Row[Any, Any, Any, Any, Any]) -> Observation:
-    return Observation(
-        destination=row.destination,
-        scope=row.scope,
-        fingerprint=Fingerprint(row.fingerprint) if row.fingerprint else None,
-        seen_at=time_from_text(row.seen_at),
-        key_id=row.key_id,
-    )
-
-
-def _is_valid(row: Row[Any], now: datetime) -> bool:
-    """Whether a lease holds now; one that ends later than it can have been given was given by a clock ahead."""
-    left = time_from_text(row.lease_until) - now
-    return timedelta(0) < left <= timedelta(seconds=row.lease_seconds) + LARGEST_SKEW
-
-
-def _holding(lease: Lease) -> dict[str, object]:
-    """What ``statements.HELD`` compares with."""
-    return {"p": lease.policy, "t": lease.token, "h": lease.holder}
-
-
-def _load(connection: Connection, policy: str) -> PolicyRecord:
-    state = connection.execute(statements.STATE, {"p": policy}).scalar()
-    return record_from_json(state) if state else PolicyRecord(policy=policy)
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"{lease.policy}: another holder has taken it over")
 
 
 def _unavailable(error: SQLAlchemyError) -> JournalUnavailable:

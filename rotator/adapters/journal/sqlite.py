@@ -84,6 +84,7 @@ def _durable(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A reader that turns into a writer can fail half-way; a writer that says so at once only waits.
-    immediate = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    # A reader that turns into a writer can fail half-way; a writer that says so at once only waits. Who only reads asks
+    # one question, which is a transaction by itself.
+    if connection.get_execution_options().get("write", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

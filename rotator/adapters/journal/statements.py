@@ -15,15 +15,11 @@ OF_POLICY = policy_state.c.policy == bindparam("p")
 HELD = and_(OF_POLICY, policy_state.c.lease_token == bindparam("t"), policy_state.c.lease_holder == bindparam("h"))
 SET = update(policy_state).where(OF_POLICY)  # columns are set to what is given under their names
 SET_HELD = update(policy_state).where(HELD)
+SET_KNOWN = update(policy_state).where(HELD, policy_state.c.state == bindparam("s"))
 # FOR UPDATE is left out for SQLite by SQLAlchemy: there a writing transaction has the whole file for itself.
-HELD_STATE = select(policy_state.c.state, policy_state.c.lease_seconds).where(HELD).with_for_update()
+HELD_STATE = select(policy_state.c.state).where(HELD).with_for_update()
 LOCKED = select(policy_state).where(OF_POLICY).with_for_update()
 STATE = select(policy_state.c.state).where(policy_state.c.policy == bindparam("p"))
-PUT_STATE = (
-    update(policy_state)
-    .where(policy_state.c.policy == bindparam("p"))
-    .values(state=bindparam("state"), lease_until=bindparam("until"))
-)
 ADD_EVENT = insert(event_table)
 OBSERVATIONS = select(observation).where(
     observation.c.scope == bindparam("scope"), observation.c.seen_at >= bindparam("since")

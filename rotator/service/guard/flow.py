@@ -74,6 +74,8 @@ class Pace:
 
     def reserve(self) -> float:
         """The seconds until this caller's moment. Raises ``Refusal`` when that is too long; then none is taken."""
+        if not self._apart:
+            return 0.0
         with self._lock:
             now = self._elapsed()
             due = max(self._due, now)
@@ -96,12 +98,16 @@ class Slots:
     @contextmanager
     def one(self) -> Iterator[None]:
         """A slot, as soon as one is free. Raises ``Refusal`` after too long, ``Stopping`` at a shutdown."""
+        if not self._free.acquire(blocking=False):
+            self._wait()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    def _wait(self) -> None:
         began = self._elapsed()
         while not self._free.acquire(timeout=_LISTEN_EVERY):
             self._clock.sleep(timedelta(0))
             if self._elapsed() - began > LONGEST_WAIT:
                 raise Refusal(f"as many calls as may be at a time ({self._number}) are under way, and none ends")
-        try:
-            yield
-        finally:
-            self._free.release()
