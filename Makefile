@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 EXAMPLES ?= 5000
-.PHONY: help setup parts test lint unit faults model demo bench soak lock clean
+.PHONY: help setup parts test lint unit faults model demo bench backends soak lock clean
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: setup ## 500 rotations beside a floor of bare clients, start-up times and
 
 faults: setup ## every fault at every point of a rotation, then pairs of faults: PAIRS=5000 SEED=7 for more of them
 	@$(BIN)/python -m tests.faults $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SEED),--seed $(SEED))
+
+backends: setup ## every fault and every missing permission at every backend, as a table
+	@$(BIN)/python -m tests.backends
 
 soak: setup ## ROTATIONS=1000 SEED=...: rotations under random faults and kills, then many rotators on one journal
 	@$(BIN)/python -m tests.soak $(if $(ROTATIONS),--rotations $(ROTATIONS)) $(if $(SEED),--seed $(SEED))

@@ -24,6 +24,8 @@ from rotator.config import (
     BackendSettings,
     DotenvSettings,
     LimitsSettings,
+    PluggedBackendSettings,
+    PluggedProviderSettings,
     SecretRef,
     Settings,
     TogetherSettings,
@@ -32,6 +34,7 @@ from rotator.config import (
 )
 from rotator.domain.secret import SecretValue
 from rotator.errors import WrongDestination
+from rotator.plugins import Context
 from rotator.ports import Clock, Journal, KeyProvider, SecretBackend
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
@@ -170,10 +173,18 @@ def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool)
 def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str], name: str) -> SecretBackend:
     one = settings.backends[name]
     limits = _limits(one.limits, settings)
-    backend = _backend(one, partial(_secret, environ=environ, backends=None), limits.concurrency, clock)
+    secret = partial(_secret, environ=environ, backends=None)
     # Each file is an endpoint of its own: one that is locked or on a full disk is no reason to leave the others alone.
-    thresholds = NEVER if isinstance(one, DotenvSettings) else DEFAULT
-    return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=thresholds)
+    alone = isinstance(one, DotenvSettings)
+    if isinstance(one, PluggedBackendSettings):
+        from rotator.adapters.plugged import PluggedBackend  # noqa: PLC0415 - see _backend
+
+        alone = not one.plugin.one_endpoint
+        context = Context(name=name, connections=limits.concurrency, now=clock.now)
+        backend: SecretBackend = PluggedBackend(one.type, lambda: one.plugin.make(one.resolved(secret), context))
+    else:
+        backend = _backend(one, secret, limits.concurrency, clock)
+    return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=NEVER if alone else DEFAULT)
 
 
 def _guarded_provider(
@@ -181,7 +192,14 @@ def _guarded_provider(
 ) -> KeyProvider:
     one = settings.providers[name]
     limits = _limits(one.limits, settings)
-    return GuardedProvider(_together(one, secret, limits.concurrency, clock), name=name, clock=clock, limits=limits)
+    if isinstance(one, PluggedProviderSettings):
+        from rotator.adapters.plugged import PluggedProvider  # noqa: PLC0415 - see _backend
+
+        context = Context(name=name, connections=limits.concurrency, now=clock.now)
+        provider: KeyProvider = PluggedProvider(one.type, lambda: one.plugin.make(one.resolved(secret), context))
+    else:
+        provider = _together(one, secret, limits.concurrency, clock)
+    return GuardedProvider(provider, name=name, clock=clock, limits=limits)
 
 
 def _limits(given: LimitsSettings, settings: Settings) -> Limits:

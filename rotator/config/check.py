@@ -7,18 +7,25 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from rotator.config.secrets import holds_secret, looks_like_secret
-from rotator.config.shapes.fields import LABEL, RULES, Shape
+from rotator.config.shapes.fields import LABEL, RULES
 from rotator.config.source import FieldPath
+from rotator.domain.secret import SecretValue
 
-_ShapeT = TypeVar("_ShapeT", bound=Shape)
+_ShapeT = TypeVar("_ShapeT", bound=BaseModel)
 _Entry = TypeVar("_Entry")
 _LONGEST = 60
+_KINDS: tuple[tuple[Any, str], ...] = (
+    (Mapping, "a mapping"),
+    ((list, tuple), "a list"),
+    (type(None), "nothing"),
+    (SecretValue, "a reference to a secret"),
+)
 _HIDDEN = "a value that is not shown, for it may be a secret"
 
 
@@ -32,16 +39,25 @@ class Faults:
         """One fault."""
         self.found.append((path, found, allowed))
 
-    def check(self, shape: type[_ShapeT], value: object, path: FieldPath, *, hide: bool = False) -> _ShapeT | None:
+    def check(
+        self,
+        shape: type[_ShapeT],
+        value: object,
+        path: FieldPath,
+        *,
+        hide: bool = False,
+        context: Mapping[str, Any] | None = None,
+    ) -> _ShapeT | None:
         """The value in its shape; otherwise every fault of it is added, and ``None`` is returned.
 
         :param hide: show no found value at all: where a person may have put a secret.
+        :param context: for validators that need to know more than the value.
         """
         if not isinstance(value, Mapping):
             self.add(path, shown(value), f"allowed: a mapping with {', '.join(shape.model_fields)}")
             return None
         try:
-            return shape.model_validate(value)
+            return shape.model_validate(value, context=context)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 self.add((*path, *detail["loc"]), *_in_words(detail, shape, hide=hide))
@@ -86,12 +102,9 @@ def shown(value: object) -> str:
         if looks_like_secret(value):
             return "a value that looks like a secret"
         return quoted(value if len(value) <= _LONGEST else value[:_LONGEST] + "...")
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    if value is None:
-        return "nothing"
+    for kinds, words in _KINDS:
+        if isinstance(value, kinds):
+            return words
     return str(value).lower()  # numbers, and true and false as YAML writes them
 
 
@@ -116,7 +129,7 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else quoted(text)
 
 
-def _in_words(detail: ErrorDetails, shape: type[Shape], *, hide: bool) -> tuple[str, str]:
+def _in_words(detail: ErrorDetails, shape: type[BaseModel], *, hide: bool) -> tuple[str, str]:
     kind = detail["type"]
     found = _HIDDEN if hide and detail["input"] is not None else shown(detail["input"])
     match kind:
@@ -127,23 +140,36 @@ def _in_words(detail: ErrorDetails, shape: type[Shape], *, hide: bool) -> tuple[
             return what, f"allowed: {', '.join(known)}{_meant(name, known)}"
         case "missing":
             return "nothing", "allowed: this field must be there"
-        case "value_error":
-            return found, str(detail["ctx"]["error"])
         case "string_pattern_mismatch":
-            return found, f"allowed: {RULES[detail['ctx']['pattern']]}"
+            pattern = detail["ctx"]["pattern"]
+            allowed = RULES.get(pattern, f"a text that matches {pattern}")
+        case "is_instance_of" if detail["ctx"]["class"] == SecretValue.__name__:
+            # Whatever is written there in full is meant as the secret.
+            found = "nothing" if detail["input"] is None else "a value written into the configuration"
+            allowed = "a reference to a secret, such as {env: NAME} or {file: PATH}; never the secret itself"
         case "model_type":
-            return found, f"allowed: a mapping with {', '.join(_fields_at(shape, detail['loc']))}"
+            allowed = f"a mapping with {', '.join(_fields_at(shape, detail['loc']))}"
+        case "value_error":
+            allowed = str(detail["ctx"]["error"])
         case _:
-            # pydantic's messages name the type and the limits; for these kinds they repeat no input.
-            return found, "allowed: " + detail["msg"].removeprefix("Input should be ")
+            # pydantic's messages name the type and the limits; for the kinds in our shapes they repeat no input.
+            allowed = detail["msg"].removeprefix("Input should be ")
+    return found, _allowed(allowed)
 
 
-def _fields_at(shape: type[Shape], loc: tuple[int | str, ...]) -> list[str]:
+def _allowed(text: str) -> str:
+    """The words for what is allowed. Those of a plug-in's validator may be anything."""
+    if looks_like_secret(text) or not text.isprintable():
+        text = "what its documentation says"
+    return text if text.startswith("allowed: ") else f"allowed: {text}"
+
+
+def _fields_at(shape: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     for step in loc:
         field = shape.model_fields.get(str(step))
         annotation = field.annotation if field else None
         for inner in (annotation, *get_args(annotation)):  # a section that may be missing is a union with None
-            if isinstance(inner, type) and issubclass(inner, Shape):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
                 shape = inner
     return list(shape.model_fields)
 

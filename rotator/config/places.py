@@ -12,14 +12,22 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rotator.config.check import Faults, shown
-from rotator.config.settings import AwsSettings, BackendSettings, DotenvSettings, VaultSettings
-from rotator.config.shapes.places import AwsPlace, DotenvPlace, VaultPlace
+from rotator.config.plugged import check, described
+from rotator.config.settings import (
+    AwsSettings,
+    BackendSettings,
+    DotenvSettings,
+    PluggedBackendSettings,
+    VaultSettings,
+)
+from rotator.config.shapes.places import AwsPlace, DestinationShape, DotenvPlace, PluggedPlace, VaultPlace
 from rotator.config.source import FieldPath
 from rotator.domain.layout import Layout, problem_of
 from rotator.domain.model import Destination
 
 _CREATABLE = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")  # Secrets Manager API Reference, CreateSecret, Name
 _NAMES = "allowed: for a secret's name of letters, digits and '/_+=.@-', not for an ARN"
+_FORM = frozenset({"beside", "expect"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +51,24 @@ def place(
     settings = faults.one_of(backends, given.get("backend"), (*path, "backend"), "a configured backend")
     match settings:
         case DotenvSettings():
-            file = faults.check(DotenvPlace, given, path)
-            return _formed(_dotenv(file, folder), file, path, faults) if file else None
+            if file := faults.check(DotenvPlace, given, path):
+                return _formed(_dotenv(file, folder), file, path, faults)
         case VaultSettings():
-            field = faults.check(VaultPlace, given, path)
-            return _formed(_vault(field, settings), field, path, faults) if field else None
+            if field := faults.check(VaultPlace, given, path):
+                return _formed(_vault(field, settings), field, path, faults)
         case AwsSettings():
             secret = faults.check(AwsPlace, given, path)
             if secret and secret.create is not None and not _CREATABLE.fullmatch(secret.secret_id):
                 faults.add((*path, "create"), f"for {shown(secret.secret_id)}", _NAMES)
-                return None
-            return _formed(_aws(secret, settings), secret, path, faults) if secret else None
-        case _:
-            return None
+            elif secret:
+                return _formed(_aws(secret, settings), secret, path, faults)
+        case PluggedBackendSettings():
+            return _plugged(given, path, settings, folder, faults)
+    return None
 
 
 def _formed(
-    placed: Placed, shape: DotenvPlace | VaultPlace | AwsPlace, path: FieldPath, faults: Faults
+    placed: Placed, shape: DotenvPlace | VaultPlace | AwsPlace | PluggedPlace, path: FieldPath, faults: Faults
 ) -> Placed | None:
     """The place with its layout, and with what is expected of it."""
     before = len(faults.found)
@@ -109,6 +118,31 @@ def _aws(shape: AwsPlace, settings: AwsSettings) -> Placed:
     where = (settings.region, _host(endpoint), settings.account or settings.profile or "")
     destination = Destination(shape.backend, name, tuple(sorted(options.items())))
     return Placed(destination, ("aws", *where, shape.secret_id, shape.field or ""))
+
+
+def _plugged(
+    given: Mapping[str, object], path: FieldPath, settings: PluggedBackendSettings, folder: Path, faults: Faults
+) -> Placed | None:
+    own = {name: value for name, value in given.items() if name in DestinationShape.model_fields or name in _FORM}
+    rest = {name: value for name, value in given.items() if name not in own}
+    field = rest.get("field")
+    shape = faults.check(PluggedPlace, {**own, **({"field": field} if isinstance(field, str) else {})}, path)
+    place = check(faults, settings.plugin.place, rest, path, folder)
+    tells = settings.plugin.tells
+    for name in shape.expect.model_dump() if shape else ():
+        if name not in tells:
+            allowed = f"allowed: {', '.join(tells) or 'nothing: this type of backend does not tell where it is'}"
+            faults.add((*path, "expect", name), "a name that this type of backend does not tell", allowed)
+    told = None if place is None else described(faults, settings, place, path)
+    if shape is None or told is None:
+        return None
+    where, texts = told
+    field = texts.get("field", "")
+    around = [text for name, text in texts.items() if name != "field"]
+    name = f"{shape.backend}:{'/'.join(around)}" + (f"#{field}" if field else "")
+    destination = Destination(shape.backend, name, tuple(sorted(texts.items())))
+    known = ("plugin", settings.type, *(where or (shape.backend, *around)), field)
+    return _formed(Placed(destination, known), shape, path, faults)
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rotator.config.check import Faults, one_line, shown
 from rotator.config.places import Placed, place
-from rotator.config.settings import BackendSettings, TogetherSettings
+from rotator.config.settings import BackendSettings, ProviderSettings
 from rotator.config.shapes.document import Document, PolicyShape
 from rotator.config.source import FieldPath
 from rotator.domain.layout import PLAIN
@@ -32,7 +32,7 @@ class PolicyReader:
         self,
         document: Document,
         folder: Path,
-        providers: Mapping[str, TogetherSettings],
+        providers: Mapping[str, ProviderSettings],
         backends: Mapping[str, BackendSettings],
         *,
         reserved: Mapping[tuple[str, ...], str],
@@ -164,7 +164,7 @@ class PolicyReader:
         owner = f"a destination of '{policy}'"
         self._known.add(name)
         self._places[placed.identity] = owner
-        if placed.identity[0] == "aws" and placed.identity != whole:
+        if placed.identity[0] in {"aws", "plugin"} and placed.identity != whole:
             self._fields[whole] = owner
 
 

@@ -11,6 +11,7 @@ from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
 from rotator.config.hosts import is_loopback
 from rotator.config.places import place
+from rotator.config.plugged import PluggedReader
 from rotator.config.secrets import (
     BackendRef,
     CredentialRef,
@@ -26,14 +27,15 @@ from rotator.config.settings import (
     DotenvSettings,
     LimitsSettings,
     LogSettings,
+    ProviderSettings,
     ServiceSettings,
     TogetherSettings,
 )
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import BACKENDS, DotenvShape, VaultShape
 from rotator.config.shapes.document import LogShape, ServiceShape, StateShape
-from rotator.config.shapes.fields import LimitsShape
-from rotator.config.shapes.providers import TogetherShape
+from rotator.config.shapes.fields import LimitsShape, Shape
+from rotator.config.shapes.providers import PROVIDERS, TogetherShape
 from rotator.config.shapes.secrets import REFERENCES
 from rotator.config.source import FieldPath
 from rotator.config.state import default_url, is_postgresql, postgresql_url, sqlite_url
@@ -91,33 +93,43 @@ class SectionReader:
         made: dict[str, BackendSettings] = {EMBEDDED: DotenvSettings()}
         for name, value, path in self._faults.named(given, "backends"):
             kind = value.get("type")
+            if isinstance(kind, str) and kind not in BACKENDS:
+                if plugged := self._plugged().backend(value, path, BACKENDS):
+                    made[name] = plugged
+                continue
             shape = self._faults.one_of(BACKENDS, kind, (*path, "type"), "a type of backend")
             checked = self._faults.check(shape, value, path) if shape else None
-            if isinstance(checked, VaultShape):
-                vault = VaultReader(self._faults, self._folder, reference=self._reference, url=self._url)
-                settings = vault.settings(checked, path, _limits(checked.limits))
-                if settings:
-                    made[name] = settings
-            elif isinstance(checked, AwsShape):
-                for where in ("endpoint_url", "sts_endpoint_url"):
-                    if (url := getattr(checked, where)) is not None:
-                        self._url(url, (*path, where), plain_http=False)
-                aws = aws_settings(checked, path, self._faults, reference=self._reference, file=self._file)
-                if aws:
-                    made[name] = aws
-            elif isinstance(checked, DotenvShape):
-                made[name] = DotenvSettings(limits=_limits(checked.limits))
+            if settings := self._backend(checked, path):
+                made[name] = settings
         return made
 
-    def providers(self, given: object, backends: Mapping[str, BackendSettings]) -> dict[str, TogetherSettings]:
+    def _backend(self, checked: Shape | None, path: FieldPath) -> BackendSettings | None:
+        if isinstance(checked, VaultShape):
+            vault = VaultReader(self._faults, self._folder, reference=self._reference, url=self._url)
+            return vault.settings(checked, path, _limits(checked.limits))
+        if isinstance(checked, AwsShape):
+            for where in ("endpoint_url", "sts_endpoint_url"):
+                if (url := getattr(checked, where)) is not None:
+                    self._url(url, (*path, where), plain_http=False)
+            return aws_settings(checked, path, self._faults, reference=self._reference, file=self._file)
+        if isinstance(checked, DotenvShape):
+            return DotenvSettings(limits=_limits(checked.limits))
+        return None
+
+    def providers(self, given: object, backends: Mapping[str, BackendSettings]) -> dict[str, ProviderSettings]:
         """The providers by name."""
-        made: dict[str, TogetherSettings] = {}
+        made: dict[str, ProviderSettings] = {}
         for name, value, path in self._faults.named(given, "providers"):
+            kind = value.get("type")
+            if isinstance(kind, str) and kind not in PROVIDERS:
+                if plugged := self._plugged(backends).provider(value, path, PROVIDERS):
+                    made[name] = plugged
+                continue
             if value.get("issuance") == "assisted":
                 allowed = "allowed: api; assisted issuance is not available in this version yet"
                 self._faults.add((*path, "issuance"), "'assisted'", allowed)
                 continue
-            if not self._faults.one_of({"together": 1}, value.get("type"), (*path, "type"), "a type of provider"):
+            if not self._faults.one_of(PROVIDERS, kind, (*path, "type"), "a type of provider"):
                 continue
             checked = self._faults.check(TogetherShape, value, path)
             if checked is None:
@@ -138,6 +150,14 @@ class SectionReader:
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:
         return self._faults.file(name, self._folder, path)
+
+    def _plugged(self, backends: Mapping[str, BackendSettings] | None = None) -> PluggedReader:
+        return PluggedReader(
+            faults=self._faults,
+            folder=self._folder,
+            reference=lambda given, path: self._reference(given, path, backends),
+            backends=backends or {},
+        )
 
     def _reference(
         self, given: object, path: FieldPath, backends: Mapping[str, BackendSettings] | None = None

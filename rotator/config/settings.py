@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from rotator.config.secrets import SecretRef
+from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef
 from rotator.config.vault_settings import AuthSettings
 from rotator.domain.model import Policy
+from rotator.domain.secret import SecretValue
+from rotator.plugins import BackendPlugin, Options, ProviderPlugin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,54 @@ class DotenvSettings:
     limits: LimitsSettings = LimitsSettings()
 
 
-BackendSettings = VaultSettings | AwsSettings | DotenvSettings
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PluggedSettings:
+    """One entry of a type that an installed package brings.
+
+    :param given: its fields as written, with a reference where a secret is.
+    :param checked: these in the plug-in's own model, with stand-ins for secrets.
+    :param folder: what paths in it are relative to.
+    """
+
+    type: str
+    given: Mapping[str, object]
+    checked: Options = field(repr=False)
+    folder: Path
+    limits: LimitsSettings
+
+    def resolved(self, secret: Callable[[SecretRef], SecretValue]) -> Options:
+        """The plug-in's own model, with every secret. Raises what ``secret`` and the model raise."""
+        given = with_secrets(self.given, secret)
+        return type(self.checked).model_validate(given, context={"folder": self.folder})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluggedBackendSettings(_PluggedSettings):
+    """One backend of a plug-in's type."""
+
+    plugin: BackendPlugin[Any, Any] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluggedProviderSettings(_PluggedSettings):
+    """One provider of a plug-in's type."""
+
+    plugin: ProviderPlugin[Any] = field(repr=False, compare=False)
+
+
+def with_secrets(given: object, secret: Callable[[SecretRef], SecretValue]) -> Any:  # noqa: ANN401 - any YAML value
+    """The same, with what ``secret`` says in the place of each reference."""
+    if isinstance(given, EnvRef | FileRef | CredentialRef | BackendRef):
+        return secret(given)
+    if isinstance(given, Mapping):
+        return {name: with_secrets(value, secret) for name, value in given.items()}
+    if isinstance(given, list):
+        return [with_secrets(value, secret) for value in given]
+    return given
+
+
+BackendSettings = VaultSettings | AwsSettings | DotenvSettings | PluggedBackendSettings
+ProviderSettings = TogetherSettings | PluggedProviderSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +189,7 @@ class Settings:
     instance: str
     state_url: str
     state_password: SecretRef | None
-    providers: Mapping[str, TogetherSettings]
+    providers: Mapping[str, ProviderSettings]
     backends: Mapping[str, BackendSettings]
     policies: tuple[Policy, ...]
     service: ServiceSettings

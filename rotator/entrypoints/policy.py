@@ -76,14 +76,14 @@ def aws(context: click.Context, config: Path | None, backend: str | None, *, rea
 def uses_of(settings: Settings, backend: str) -> Iterator[Use]:
     """Every place of a backend that the configuration names: destinations, and management keys that lie there."""
     from rotator.adapters.backends.vault_policy import Use  # noqa: PLC0415
-    from rotator.config import BackendRef  # noqa: PLC0415
+    from rotator.config import BackendRef, TogetherSettings  # noqa: PLC0415
 
     for one in settings.policies:
         for destination in one.destinations:
             if destination.backend == backend:
                 yield Use(destination=destination, who=f"policy {one.name}", writes=True)
     for name, provider in settings.providers.items():
-        ref = provider.management_key
+        ref = provider.management_key if isinstance(provider, TogetherSettings) else None
         if isinstance(ref, BackendRef) and ref.destination.backend == backend:
             yield Use(destination=ref.destination, who=f"management key of provider {name}", writes=False)
 

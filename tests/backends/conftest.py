@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import stamina
+from dotenv import dotenv_values
 
 from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBackend
 from rotator.adapters.backends.dotenv import DotenvBackend
 from rotator.adapters.backends.vault import AppRoleAuth, VaultBackend
 from rotator.clock import SystemClock
-from rotator.domain.model import Destination, KeyMetadata
-from rotator.ports import SecretBackend
+from rotator.domain.model import Destination
 from rotator.service.guard import GuardedBackend, Limits
+from rotator.testing.backends import BackendCase, some_metadata
 from tests.fakes.backend import FakeBackend
 from tests.parts.aws import AwsEndpoint
 from tests.parts.openbao import OpenBao
+
+__all__ = ["LEAST_POLICY", "BackendCase", "a_destination", "some_metadata"]
 
 PATCH_POLICY = """
 path "{mount}/data/{path}"     {{ capabilities = ["create", "patch", "read", "update"] }}
@@ -35,44 +37,11 @@ path "{mount}/metadata/{path}" {{ capabilities = ["patch"] }}
 """
 
 
-def some_metadata(**changes: str) -> KeyMetadata:
-    pairs = {
-        "instance": "prod",
-        "policy": "chat",
-        "project": "proj_abc",
-        "rotation_id": str(uuid.uuid4()),
-        "key_id": "key_2",
-        "fingerprint": "0123456789abcdef0123456789abcdef",
-        "created": "2026-11-23T10:00:00+00:00",
-        "expires": "2026-12-23T10:00:00+00:00",
-        "previous_key_id": "key_1",
-    }
-    return KeyMetadata(**{**pairs, **changes})
-
-
 def a_destination(name: str, **options: str) -> Destination:
     return Destination(name, f"{name}:{'/'.join(options.values())}", tuple(options.items()))
 
 
-@dataclass(frozen=True)
-class Case:
-    """One backend, and one place in it that holds nothing yet.
-
-    :param at: the destination of a field in that place.
-    :param put: what a person does: write a field, whatever is there.
-    :param other: reads another field that a person put there.
-    """
-
-    backend: SecretBackend
-    at: Callable[[str], Destination]
-    put: Callable[[str, str], None]
-    other: Callable[[str], str | None]
-    keeps_previous: bool = True
-    keeps_metadata: bool = True
-    one_version_for_all_fields: bool = True
-
-
-def _fake() -> Case:
+def fake_case() -> BackendCase:
     backend = FakeBackend()
 
     def at(field: str) -> Destination:
@@ -82,20 +51,19 @@ def _fake() -> Case:
         value = backend.read(at(field)).value
         return value.reveal() if value else None
 
-    return Case(backend, at, lambda field, text: backend.put_by_hand(at(field), text), other)
+    return BackendCase(backend, at, lambda field, text: backend.put_by_hand(at(field), text), other)
 
 
-def _dotenv(folder: Path) -> Case:
+def _dotenv(folder: Path) -> BackendCase:
     path = folder / ".env"
 
-    def lines() -> dict[str, str]:
-        text = path.read_text() if path.exists() else ""
-        return dict(line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
+    def lines() -> dict[str, str | None]:
+        return dict(dotenv_values(path, interpolate=False)) if path.exists() else {}
 
     def put(field: str, text: str) -> None:
-        path.write_text("".join(f"{name}={value}\n" for name, value in {**lines(), field: text}.items()))
+        path.write_text("".join(f"{name}='{value}'\n" for name, value in {**lines(), field: text}.items()))
 
-    return Case(
+    return BackendCase(
         DotenvBackend(),
         lambda field: a_destination("dotenv", path=str(path), field=field),
         put,
@@ -105,14 +73,14 @@ def _dotenv(folder: Path) -> Case:
     )
 
 
-def _vault(server: OpenBao, mount: str, policy: str) -> Case:
+def _vault(server: OpenBao, mount: str, policy: str) -> BackendCase:
     role = server.approle(policy.format(mount=mount, path="app"))
     backend = VaultBackend(url=server.url, auth=AppRoleAuth(role_id=role.role_id, secret_id=role.secret_id))
 
     def fields() -> dict[str, Any]:
         return server.get(mount, "app") if "app" in _names(server, mount) else {}
 
-    return Case(
+    return BackendCase(
         backend,
         lambda field: a_destination("vault", mount=mount, path="app", field=field),
         lambda field, text: void(server.put(mount, "app", {**fields(), field: text})),
@@ -120,7 +88,7 @@ def _vault(server: OpenBao, mount: str, policy: str) -> Case:
     )
 
 
-def _kv1(server: OpenBao, mount: str) -> Case:
+def _kv1(server: OpenBao, mount: str) -> BackendCase:
     role = server.approle(KV1_POLICY.format(mount=mount, path="app"))
     kv = server.root.secrets.kv.v1
 
@@ -128,7 +96,7 @@ def _kv1(server: OpenBao, mount: str) -> Case:
         keys = (server.root.list(mount) or {"data": {"keys": []}})["data"]["keys"]
         return dict(kv.read_secret("app", mount_point=mount)["data"]) if "app" in keys else {}
 
-    return Case(
+    return BackendCase(
         VaultBackend(url=server.url, auth=AppRoleAuth(role_id=role.role_id, secret_id=role.secret_id)),
         lambda field: a_destination("vault", mount=mount, path="app", field=field),
         lambda field, text: void(kv.create_or_update_secret("app", {**fields(), field: text}, mount_point=mount)),
@@ -144,7 +112,7 @@ def _names(server: OpenBao, mount: str) -> list[str]:
     return list(answer["data"]["keys"]) if answer else []
 
 
-def _aws(endpoint: AwsEndpoint) -> Case:
+def _aws(endpoint: AwsEndpoint) -> BackendCase:
     secret_id = endpoint.new_secret()
     backend = AwsSecretsManagerBackend(region=endpoint.region, endpoint_url=endpoint.url)
 
@@ -155,7 +123,7 @@ def _aws(endpoint: AwsEndpoint) -> Case:
     def put(field: str, text: str) -> None:
         endpoint.root.put_secret_value(SecretId=secret_id, SecretString=json.dumps({**fields(), field: text}))
 
-    return Case(
+    return BackendCase(
         backend,
         lambda field: a_destination("aws", secret_id=secret_id, field=field),
         put,
@@ -168,13 +136,14 @@ def void(_result: object) -> None:
 
 
 KINDS = ("fake", "dotenv", "openbao", "openbao with patch", "openbao kv 1", "aws", "strict aws")
+KINDS_WITH_LAYOUT = (*KINDS, "guarded dotenv")
 
 
 @pytest.fixture(params=[*KINDS, *(f"guarded {kind}" for kind in KINDS)])
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackendCase]:
     match request.param.removeprefix("guarded "):
         case "fake":
-            made = _fake()
+            made = fake_case()
         case "dotenv":
             made = _dotenv(tmp_path)
         case "openbao":
@@ -191,7 +160,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     made.backend.close()
 
 
-def _guarded(case: Case) -> Case:
+def _guarded(case: BackendCase) -> BackendCase:
     limits = Limits(concurrency=2, rate=1000)
     return replace(case, backend=GuardedBackend(case.backend, name="guarded", clock=SystemClock(), limits=limits))
 

@@ -8,7 +8,7 @@ import http.server
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
@@ -23,6 +23,8 @@ class Fault(Enum):
 
     LOST_REQUEST = "the connection ends before the request is carried out"
     LOST_ANSWER = "the request is carried out, then the connection ends"
+    HUNG_REQUEST = "nothing is carried out, and nothing comes until the client gives up"
+    HUNG_ANSWER = "the request is carried out, and nothing comes until the client gives up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ Matches = Callable[[Request], bool]
 Upstream = Callable[[bytes], Answer]
 Intercept = Callable[[Request, Upstream], Answer | None]
 """``None``: the connection ends without an answer."""
+Meanwhile = Callable[[], None]
+"""Happens before a request that is then carried out: somebody else is quicker."""
 
 
 def forward(request: Request, upstream: Upstream) -> Answer:
@@ -75,7 +79,7 @@ class Proxy:
         self._host = urlsplit(target).netloc
         self._intercept = intercept
         self._lock = threading.Lock()
-        self._faults: list[tuple[Matches, Fault | Answer]] = []
+        self._faults: list[tuple[Matches, Fault | Answer | Meanwhile, bool]] = []
         self.requests: list[Request] = []
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -92,33 +96,52 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
 
-    def break_once(self, matches: Matches, fault: Fault | Answer) -> None:
+    def break_once(self, matches: Matches, fault: Fault | Answer | Meanwhile) -> None:
         """The next request that matches meets this fault."""
         with self._lock:
-            self._faults.append((matches, fault))
+            self._faults.append((matches, fault, False))
+
+    @contextlib.contextmanager
+    def break_while(self, matches: Matches, fault: Fault | Answer) -> Iterator[None]:
+        """Every request that matches meets this fault, until the end of the block."""
+        entry = (matches, fault, True)
+        with self._lock:
+            self._faults.append(entry)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._faults.remove(entry)
 
     def forget_faults(self) -> None:
         """What did not strike yet never will."""
         with self._lock:
             self._faults.clear()
 
-    def _fault_for(self, request: Request) -> Fault | Answer | None:
+    def _fault_for(self, request: Request) -> Fault | Answer | Meanwhile | None:
         with self._lock:
             self.requests.append(request)
-            for index, (matches, fault) in enumerate(self._faults):
+            for index, (matches, fault, lasts) in enumerate(self._faults):
                 if matches(request):
-                    del self._faults[index]
+                    if not lasts:
+                        del self._faults[index]
                     return fault
         return None
 
-    def _answer(self, request: Request, headers: dict[str, str]) -> Answer | None:
+    def _answer(self, request: Request, headers: dict[str, str], wait: Callable[[], None]) -> Answer | None:
         fault = self._fault_for(request)
-        if fault is Fault.LOST_REQUEST:
+        if fault is Fault.HUNG_REQUEST:
+            wait()
+        if fault in {Fault.LOST_REQUEST, Fault.HUNG_REQUEST}:
             return None
         if isinstance(fault, Answer):
             return fault
+        if fault is not None and not isinstance(fault, Fault):
+            fault()
         answer = self._intercept(request, lambda body: self._upstream(request, body, headers))
-        return None if fault is Fault.LOST_ANSWER else answer
+        if fault is Fault.HUNG_ANSWER:
+            wait()
+        return None if fault in {Fault.LOST_ANSWER, Fault.HUNG_ANSWER} else answer
 
     def _upstream(self, request: Request, body: bytes, headers: dict[str, str]) -> Answer:
         connection = http.client.HTTPConnection(self._host, timeout=20)
@@ -146,7 +169,7 @@ class Proxy:
                 target = (self.headers.get("X-Amz-Target") or "").partition(".")[2]
                 headers = {name: text for name, text in self.headers.items() if name.lower() not in _HOP_BY_HOP}
                 request = Request(self.command, self.path, target, body, headers)
-                answer = proxy._answer(request, headers)
+                answer = proxy._answer(request, headers, self._wait)
                 if answer is None:
                     self.close_connection = True
                     with contextlib.suppress(OSError):  # the client may have left before
@@ -154,6 +177,11 @@ class Proxy:
                     return
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client has given up
                     self._send(answer)
+
+            def _wait(self) -> None:
+                """Until the client closes the connection."""
+                with contextlib.suppress(OSError):
+                    self.rfile.read(1)
 
             def _send(self, answer: Answer) -> None:
                 self.send_response_only(answer.status)  # the other side has said what time it is

@@ -187,8 +187,8 @@ CASES = {
          "allowed: a configured backend: dotenv")]),
     "an unknown type of backend": (
         GOOD + "backends: {s: {type: s3}}\n",
-        [("rotator.yaml:11: backends.s.type: found 's3'; allowed: a type of backend: vault, aws-secrets-manager, "
-         "dotenv")]),
+        [("rotator.yaml:11: backends.s.type: found 's3'; allowed: a type of backend, built in or of an installed "
+         "plug-in: vault, aws-secrets-manager, dotenv")]),
     "an unknown way to log in": (
         VAULTS.replace("method: token", "method: toke", 1) + GOOD,
         [("rotator.yaml:2: backends.v.auth.method: found 'toke'; allowed: a method: token, token_file, approle, "

@@ -10,7 +10,7 @@ from typing import Literal
 
 from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
-from rotator.errors import VersionConflict
+from rotator.errors import VersionConflict, WrongDestination
 
 Call = Literal["read", "read_previous", "whereabouts", "check_writable", "write"]
 When = Literal["before", "after"]
@@ -46,7 +46,7 @@ class FakeBackend:
         """What a person does: write or delete, whatever was there."""
         with self._lock:
             place, name = self._find(destination)
-            self._store(place, name, None if text is None else SecretValue(text))
+            self._store(place, {name: None if text is None else SecretValue(text)})
 
     def read(self, destination: Destination) -> Held:
         """See the port."""
@@ -54,7 +54,7 @@ class FakeBackend:
         with self._lock:
             place, name = self._find(destination)
             held = Held(
-                value=place.fields.get(name),
+                value=_key_in(place.fields.get(name), destination),
                 version=str(place.version),
                 metadata=dict(place.metadata.get(name, {})),
             )
@@ -66,7 +66,7 @@ class FakeBackend:
         number = self._begin("read_previous")
         with self._lock:
             place, name = self._find(destination)
-            previous = place.previous.get(name)
+            previous = _key_in(place.previous.get(name), destination)
         self._end("read_previous", number)
         return previous
 
@@ -77,20 +77,29 @@ class FakeBackend:
 
     def check_writable(self, destination: Destination) -> None:
         """See the port."""
-        self._end("check_writable", self._begin("check_writable"))
+        number = self._begin("check_writable")
+        with self._lock:
+            place, name = self._find(destination)
+            _key_in(place.fields.get(name), destination)
+        self._end("check_writable", number)
 
     def write(self, destination: Destination, value: SecretValue, metadata: KeyMetadata, expected: str) -> None:
         """See the port."""
         number = self._begin("write")
         with self._lock:
             place, name = self._find(destination)
-            held = place.fields.get(name)
-            if held is None or not held.same_as(value):
-                if str(place.version) != expected:
-                    raise VersionConflict(f"{destination}: at version {place.version}, not {expected}")
-                self._store(place, name, value)
+            held = _key_in(place.fields.get(name), destination)
+            ours = held is not None and held.same_as(value)
+            if not ours and str(place.version) != expected:
+                raise VersionConflict(f"{destination}: at version {place.version}, not {expected}")
+            facts = metadata.as_pairs()
+            texts = {name: destination.layout.encode(value, facts)}
+            texts |= {other: SecretValue(text) for other, text in destination.layout.fields(facts).items()}
+            if not all(name in place.fields and place.fields[name].same_as(text) for name, text in texts.items()):
+                self._store(place, texts, same_key=ours)
+            if not ours:
                 self.changes.append(destination.name)
-            place.metadata[name] = metadata.as_pairs()
+            place.metadata[name] = facts
         self._end("write", number)
 
     def close(self) -> None:
@@ -101,13 +110,14 @@ class FakeBackend:
         options = tuple(sorted(pair for pair in destination.options if pair[0] != "field"))
         return self._places.setdefault(options, _Place()), destination.option("field") or ""
 
-    def _store(self, place: _Place, name: str, value: SecretValue | None) -> None:
+    def _store(self, place: _Place, fields: Mapping[str, SecretValue | None], *, same_key: bool = False) -> None:
         place.version += 1
-        old = place.fields.pop(name, None)
-        if old is not None:
-            place.previous[name] = old
-        if value is not None:
-            place.fields[name] = value
+        for name, value in fields.items():
+            old = place.fields.pop(name, None)
+            if old is not None and not same_key:
+                place.previous[name] = old
+            if value is not None:
+                place.fields[name] = value
 
     def _begin(self, call: Call) -> int:
         with self._lock:
@@ -123,3 +133,10 @@ class FakeBackend:
         error = self._faults.pop((call, number, when), None)
         if error is not None:
             raise error
+
+
+def _key_in(whole: SecretValue | None, destination: Destination) -> SecretValue | None:
+    try:
+        return destination.layout.decode(whole)
+    except WrongDestination as error:
+        raise WrongDestination(f"{destination}: {error}") from None

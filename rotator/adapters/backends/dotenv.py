@@ -14,6 +14,9 @@ Options of a destination: ``path`` (of the file) and ``field`` (the variable's n
 - **Place**: a symbolic link stays, its target is replaced. A file with several hard links, one that is a mount
   point of its own, and what is no regular file are refused: a replace would leave the old key with somebody.
 - The hint is one comment line, ``# rotator: {...}``, above the variable. No previous value is kept.
+- **Layout**: a template's JSON text is the variable's value; fields beside the key are further variables, written in
+  the same replace. The version is that of the key's variable alone.
+- Who changed it is the file's owner, when is its mtime: that of the whole file.
 """
 
 from __future__ import annotations
@@ -22,12 +25,14 @@ import errno
 import fcntl
 import hashlib
 import os
+import pwd
 import secrets
 import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rotator.adapters.backends.envfile import EnvFile, EnvFileError
@@ -36,6 +41,7 @@ from rotator.domain.secret import SecretValue
 from rotator.errors import BackendDenied, BackendUnavailable, OutcomeUnknown, VersionConflict, WrongDestination
 
 _LARGEST = 1 << 18
+_PROBE = SecretValue("tgp_v1_" + "x" * 43)  # of the form of a key, for a look whether a layout can be written
 _ACL = "system.posix_acl_access"
 _NO_ACL = (errno.ENODATA, errno.ENOTSUP)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -66,12 +72,16 @@ class DotenvBackend:
     def read(self, destination: Destination) -> Held:
         """See the port. A missing file is an empty destination."""
         with _translated(destination):
-            content, _ = _load(_path(destination))
+            content, found = _load(_path(destination))
             file = _parsed(content, destination)
-            if (value := file.value) is None:
-                return Held(value=None, version="", metadata=file.metadata)
-            secret = SecretValue(value)
-            return Held(value=secret, version=self._version(secret), metadata=file.metadata)
+            whole = None if file.value is None else SecretValue(file.value)
+            return Held(
+                value=_key_in(whole, destination),
+                version=self._version(whole),
+                metadata=file.metadata,
+                changed_at=datetime.fromtimestamp(found.st_mtime, UTC) if found else None,
+                changed_by=_name_of(found.st_uid) if found else "",
+            )
 
     def read_previous(self, destination: Destination) -> SecretValue | None:  # noqa: ARG002 -- the port's signature
         """``None``: a .env file keeps no previous value."""
@@ -86,7 +96,9 @@ class DotenvBackend:
         path = _path(destination)
         with _translated(destination):
             content, found = _load(path)
-            _parsed(content, destination)
+            file = _parsed(content, destination)
+            _key_in(None if file.value is None else SecretValue(file.value), destination)
+            _text(file, destination, _PROBE, {})
             if not stat.S_ISDIR(path.parent.stat().st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
@@ -105,19 +117,15 @@ class DotenvBackend:
             _sweep(path)
             content, found = _load(path)
             file = _parsed(content, destination)
-            held = None if file.value is None else SecretValue(file.value)
+            whole = None if file.value is None else SecretValue(file.value)
+            held = _key_in(whole, destination)
             ours = held is not None and held.same_as(value)
-            if not ours and self._version(held) != expected:
+            if not ours and self._version(whole) != expected:
                 raise VersionConflict(f"{destination}: the variable was changed by somebody else")
-            if ours and file.metadata == metadata.as_pairs():
+            text = _text(file, destination, value, metadata.as_pairs())
+            if ours and content == text:
                 return
-            try:
-                text = file.with_value(value.reveal(), metadata.as_pairs()).encode("utf-8", "surrogateescape")
-            except (EnvFileError, UnicodeEncodeError) as error:
-                raise WrongDestination(f"{destination}: a .env file can't carry this value to all readers") from (
-                    error if isinstance(error, EnvFileError) else None  # a UnicodeEncodeError holds the text
-                )
-            _replace(path, text, found)
+            _replace(path, text.encode("utf-8", "surrogateescape"), found)
             try:
                 os.fsync(directory)
             except OSError as error:
@@ -181,6 +189,33 @@ def _parsed(content: str, destination: Destination) -> EnvFile:
     except EnvFileError as error:
         raise WrongDestination(f"{destination}: {error}") from error
     return file
+
+
+def _key_in(whole: SecretValue | None, destination: Destination) -> SecretValue | None:
+    try:
+        return destination.layout.decode(whole)
+    except WrongDestination as error:
+        raise WrongDestination(f"{destination}: {error}") from None
+
+
+def _text(file: EnvFile, destination: Destination, key: SecretValue, facts: Mapping[str, str]) -> str:
+    """The whole file with the key in it."""
+    layout = destination.layout
+    try:
+        text = file.with_value(layout.encode(key, facts).reveal(), facts, layout.fields(facts))
+        text.encode("utf-8", "surrogateescape")
+    except (EnvFileError, UnicodeEncodeError) as error:
+        raise WrongDestination(f"{destination}: a .env file can't carry this value to all readers") from (
+            error if isinstance(error, EnvFileError) else None  # a UnicodeEncodeError holds the text
+        )
+    return text
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def _sweep(path: Path) -> None:

@@ -87,17 +87,25 @@ class EnvFile:
             return {}  # a hint only, and a person may have edited it
         return {str(name): str(text) for name, text in pairs.items()} if isinstance(pairs, dict) else {}
 
-    def with_value(self, value: str, metadata: Mapping[str, str]) -> str:
+    def with_value(self, value: str, metadata: Mapping[str, str], beside: Mapping[str, str] | None = None) -> str:
         """The whole text with the new value, and the hint in one comment line above it.
 
         Every assignment of the variable gets the value: a reader that takes the first one must not keep the old key.
+
+        :param beside: further variables, by name; they get no hint.
         """
+        text = self._with(value, _HINT + json.dumps(dict(metadata)) + self._newline())
+        for name, other in (beside or {}).items():
+            text = EnvFile(text, name)._with(other, "")  # noqa: SLF001 -- of the same class
+        return text
+
+    def _with(self, value: str, hint: str) -> str:
         newline = self._newline()
-        hint = _HINT + json.dumps(dict(metadata)) + newline
         if not self._ours:
             gap = "" if not self._text or self._text.endswith(("\n", "\r")) else newline
             return f"{self._text}{gap}{hint}{self._variable}={quoted(value)}{newline}"
-        dropped = {above.start for line in self._ours if (above := self._above(line)) is not None}
+        above = [self._above(line) for line in self._ours] if hint else []
+        dropped = {line.start for line in above if line is not None}
         parts = [self._text[: self._lines[0].start]]
         for line in self._lines:
             if line.start in dropped:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -50,7 +51,7 @@ class Kv1:
         found = fields or {}
         value = place.value_in(found)
         hints = {fact: str(found[name]) for name, fact in place.layout.beside if found.get(name)}
-        return Held(value=value, version=self._version(value), metadata=hints)
+        return Held(value=value, version=self._version(place, found), metadata=hints)
 
     def check_writable(self, place: Place) -> None:
         """One request, after a look; otherwise two."""
@@ -70,7 +71,7 @@ class Kv1:
             fields = found or {}
             held = place.value_in(fields)
             ours = held is not None and held.same_as(value)
-            if not ours and self._version(held) != expected:
+            if not ours and self._version(place, fields) != expected:
                 raise VersionConflict(f"{place.name}: the field was changed by somebody else")
             whole = {**fields, **place.fields_for(value, metadata)}
             if whole == fields:
@@ -91,7 +92,10 @@ class Kv1:
             return None
         return data_of(answer)
 
-    def _version(self, value: SecretValue | None) -> str:
-        if value is None:
+    def _version(self, place: Place, fields: Mapping[str, Any]) -> str:
+        """Of the field's whole text: what stands around the key in a template counts too."""
+        text = fields.get(place.field)
+        if not isinstance(text, str) or not text:
             return ""
+        value = SecretValue(text)
         return hashlib.blake2b(value.fingerprint().encode(), key=self._salt, digest_size=16).hexdigest()

@@ -35,6 +35,7 @@ from rotator.adapters.backends.vault_engine import Engines
 from rotator.adapters.backends.vault_place import KEY_BYTES, Glances, KvVersion, Place, data_of
 from rotator.adapters.backends.vault_rights import Rights, to_read, to_write
 from rotator.adapters.backends.vault_session import Refusal, VaultSession
+from rotator.domain.layout import Layout
 from rotator.domain.model import Held, KeyMetadata
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.errors import BackendDenied, OutcomeUnknown, RotatorError, VersionConflict, WrongDestination
@@ -77,6 +78,7 @@ class _Glance:
     condition: str
     pairs: frozenset[str]
     fingerprint: Fingerprint | None
+    layout: Layout
 
 
 class Kv2:
@@ -154,6 +156,8 @@ class Kv2:
         seen = self._glances.last(place)
         if seen is None or str(seen.version) != expected or seen.fingerprint == value.fingerprint():
             return False
+        if seen.layout != place.layout:
+            return False  # whether what lies there has the form that is to be replaced was not looked at
         if seen.condition == "living" and not self._rights.may_patch(place.data):
             return False
         try:
@@ -238,7 +242,11 @@ class Kv2:
 
     def _note(self, place: Place, secret: _Secret, value: SecretValue | None) -> _Glance:
         glance = _Glance(
-            secret.version, secret.condition, frozenset(secret.custom), value.fingerprint() if value else None
+            secret.version,
+            secret.condition,
+            frozenset(secret.custom),
+            value.fingerprint() if value else None,
+            place.layout,
         )
         self._glances.note(place, glance)
         return glance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from rotator.config.shapes.fields import Label, Shape, Text, Variable, VaultPath
 
@@ -96,6 +96,21 @@ class AwsPlace(DestinationShape):
         "refuse", description="What to do where AWS's own rotation is enabled on the secret."
     )
     expect: AwsExpect = AwsExpect()
+
+
+class PluggedExpect(Shape):
+    """What a plug-in's backend must say: names that it tells."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Text]
+
+
+class PluggedPlace(DestinationShape):
+    """What a destination of a plug-in has besides the plug-in's own fields. Not in the schema."""
+
+    field: Text | None = None
+    beside: dict[Text, Fact] = _BESIDE
+    expect: PluggedExpect = PluggedExpect()
 
 
 Place = DotenvPlace | VaultPlace | AwsPlace

@@ -31,3 +31,6 @@ class TogetherShape(Shape):
     paths: PathsShape = PathsShape()
     timeout: Duration = timedelta(seconds=10)
     limits: LimitsShape = LimitsShape()
+
+
+PROVIDERS: dict[str, type[Shape]] = {"together": TogetherShape}
