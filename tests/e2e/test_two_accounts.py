@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rotator.domain.model import Phase
+from rotator.domain.record import Phase
 from rotator.domain.secret import SecretValue
 from tests.e2e.installation import FIELD, POLICY, credentials, document, ours, policy, record, soon
 from tests.parts.rotator import Rotator
