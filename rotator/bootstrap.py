@@ -198,19 +198,50 @@ def _backend(
 
             return vault_backend(settings, secret, connections, clock)
         case AwsSettings():
-            from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBackend  # noqa: PLC0415
-
-            return AwsSecretsManagerBackend(
-                region=settings.region,
-                endpoint_url=settings.endpoint_url,
-                profile=settings.profile,
-                timeout=settings.timeout.total_seconds(),
-                pool_size=connections,
-            )
+            return _aws(settings, secret, connections, clock)
         case _:
             from rotator.adapters.backends.dotenv import DotenvBackend  # noqa: PLC0415
 
             return DotenvBackend()
+
+
+def _aws(
+    settings: AwsSettings, secret: Callable[[SecretRef], SecretValue], connections: int, clock: Clock
+) -> SecretBackend:
+    from rotator.adapters.backends.aws_secrets_manager import (  # noqa: PLC0415 - see _backend
+        AssumeRole,
+        AwsAccess,
+        AwsSecretsManagerBackend,
+        WebIdentity,
+    )
+
+    role, web = settings.assume_role, settings.web_identity
+    access = AwsAccess(
+        region=settings.region,
+        endpoint_url=settings.endpoint_url,
+        sts_endpoint_url=settings.sts_endpoint_url,
+        profile=settings.profile,
+        assume_role=AssumeRole(
+            arn=role.arn,
+            external_id=_text_or_secret(role.external_id, secret),
+            session_name=role.session_name,
+            duration=int(role.duration.total_seconds()) if role.duration else None,
+        )
+        if role
+        else None,
+        web_identity=WebIdentity(role_arn=web.role_arn, token_file=web.token_file, session_name=web.session_name)
+        if web
+        else None,
+        use_fips=settings.use_fips,
+        use_dualstack=settings.use_dualstack,
+        timeout=settings.timeout.total_seconds(),
+        pool_size=connections,
+    )
+    return AwsSecretsManagerBackend(access, pause=clock.sleep)
+
+
+def _text_or_secret(given: str | SecretRef | None, secret: Callable[[SecretRef], SecretValue]) -> SecretValue | None:
+    return SecretValue(given) if isinstance(given, str) else secret(given) if given else None
 
 
 def _together(

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.parts.once import compile_statements_once, read_certificates_once
 
-pytest_plugins = ["tests.parts.aws", "tests.parts.openbao", "tests.parts.postgres", "tests.parts.simulator"]
+pytest_plugins = [
+    "tests.parts.aws",
+    "tests.parts.openbao",
+    "tests.parts.postgres",
+    "tests.parts.simulator",
+    "tests.parts.strict_aws",
+]
 
 _LONG = ("tests/soak/", "tests/faults/", "tests/model/")
+
+# How long an example takes is a matter of the machine's other work, and no property of ours.
+settings.register_profile("rotator", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rotator")
 
 compile_statements_once()
 read_certificates_once()

@@ -4,6 +4,7 @@ from rotator.config.load import load
 from rotator.config.schema import schema
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef, resolve
 from rotator.config.settings import (
+    AssumeRoleSettings,
     AwsSettings,
     BackendSettings,
     DotenvSettings,
@@ -13,11 +14,13 @@ from rotator.config.settings import (
     Settings,
     TogetherSettings,
     VaultSettings,
+    WebIdentitySettings,
 )
 from rotator.config.vault_settings import AppRoleSettings, AuthSettings, TokenSettings
 
 __all__ = [
     "AppRoleSettings",
+    "AssumeRoleSettings",
     "AuthSettings",
     "AwsSettings",
     "BackendRef",
@@ -34,6 +37,7 @@ __all__ = [
     "TogetherSettings",
     "TokenSettings",
     "VaultSettings",
+    "WebIdentitySettings",
     "load",
     "resolve",
     "schema",

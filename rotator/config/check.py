@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from rotator.config.secrets import looks_like_secret
+from rotator.config.secrets import holds_secret, looks_like_secret
 from rotator.config.shapes.fields import LABEL, RULES, Shape
 from rotator.config.source import FieldPath
 
@@ -44,6 +46,15 @@ class Faults:
             for detail in error.errors(include_url=False):
                 self.add((*path, *detail["loc"]), *_in_words(detail, shape, hide=hide))
             return None
+
+    def file(self, name: str | None, folder: Path, path: FieldPath) -> str | None:
+        """The path of a file that must exist, relative to the configuration's folder."""
+        if name is None or holds_secret(name):  # that is reported already, with all others in the file
+            return None
+        file = str(folder / name)
+        if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file() raises where a folder is closed to us
+            self.add(path, shown(name), "allowed: a file that exists")
+        return file
 
     def named(self, given: object, section: str) -> list[tuple[str, Mapping[str, object], FieldPath]]:
         """The entries of a section that maps names to mappings."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +17,9 @@ from rotator.config.shapes.places import AwsPlace, DotenvPlace, VaultPlace
 from rotator.config.source import FieldPath
 from rotator.domain.layout import Layout, problem_of
 from rotator.domain.model import Destination
+
+_CREATABLE = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")  # Secrets Manager API Reference, CreateSecret, Name
+_NAMES = "allowed: for a secret's name of letters, digits and '/_+=.@-', not for an ARN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,9 @@ def place(
             return _formed(_vault(field, settings), field, path, faults) if field else None
         case AwsSettings():
             secret = faults.check(AwsPlace, given, path)
+            if secret and secret.create is not None and not _CREATABLE.fullmatch(secret.secret_id):
+                faults.add((*path, "create"), f"for {shown(secret.secret_id)}", _NAMES)
+                return None
             return _formed(_aws(secret, settings), secret, path, faults) if secret else None
         case _:
             return None
@@ -80,7 +87,8 @@ def _dotenv(shape: DotenvPlace, folder: Path) -> Placed:
 
 def _vault(shape: VaultPlace, settings: VaultSettings) -> Placed:
     mount, path = shape.mount.strip("/"), shape.path.strip("/")
-    options = (("field", shape.field), ("mount", mount), ("path", path))
+    version = () if shape.kv_version is None else (("kv_version", str(shape.kv_version)),)
+    options = (("field", shape.field), *version, ("mount", mount), ("path", path))
     name = f"{shape.backend}:{mount}/{path}#{shape.field}"
     # A namespace and a mount stand side by side in the request's path, and can be written in either field.
     whole = "/".join(part for part in ((settings.namespace or "").strip("/"), mount, path) if part)
@@ -88,14 +96,19 @@ def _vault(shape: VaultPlace, settings: VaultSettings) -> Placed:
 
 
 def _aws(shape: AwsPlace, settings: AwsSettings) -> Placed:
-    options = (
-        (("field", shape.field), ("secret_id", shape.secret_id)) if shape.field else (("secret_id", shape.secret_id),)
-    )
+    options = {"secret_id": shape.secret_id}
+    if shape.field:
+        options["field"] = shape.field
+    if shape.create is not None:
+        options["create"] = json.dumps(shape.create.model_dump(exclude_none=True), sort_keys=True)
+    if shape.managed_rotation == "allow":
+        options["managed_rotation"] = "allow"
     name = f"{shape.backend}:{shape.secret_id}" + (f"#{shape.field}" if shape.field else "")
     endpoint = settings.endpoint_url or f"https://secretsmanager.{settings.region}.amazonaws.com"
-    # A profile can mean another account, where the same name is another secret.
-    where = (settings.region, _host(endpoint), settings.profile or "")
-    return Placed(Destination(shape.backend, name, options), ("aws", *where, shape.secret_id, shape.field or ""))
+    # A profile or a role can mean another account, where the same name is another secret.
+    where = (settings.region, _host(endpoint), settings.account or settings.profile or "")
+    destination = Destination(shape.backend, name, tuple(sorted(options.items())))
+    return Placed(destination, ("aws", *where, shape.secret_id, shape.field or ""))
 
 
 @lru_cache(maxsize=64)

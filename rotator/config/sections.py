@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
 from rotator.config.hosts import is_loopback
 from rotator.config.places import place
@@ -21,7 +22,6 @@ from rotator.config.secrets import (
     resolve,
 )
 from rotator.config.settings import (
-    AwsSettings,
     BackendSettings,
     DotenvSettings,
     LimitsSettings,
@@ -29,7 +29,8 @@ from rotator.config.settings import (
     ServiceSettings,
     TogetherSettings,
 )
-from rotator.config.shapes.backends import BACKENDS, AwsShape, DotenvShape, VaultShape
+from rotator.config.shapes.aws import AwsShape
+from rotator.config.shapes.backends import BACKENDS, DotenvShape, VaultShape
 from rotator.config.shapes.document import LogShape, ServiceShape, StateShape
 from rotator.config.shapes.fields import LimitsShape
 from rotator.config.shapes.providers import TogetherShape
@@ -65,9 +66,10 @@ def log(shape: LogShape) -> LogSettings:
 class SectionReader:
     """Reads the sections of one file; what is wrong goes to ``faults``."""
 
-    def __init__(self, faults: Faults, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, faults: Faults, environ: Mapping[str, str], folder: Path, *, secrets: bool = True) -> None:
         self._faults = faults
         self._environ = environ
+        self._secrets = secrets
         self._folder = folder
         self.reserved: dict[tuple[str, ...], str] = {}
         """Places that hold credentials of ours: no policy may write there."""
@@ -97,15 +99,12 @@ class SectionReader:
                 if settings:
                     made[name] = settings
             elif isinstance(checked, AwsShape):
-                if checked.endpoint_url is not None:
-                    self._url(checked.endpoint_url, (*path, "endpoint_url"), plain_http=False)
-                made[name] = AwsSettings(
-                    region=checked.region,
-                    endpoint_url=checked.endpoint_url,
-                    profile=checked.profile,
-                    timeout=checked.timeout,
-                    limits=_limits(checked.limits),
-                )
+                for where in ("endpoint_url", "sts_endpoint_url"):
+                    if (url := getattr(checked, where)) is not None:
+                        self._url(url, (*path, where), plain_http=False)
+                aws = aws_settings(checked, path, self._faults, reference=self._reference, file=self._file)
+                if aws:
+                    made[name] = aws
             elif isinstance(checked, DotenvShape):
                 made[name] = DotenvSettings(limits=_limits(checked.limits))
         return made
@@ -137,6 +136,9 @@ class SectionReader:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
         return made
 
+    def _file(self, name: str | None, path: FieldPath) -> str | None:
+        return self._faults.file(name, self._folder, path)
+
     def _reference(
         self, given: object, path: FieldPath, backends: Mapping[str, BackendSettings] | None = None
     ) -> SecretRef | None:
@@ -166,6 +168,8 @@ class SectionReader:
 
     def _followed(self, ref: EnvRef | FileRef | CredentialRef, name: str, path: FieldPath) -> SecretRef | None:
         """The reference, if a secret is where it leads."""
+        if not self._secrets:
+            return ref
         try:
             resolve(ref, self._environ)
         except MissingSecret as error:

@@ -53,14 +53,45 @@ class VaultSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssumeRoleSettings:
+    """A role of AWS that is taken on. ``external_id``: a text that is no secret, or a reference."""
+
+    arn: str
+    external_id: str | SecretRef | None
+    session_name: str
+    duration: timedelta | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebIdentitySettings:
+    """A role of AWS that is taken on with a token in a file."""
+
+    role_arn: str
+    token_file: Path
+    session_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AwsSettings:
     """One backend of type ``aws-secrets-manager``."""
 
     region: str
     endpoint_url: str | None
+    sts_endpoint_url: str | None
     profile: str | None
+    assume_role: AssumeRoleSettings | None
+    web_identity: WebIdentitySettings | None
+    use_fips: bool
+    use_dualstack: bool
     timeout: timedelta
     limits: LimitsSettings
+
+    @property
+    def account(self) -> str:
+        """The account of the role that is taken on; empty where the credentials alone know it."""
+        if self.assume_role:
+            return self.assume_role.arn.split(":")[4]
+        return self.web_identity.role_arn.split(":")[4] if self.web_identity else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

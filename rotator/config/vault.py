@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from rotator.config.check import Faults, shown
-from rotator.config.secrets import SecretRef, holds_secret
+from rotator.config.secrets import SecretRef
 from rotator.config.settings import LimitsSettings, VaultSettings
 from rotator.config.shapes.backends import (
     AUTHS,
@@ -176,12 +175,7 @@ class VaultReader:
         )
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:
-        if name is None or holds_secret(name):  # that is reported already, with all others in the file
-            return None
-        file = str(self._folder / name)
-        if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file() raises where a folder is closed to us
-            self._faults.add(path, shown(name), "allowed: a file that exists")
-        return file
+        return self._faults.file(name, self._folder, path)
 
 
 def _mount(path: str) -> str:

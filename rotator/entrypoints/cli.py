@@ -11,6 +11,7 @@ import click
 
 from rotator import __version__
 from rotator.entrypoints import exits, steering
+from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, failures, load_settings, wired
 
 if TYPE_CHECKING:  # see ``shared``
@@ -169,3 +170,4 @@ def _dry_run(settings: Settings, style: str) -> int:
 
 
 steering.register(cli)
+cli.add_command(policy)

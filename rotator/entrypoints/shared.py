@@ -52,13 +52,13 @@ def operator() -> str:
         return f"uid {os.getuid()}"
 
 
-def load_settings(config: Path | None) -> Settings:
-    """The configuration; ``ConfigError`` with every problem."""
+def load_settings(config: Path | None, *, secrets: bool = True) -> Settings:
+    """The configuration; ``ConfigError`` with every problem. ``secrets``: whether they must be there already."""
     if config is None:
         raise click.UsageError("say which configuration: --config FILE, or ROTATOR_CONFIG in the environment")
     from rotator.config import load  # noqa: PLC0415 - pydantic is slow to import
 
-    return load(config, os.environ)
+    return load(config, os.environ, secrets=secrets)
 
 
 @contextmanager

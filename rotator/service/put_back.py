@@ -16,7 +16,7 @@ from rotator.domain.actions import DropRollback, Restore, RollBack
 from rotator.domain.model import Destination, Held, Identity, Refused
 from rotator.domain.record import KeyRecord, KeyState
 from rotator.domain.secret import Fingerprint, SecretValue
-from rotator.errors import OutcomeUnknown, ProviderRejected, RotationFailed, VersionConflict
+from rotator.errors import BackendError, OutcomeUnknown, ProviderRejected, RotationFailed, VersionConflict
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.publish import PUBLISH_ATTEMPTS, metadata_of, saw
 from rotator.service.session import RetiredSecrets, Session
@@ -101,10 +101,17 @@ class PutBack:
         kept = self.retired.get(key.fingerprint) or session.gathered.secrets.get(key.fingerprint)
         if kept is not None:
             return kept
+        failure: BackendError | None = None
         for destination in session.policy.destinations:
-            previous = self.backends(destination.backend).read_previous(destination)
+            try:
+                previous = self.backends(destination.backend).read_previous(destination)
+            except BackendError as error:  # another one may have it
+                failure = error
+                continue
             if previous is not None and previous.fingerprint() == key.fingerprint:
                 return previous
+        if failure is not None:
+            raise failure
         return None
 
     def _write(

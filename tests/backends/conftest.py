@@ -20,9 +20,15 @@ from rotator.domain.model import Destination, KeyMetadata
 from rotator.ports import SecretBackend
 from rotator.service.guard import GuardedBackend, Limits
 from tests.fakes.backend import FakeBackend
-from tests.parts.aws import Aws
+from tests.parts.aws import AwsEndpoint
 from tests.parts.openbao import OpenBao
 
+PATCH_POLICY = """
+path "{mount}/data/{path}"     {{ capabilities = ["create", "patch", "read", "update"] }}
+path "{mount}/metadata/{path}" {{ capabilities = ["patch"] }}
+"""
+KV1_POLICY = 'path "{mount}/{path}" {{ capabilities = ["create", "read", "update"] }}'
+# Enough as well: without "patch", a write reads the secret and sends it back as a whole.
 LEAST_POLICY = """
 path "{mount}/data/{path}"     {{ capabilities = ["create", "read", "update"] }}
 path "{mount}/metadata/{path}" {{ capabilities = ["patch"] }}
@@ -62,6 +68,7 @@ class Case:
     put: Callable[[str, str], None]
     other: Callable[[str], str | None]
     keeps_previous: bool = True
+    keeps_metadata: bool = True
     one_version_for_all_fields: bool = True
 
 
@@ -98,8 +105,8 @@ def _dotenv(folder: Path) -> Case:
     )
 
 
-def _vault(server: OpenBao, mount: str) -> Case:
-    role = server.approle(LEAST_POLICY.format(mount=mount, path="app"))
+def _vault(server: OpenBao, mount: str, policy: str) -> Case:
+    role = server.approle(policy.format(mount=mount, path="app"))
     backend = VaultBackend(url=server.url, auth=AppRoleAuth(role_id=role.role_id, secret_id=role.secret_id))
 
     def fields() -> dict[str, Any]:
@@ -113,12 +120,31 @@ def _vault(server: OpenBao, mount: str) -> Case:
     )
 
 
+def _kv1(server: OpenBao, mount: str) -> Case:
+    role = server.approle(KV1_POLICY.format(mount=mount, path="app"))
+    kv = server.root.secrets.kv.v1
+
+    def fields() -> dict[str, Any]:
+        keys = (server.root.list(mount) or {"data": {"keys": []}})["data"]["keys"]
+        return dict(kv.read_secret("app", mount_point=mount)["data"]) if "app" in keys else {}
+
+    return Case(
+        VaultBackend(url=server.url, auth=AppRoleAuth(role_id=role.role_id, secret_id=role.secret_id)),
+        lambda field: a_destination("vault", mount=mount, path="app", field=field),
+        lambda field, text: void(kv.create_or_update_secret("app", {**fields(), field: text}, mount_point=mount)),
+        lambda field: fields().get(field),
+        keeps_previous=False,
+        keeps_metadata=False,
+        one_version_for_all_fields=False,
+    )
+
+
 def _names(server: OpenBao, mount: str) -> list[str]:
     answer = server.root.list(f"{mount}/metadata")
     return list(answer["data"]["keys"]) if answer else []
 
 
-def _aws(endpoint: Aws) -> Case:
+def _aws(endpoint: AwsEndpoint) -> Case:
     secret_id = endpoint.new_secret()
     backend = AwsSecretsManagerBackend(region=endpoint.region, endpoint_url=endpoint.url)
 
@@ -141,7 +167,7 @@ def void(_result: object) -> None:
     """For a call whose result nobody needs."""
 
 
-KINDS = ("fake", "dotenv", "openbao", "aws")
+KINDS = ("fake", "dotenv", "openbao", "openbao with patch", "openbao kv 1", "aws", "strict aws")
 
 
 @pytest.fixture(params=[*KINDS, *(f"guarded {kind}" for kind in KINDS)])
@@ -152,9 +178,15 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
         case "dotenv":
             made = _dotenv(tmp_path)
         case "openbao":
-            made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"))
-        case _:
+            made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"), LEAST_POLICY)
+        case "openbao with patch":
+            made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"), PATCH_POLICY)
+        case "openbao kv 1":
+            made = _kv1(request.getfixturevalue("openbao"), request.getfixturevalue("kv1_mount"))
+        case "aws":
             made = _aws(request.getfixturevalue("aws"))
+        case _:
+            made = _aws(request.getfixturevalue("strict_aws"))
     yield _guarded(made) if request.param.startswith("guarded") else made
     made.backend.close()
 

@@ -8,7 +8,7 @@ import http.server
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
@@ -33,6 +33,7 @@ class Request:
     path: str
     target: str  # X-Amz-Target without its prefix; empty elsewhere
     body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,8 @@ class Proxy:
                     self.close_connection = True
                     return
                 target = (self.headers.get("X-Amz-Target") or "").partition(".")[2]
-                request = Request(self.command, self.path, target, body)
                 headers = {name: text for name, text in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+                request = Request(self.command, self.path, target, body, headers)
                 answer = proxy._answer(request, headers)
                 if answer is None:
                     self.close_connection = True

@@ -56,7 +56,7 @@ def test_a_publish_names_the_version_after_the_rotation_and_leaves_no_pending_la
     secret_id, metadata = aws.new_secret({FIELD: "tgp_v1_old"}), some_metadata()
     before = backend.read(at(secret_id)).version
     backend.write(at(secret_id), NEW, metadata, before)
-    assert stages(aws, secret_id) == {metadata.rotation_id: ["AWSCURRENT"], before: ["AWSPREVIOUS"]}
+    assert stages(aws, secret_id) == {metadata.rotation_id: ["AWSCURRENT", "rotator"], before: ["AWSPREVIOUS"]}
 
 
 def test_a_secret_without_a_field_is_the_value_itself(aws: Aws, backend: AwsSecretsManagerBackend) -> None:
@@ -165,7 +165,7 @@ def test_a_repeat_with_the_same_content_goes_on_with_the_pending_version(
         backend.write(at(secret_id), NEW, metadata, seen)
     assert json.loads(aws.get(secret_id)) == {FIELD: "tgp_v1_old"}
     backend.write(at(secret_id), NEW, metadata, seen)
-    assert stages(aws, secret_id) == {metadata.rotation_id: ["AWSCURRENT"], seen: ["AWSPREVIOUS"]}
+    assert stages(aws, secret_id) == {metadata.rotation_id: ["AWSCURRENT", "rotator"], seen: ["AWSPREVIOUS"]}
 
 
 def test_a_move_whose_answer_was_lost_is_unknown_and_a_repeat_finds_it_done(
@@ -210,7 +210,7 @@ def test_tags_that_fail_after_the_value_say_so_and_a_repeat_completes_them(
         backend.write(at(secret_id), NEW, metadata, seen)
     backend.write(at(secret_id), NEW, metadata, seen)
     assert dict(backend.read(at(secret_id)).metadata) == metadata.as_pairs()
-    assert stages(aws, secret_id) == {metadata.rotation_id: ["AWSCURRENT"], seen: ["AWSPREVIOUS"]}
+    assert stages(aws, secret_id) == {metadata.rotation_id: ["AWSCURRENT", "rotator"], seen: ["AWSPREVIOUS"]}
 
 
 def test_tags_of_others_are_kept_and_a_full_list_is_found_before(aws: Aws, backend: AwsSecretsManagerBackend) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +44,13 @@ def backend(aws: Aws) -> Iterator[AwsSecretsManagerBackend]:
     made = AwsSecretsManagerBackend(region=aws.region, endpoint_url=aws.url, timeout=5)
     yield made
     made.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An endpoint that takes every connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 ON_WRITE: list[tuple[Answer | Fault, type[RotatorError]]] = [
@@ -124,3 +132,42 @@ def test_reading_sends_no_changing_request(aws: Aws, backend: AwsSecretsManagerB
     backend.read_previous(at(secret_id))
     backend.check_writable(at(secret_id))
     assert aws.changing_requests() == before
+
+
+NONSENSE = [
+    Answer(200, b"<html>a proxy says hello tgp_v1_</html>"),
+    Answer(200, b"{}"),
+    Answer(200, b"[]"),
+    Answer(200, b'{"ARN": 5, "VersionId": 5, "SecretString": 5, "VersionIdsToStages": "x", "Tags": [{}]}'),
+]
+
+
+@pytest.mark.parametrize("answer", NONSENSE, ids=["html", "empty", "a list", "other types"])
+@pytest.mark.parametrize("action", ["GetSecretValue", "DescribeSecret"])
+def test_an_answer_without_sense_to_a_read_is_no_answer(
+    aws: Aws, backend: AwsSecretsManagerBackend, action: str, answer: Answer
+) -> None:
+    secret_id = aws.new_secret({FIELD: "tgp_v1_old"})
+    aws.proxy.break_once(is_call(action), answer)
+    with pytest.raises(BackendUnavailable, match=f"secretsmanager:{action} on {secret_id}") as failure:
+        backend.read(at(secret_id))
+    assert "tgp_v1_" not in f"{failure.value!r} {failure.value.__cause__!r}"
+
+
+@pytest.mark.parametrize("answer", NONSENSE, ids=["html", "empty", "a list", "other types"])
+def test_an_answer_without_sense_to_a_put_is_unknown(
+    aws: Aws, backend: AwsSecretsManagerBackend, answer: Answer
+) -> None:
+    secret_id = aws.new_secret({FIELD: "tgp_v1_old"})
+    seen = backend.read(at(secret_id)).version
+    aws.proxy.break_once(is_call("PutSecretValue"), answer)
+    with pytest.raises(OutcomeUnknown, match=f"secretsmanager:PutSecretValue on {secret_id}"):
+        backend.write(at(secret_id), NEW, some_metadata(), seen)
+    assert json.loads(aws.get(secret_id)) == {FIELD: "tgp_v1_old"}
+
+
+def test_an_endpoint_that_does_not_answer_in_time_is_unavailable(aws: Aws, silent: str) -> None:
+    backend = AwsSecretsManagerBackend(region=aws.region, endpoint_url=silent, timeout=0.05)
+    with pytest.raises(BackendUnavailable, match="ReadTimeoutError"):
+        backend.read(at("app"))
+    backend.close()

@@ -51,7 +51,7 @@ def test_reading_needs_only_the_right_to_read_and_sends_no_changing_request(open
     before = openbao.changing_requests()
     backend = VaultBackend(url=openbao.url, auth=AppRoleAuth(role_id=role.role_id, secret_id=role.secret_id))
     value = backend.read(at(kv_mount)).value
-    with pytest.raises(BackendDenied, match=r"lacks create, update on .*/data/app"):
+    with pytest.raises(BackendDenied, match=r"lacks patch \(or update\) on .*/data/app; patch on .*/metadata/app"):
         backend.check_writable(at(kv_mount))
     backend.close()
     assert value is not None
@@ -137,14 +137,14 @@ def test_a_mount_that_does_not_exist_is_a_wrong_destination(backend: VaultBacken
 
 
 @pytest.mark.parametrize("holds_something", [False, True])
-def test_a_version_1_engine_is_a_wrong_destination(
+def test_a_version_1_engine_is_a_wrong_destination_where_version_2_is_configured(
     openbao: OpenBao, backend: VaultBackend, *, holds_something: bool
 ) -> None:
     mount = openbao.new_mount(version=1)
     if holds_something:
         openbao.root.secrets.kv.v1.create_or_update_secret("data/app", {FIELD: "x"}, mount_point=mount)
     with pytest.raises(WrongDestination, match="no KV version 2 engine"):
-        backend.check_writable(at(mount))
+        backend.check_writable(a_destination("vault", mount=mount, path="app", field=FIELD, kv_version="2"))
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_a_read_gives_up_after_three_tries(through_proxy: VaultBackend, proxy: P
     lasting(proxy, Answer(503))
     with pytest.raises(BackendUnavailable):
         through_proxy.read(at(kv_mount))
-    assert len(proxy.requests) == 3
+    assert len([request for request in proxy.requests if is_value_read(request)]) == 3
 
 
 @pytest.mark.parametrize("answer", [Answer(200, b"<html>"), Answer(200, b"[]", JSON), Answer(200, b'{"data":1}', JSON)])

@@ -3,7 +3,7 @@
 Usage: ``floor.py PLAN`` where the plan is JSON: ``{"workers", "provider", "vault", "mount", "tokens", "policies"}``,
 and ``"journal"``, a path, for a second floor: as many durable transactions as a rotation makes, in bare SQLite.
 For each policy it sends what the rotator sends, in the same order: look (read, whoami), rights, create, whoami,
-compare-and-set, hint, read back, the old key's expiration.
+patch with compare-and-set, hint, read back, the old key's expiration.
 """
 
 import json
@@ -19,6 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 FIELD = "TOGETHER_API_KEY"
+MERGE = {"Content-Type": "application/merge-patch+json"}
 RECORD = "x" * 900  # about what a policy's record is in JSON
 
 
@@ -69,7 +70,7 @@ class Floor:
         self.durable(policy)  # issued
         self.whoami(made["key"])
         self.durable(policy)  # verified
-        self.write(policy, {**old["data"], FIELD: made["key"]}, old["metadata"]["version"])
+        self.write(policy, {FIELD: made["key"]}, old["metadata"]["version"])
         self.hint(policy, made["id"])
         assert self.read(policy)["data"][FIELD] == made["key"]
         self.durable(policy)  # published, and the grace
@@ -87,17 +88,15 @@ class Floor:
     def rights(self, policy):
         paths = [f"{self.plan['mount']}/{kind}/{policy['path']}" for kind in ("data", "metadata")]
         self.sent(self.vault.post(f"{self.plan['vault']}/v1/sys/capabilities-self", json={"paths": paths}))
-        self.read(policy)  # the rotator looks how full the hint is
 
     def write(self, policy, fields, version):
-        self.read(policy)  # read-modify-write: other fields are kept as they are now
-        self.sent(self.vault.post(self.data(policy), json={"data": fields, "options": {"cas": version}}))
+        body = json.dumps({"data": fields, "options": {"cas": version}})
+        self.sent(self.vault.patch(self.data(policy), data=body, headers=MERGE))
 
     def hint(self, policy, key_id):
         url = self.data(policy).replace("/data/", "/metadata/")
         hints = {f"rotator/{FIELD}/{name}": key_id for name in ("key_id", "policy", "project", "rotation_id")}
-        headers = {"Content-Type": "application/merge-patch+json"}
-        answer = self.vault.patch(url, data=json.dumps({"custom_metadata": hints}), headers=headers)
+        answer = self.vault.patch(url, data=json.dumps({"custom_metadata": hints}), headers=MERGE)
         answer.raise_for_status()
 
     def whoami(self, key):

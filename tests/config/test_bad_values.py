@@ -48,6 +48,18 @@ WHOLE = {
             "endpoint_url": "https://a",
             "limits": {"rate": 1.5},
         },
+        "b": {
+            "type": "aws-secrets-manager",
+            "region": "eu-west-1",
+            "sts_endpoint_url": "https://sts",
+            "use_fips": True,
+            "assume_role": {
+                "arn": "arn:aws:iam::123456789012:role/r",
+                "external_id": {"env": "MANAGEMENT_KEY"},
+                "session_name": "rotator",
+                "duration": "1h",
+            },
+        },
     },
     "policies": [
         {
@@ -59,6 +71,13 @@ WHOLE = {
                 {"backend": "dotenv", "path": "/srv/a.env", "field": "KEY"},
                 {"backend": "v", "mount": "secret", "path": "a/b", "field": "key"},
                 {"backend": "a", "secret_id": "x", "field": "y"},
+                {
+                    "backend": "b",
+                    "secret_id": "x",
+                    "create": {"kms_key_id": "k", "tags": {"a": "b"}, "replica_regions": ["eu-west-2"]},
+                    "managed_rotation": "allow",
+                    "expect": {"account": "123456789012"},
+                },
             ],
         }
     ],

@@ -147,3 +147,31 @@ def test_whatever_the_file_holds_the_answer_is_one_error_without_a_secret(tmp_pa
     except ConfigError as error:
         problem = str(error)
     assert PLANTED not in problem
+
+
+VAULT = GOOD.replace(
+    "policies:",
+    "backends:\n  v: {type: vault, url: 'https://v', auth: {method: token, token: {env: MANAGEMENT_KEY}}}\npolicies:",
+)
+PLACE = "{backend: v, path: a/b, field: KEY, kv_version: SAID}"
+
+
+@pytest.mark.parametrize(("said", "option"), [("1", "1"), ("2", "2"), ("null", None)])
+def test_the_version_of_a_kv_engine_can_be_said(configuration, said, option):
+    text = VAULT.replace("{backend: dotenv, path: /srv/a.env, field: KEY}", PLACE.replace("SAID", said))
+    (destination,) = configuration.load(text).policies[0].destinations
+    assert destination.option("kv_version") == option
+    assert destination.name == "v:secret/a/b#KEY"
+
+
+@pytest.mark.parametrize("said", ["3", "true", "1.0", "'2'"])
+def test_another_version_of_a_kv_engine_is_an_error(configuration, said):
+    text = VAULT.replace("{backend: dotenv, path: /srv/a.env, field: KEY}", PLACE.replace("SAID", said))
+    (problem,) = configuration.problems(text)
+    assert problem.startswith("rotator.yaml:12: policies[0].destinations[0].kv_version (a): found ")
+    assert problem.endswith("allowed: 1 or 2")
+
+
+def test_secrets_need_not_be_there_for_whoever_does_not_use_them(configuration):
+    configuration.file.write_text(VAULT)
+    assert load(configuration.file, {}, secrets=False).policies[0].name == "a"

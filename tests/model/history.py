@@ -171,6 +171,11 @@ class History:
                     self.overwritten[policy.name].discard(what)
                     self.pending[policy.name].discard(what)
                     self.replaced_at.pop((policy.name, what), None)
+        for policy in self.policies.values():
+            # A key that nobody has adopted is out of sight when a person has taken it out.
+            known = self.maker.keys() | self.ever_overwritten[policy.name] | self.settled[policy.name]
+            if before not in known and before not in self.holds_of(policy):
+                self.leaked[policy.name].discard(before)
         self.tell(f"a person puts {what or 'nothing'} into {destination.name}")
         self.moved()
 
@@ -193,7 +198,7 @@ class History:
                 self.pending[name].clear()
                 # A key that nobody has adopted, and that lies in no place of the policy any more, is out of sight.
                 mine = {self.holds(d) for d in policies[name].destinations} if name in policies else set()
-                self.leaked[name] &= mine | self.ever_overwritten[name] | self.maker.keys()
+                self.leaked[name] &= mine | self.settled[name] | self.ever_overwritten[name] | self.maker.keys()
         for policy in policies.values():
             self.graces[policy.name].add(policy.grace)
         self.policies.clear()

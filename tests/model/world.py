@@ -172,6 +172,8 @@ class World:
         self.truth.on_hold.clear()
         self.truth.overwritten.clear()
         self.truth.leaked.clear()
+        self.truth.settled.clear()
+        self.truth.fine_looks.clear()
         self.truth.tell("the journal is lost")
 
     def copy_journal(self) -> None:
@@ -185,6 +187,8 @@ class World:
         self._replace_journal(content)
         self.truth.overwritten.clear()
         self.truth.leaked.clear()
+        self.truth.settled.clear()
+        self.truth.fine_looks.clear()
         self.truth.on_hold = dict.fromkeys(holds, self.truth.tick)
         self.truth.tell("the journal is restored from the copy")
 

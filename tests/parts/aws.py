@@ -34,30 +34,77 @@ _START_SECONDS = 60
 _LARGEST = 65_536
 _READING = {"GetSecretValue", "DescribeSecret", "ListSecrets", "ListSecretVersionIds", "BatchGetSecretValue"}
 REGION = "eu-central-1"
+ROOT = "testing"
+"""An access key that may do everything."""
 CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_ACCESS_KEY_ID": ROOT,
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-_OTHER_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
+OTHER_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
 
 
-class Aws:
+class AwsEndpoint:
+    """What tests ask of an endpoint, whatever is behind it: a proxy that counts, and a client that may do all."""
+
+    region = REGION
+
+    def __init__(self) -> None:
+        self._proxy: Proxy | None = None
+        self._client: Any = None
+
+    @property
+    def proxy(self) -> Proxy:
+        """Where requests are counted, and broken by a test that wants it."""
+        if self._proxy is None:
+            raise RuntimeError("the endpoint is not started")
+        return self._proxy
+
+    @property
+    def url(self) -> str:
+        """The endpoint for ``endpoint_url``."""
+        return self.proxy.url
+
+    @property
+    def root(self) -> Any:
+        """A boto3 client of Secrets Manager that may do everything."""
+        if self._client is None:
+            import boto3  # noqa: PLC0415 -- slow to import, and only some tests use it
+
+            session = boto3.Session(ROOT, "testing", region_name=self.region)
+            self._client = session.client("secretsmanager", endpoint_url=self.url)
+        return self._client
+
+    def new_secret(self, value: str | dict[str, Any] | None = None) -> str:
+        """Create a secret as a person would; a mapping is stored as JSON. Returns its name."""
+        name = f"test/{uuid.uuid4().hex[:12]}"
+        content = {} if value is None else {"SecretString": value if isinstance(value, str) else json.dumps(value)}
+        self.root.create_secret(Name=name, **content)
+        return name
+
+    def get(self, name: str, **which: str) -> str:
+        """The text under a label or of a version; ``AWSCURRENT`` without either."""
+        return str(self.root.get_secret_value(SecretId=name, **which)["SecretString"])
+
+    def changing_requests(self) -> list[str]:
+        """Every request so far that changes a secret, as ``PutSecretValue``. STS has no target, and changes none."""
+        return [request.target for request in list(self.proxy.requests) if request.target not in {*_READING, ""}]
+
+
+class Aws(AwsEndpoint):
     """A context manager around one endpoint. Clients need ``CREDENTIALS`` in their environment."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._command = Path(sys.executable).with_name("moto_server")
         if not self._command.exists():
             raise RuntimeError(f"moto can't start: {self._command} is missing (install the dev group: moto)")
         self._folder = tempfile.TemporaryDirectory(prefix="rotator-aws-")
         self._process: subprocess.Popen[bytes] | None = None
-        self._proxy: Proxy | None = None
         self._lock = threading.Lock()
         self._contents: dict[tuple[str, str], tuple[str, Answer]] = {}
-        self._client: Any = None
-        self.region = REGION
 
     def __enter__(self) -> Self:
         with socket.socket() as probe:
@@ -95,43 +142,6 @@ class Aws:
                 self._process.kill()
                 self._process.wait()
         self._folder.cleanup()
-
-    @property
-    def proxy(self) -> Proxy:
-        """Where requests are counted, and broken by a test that wants it."""
-        if self._proxy is None:
-            raise RuntimeError("the endpoint is not started")
-        return self._proxy
-
-    @property
-    def url(self) -> str:
-        """The endpoint for ``endpoint_url``."""
-        return self.proxy.url
-
-    @property
-    def root(self) -> Any:
-        """A boto3 client of Secrets Manager that may do everything."""
-        if self._client is None:
-            import boto3  # noqa: PLC0415 -- slow to import, and only some tests use it
-
-            session = boto3.Session("testing", "testing", region_name=self.region)
-            self._client = session.client("secretsmanager", endpoint_url=self.url)
-        return self._client
-
-    def new_secret(self, value: str | dict[str, Any] | None = None) -> str:
-        """Create a secret as a person would; a mapping is stored as JSON. Returns its name."""
-        name = f"test/{uuid.uuid4().hex[:12]}"
-        content = {} if value is None else {"SecretString": value if isinstance(value, str) else json.dumps(value)}
-        self.root.create_secret(Name=name, **content)
-        return name
-
-    def get(self, name: str, **which: str) -> str:
-        """The text under a label or of a version; ``AWSCURRENT`` without either."""
-        return str(self.root.get_secret_value(SecretId=name, **which)["SecretString"])
-
-    def changing_requests(self) -> list[str]:
-        """Every request so far that changes something, as ``PutSecretValue``."""
-        return [request.target for request in list(self.proxy.requests) if request.target not in _READING]
 
     def _as_strict_as_aws(self, request: Request, upstream: Upstream) -> Answer:
         if request.target == "GetSecretValue":
@@ -187,7 +197,7 @@ def aws_endpoint() -> Iterator[Aws]:
 @pytest.fixture
 def aws(aws_endpoint: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """The endpoint, and made-up credentials in the environment."""
-    for name in _OTHER_CREDENTIALS:
+    for name in OTHER_CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
     for name, text in CREDENTIALS.items():
         monkeypatch.setenv(name, text)

@@ -162,8 +162,13 @@ class OpenBao:
 
     def requests(self) -> int:
         """How many requests were answered so far; needs ``audit=True``."""
-        log = Path(self._folder.name) / "audit.log"
-        return sum('"type":"request"' in line for line in log.read_text().splitlines())
+        return len(self.sent())
+
+    def sent(self, since: int = 0) -> list[str]:
+        """Every request after the first ``since``, as ``read secret/data/app``; needs ``audit=True``."""
+        entries = map(json.loads, (Path(self._folder.name) / "audit.log").read_text().splitlines())
+        asked = [entry["request"] for entry in entries if entry["type"] == "request"]
+        return [f"{request['operation']} {request['path']}" for request in asked[since:]]
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -204,5 +209,13 @@ def openbao() -> Iterator[OpenBao]:
 def kv_mount(openbao: OpenBao) -> Iterator[str]:
     """A KV version 2 engine that no other test uses."""
     mount = openbao.new_mount()
+    yield mount
+    openbao.root.sys.disable_secrets_engine(mount)
+
+
+@pytest.fixture
+def kv1_mount(openbao: OpenBao) -> Iterator[str]:
+    """A KV version 1 engine that no other test uses."""
+    mount = openbao.new_mount(version=1)
     yield mount
     openbao.root.sys.disable_secrets_engine(mount)

@@ -268,3 +268,12 @@ def test_asked_for_twice_it_is_done_once(stage: Stage) -> None:
     assert stage.look().result is Result.OK
     assert stage.held() == [former, former]
     assert stage.backends["one"].changes == changes
+
+
+def test_a_destination_that_can_not_be_asked_for_its_previous_value_is_passed_over(stage: Stage) -> None:
+    former, _ = rotated(stage)
+    stage.restart()
+    ask(stage)
+    stage.backends["one"].fail("read_previous", BackendUnavailable("one: sealed"))
+    stage.look()
+    assert stage.held() == [former, former]

@@ -6,7 +6,7 @@ Source: Secrets Manager API Reference, the "Errors" of each action and "Common E
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from botocore import exceptions
@@ -57,6 +57,7 @@ _NEVER_SENT = (
     exceptions.ProxyConnectionError,
 )
 _FIRST_SERVER_ERROR = 500
+_FORM = (AttributeError, KeyError, TypeError, ValueError)
 
 
 def code_of(error: ClientError) -> str:
@@ -66,15 +67,24 @@ def code_of(error: ClientError) -> str:
 
 
 @contextmanager
-def translated(action: str, secret_id: str, *, changes: bool, keep: frozenset[str] = frozenset()) -> Iterator[None]:
+def translated(
+    action: str,
+    secret_id: str,
+    *,
+    changes: bool,
+    keep: frozenset[str] = frozenset(),
+    service: str = "secretsmanager",
+) -> Iterator[None]:
     """Raise what the port promises; let a ``ClientError`` through whose code is in ``keep``.
 
     Always ``from None``: botocore quotes parameters, and AWS quotes what it refuses.
     """
-    what = f"secretsmanager:{action} on {secret_id}"
+    what = f"{service}:{action} on {secret_id}"
     try:
         yield
     except ClientError as error:
+        if error.operation_name != action:  # the credentials were to be renewed first: the action was not sent
+            raise _of_login(error, what) from None
         if code_of(error) in keep:
             raise
         raise _of_answer(error, what, changes=changes) from None
@@ -86,6 +96,24 @@ def translated(action: str, secret_id: str, *, changes: bool, keep: frozenset[st
         if changes and not isinstance(error, _NEVER_SENT):
             raise OutcomeUnknown(f"{what}: the answer was lost ({type(error).__name__})") from None
         raise BackendUnavailable(f"{what}: no answer ({type(error).__name__})") from None
+    except _FORM as error:  # botocore's parser and our callers trust the form of an answer
+        kind = OutcomeUnknown if changes else BackendUnavailable
+        raise kind(f"{what}: the answer makes no sense ({type(error).__name__})") from None
+
+
+def text_in(answer: Mapping[str, object], name: str) -> str:
+    """A text of an answer; for use within ``translated``: ``KeyError`` where there is none."""
+    text = answer.get(name)
+    if not isinstance(text, str) or not text:
+        raise KeyError(name)
+    return text
+
+
+def _of_login(error: ClientError, what: str) -> RotatorError:
+    code, status = code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _THROTTLED or status >= _FIRST_SERVER_ERROR:
+        return BackendUnavailable(f"{what}: not sent, sts:{error.operation_name} gave no answer ({code})")
+    return BackendDenied(f"{what}: not sent, sts:{error.operation_name} is denied ({code})")
 
 
 def _of_answer(error: ClientError, what: str, *, changes: bool) -> RotatorError:

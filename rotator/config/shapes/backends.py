@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SkipValidation
 
+from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.fields import Duration, LimitsShape, Shape, Text, VaultPath
 from rotator.config.shapes.secrets import Login
 
@@ -102,17 +103,6 @@ class VaultShape(Shape):
     nodes: list[Text] = Field(
         default_factory=list, description="URLs of the cluster's nodes, to which a standby may send us (307)."
     )
-    timeout: Duration = timedelta(seconds=10)
-    limits: LimitsShape = LimitsShape()
-
-
-class AwsShape(Shape):
-    """AWS Secrets Manager; credentials come by AWS's standard chain."""
-
-    type: Literal["aws-secrets-manager"]
-    region: Text
-    endpoint_url: Text | None = None
-    profile: Text | None = None
     timeout: Duration = timedelta(seconds=10)
     limits: LimitsShape = LimitsShape()
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SkipValidation
 
-from rotator.config.shapes.backends import AwsShape, DotenvShape, VaultShape
+from rotator.config.shapes.aws import AwsShape
+from rotator.config.shapes.backends import DotenvShape, VaultShape
 from rotator.config.shapes.fields import Duration, Label, Name, Shape, Text, exactly_one
 from rotator.config.shapes.places import Place
 from rotator.config.shapes.providers import TogetherShape

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rotator.config.shapes.fields import Label, Shape, Text, Variable, VaultPath
 
@@ -25,6 +25,12 @@ class DestinationShape(Shape):
 _BESIDE: Any = Field(
     default_factory=dict, description="Further fields of the same secret, each with a fact: TOGETHER_KEY_ID: key_id."
 )
+
+
+def _one_or_two(value: object) -> object:
+    if type(value) is not int:  # true and 1.0 equal 1
+        raise ValueError("allowed: 1 or 2")
+    return value
 
 
 class DotenvExpect(Shape):
@@ -48,6 +54,15 @@ class AwsExpect(Shape):
     region: Text | None = None
 
 
+class AwsCreate(Shape):
+    """How a secret that does not exist is created; AWS's defaults where nothing is said."""
+
+    kms_key_id: Text | None = Field(None, description="ARN, id or alias of the KMS key. Default: aws/secretsmanager.")
+    description: Text | None = None
+    tags: dict[Text, str] = Field(default_factory=dict, description="Beside the rotator's own.")
+    replica_regions: list[Text] = Field(default_factory=list, description="Where AWS keeps replicas of it.")
+
+
 class DotenvPlace(DestinationShape):
     """A variable in a dotenv file."""
 
@@ -63,6 +78,9 @@ class VaultPlace(DestinationShape):
     mount: VaultPath = Field("secret", description="Where the engine is mounted.")
     path: VaultPath = Field(description="The secret, without mount and 'data/'.")
     field: Text
+    kv_version: Annotated[Literal[1, 2], BeforeValidator(_one_or_two)] | None = Field(
+        None, description="Of the engine. Where it is not said, the server is asked."
+    )
     beside: dict[Text, Fact] = _BESIDE
     expect: VaultExpect = VaultExpect()
 
@@ -73,6 +91,10 @@ class AwsPlace(DestinationShape):
     secret_id: Text = Field(description="Name or ARN.")
     field: Text | None = Field(None, description="The key in a JSON secret; without it the whole secret is the value.")
     beside: dict[Text, Fact] = _BESIDE
+    create: AwsCreate | None = Field(None, description="The secret is created where there is none ({} is enough).")
+    managed_rotation: Literal["refuse", "allow"] = Field(
+        "refuse", description="What to do where AWS's own rotation is enabled on the secret."
+    )
     expect: AwsExpect = AwsExpect()
 
 
