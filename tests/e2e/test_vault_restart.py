@@ -6,7 +6,7 @@ import json
 import threading
 from pathlib import Path
 
-from rotator.domain.model import KeyState
+from rotator.domain.record import KeyState
 from tests.backends.vault_help import READING
 from tests.e2e.installation import (
     FIELD,
