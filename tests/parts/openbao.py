@@ -110,10 +110,19 @@ class OpenBao:
 
     def unseal(self) -> None:
         """Open it again, with the key that development mode prints at its start; waits until it answers."""
-        log = (Path(self._folder.name) / "server.log").read_text(errors="replace")
-        key = next(line.partition(":")[2].strip() for line in log.splitlines() if line.startswith("Unseal Key:"))
-        self.root.sys.submit_unseal_key(key)
+        self.root.sys.submit_unseal_key(self._unseal_key())
         self._wait_until_ready()
+
+    def _unseal_key(self) -> str:
+        """It is printed a moment after the server answers."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            log = (Path(self._folder.name) / "server.log").read_text(errors="replace")
+            for line in log.splitlines():
+                if line.startswith("Unseal Key:") and line.endswith("="):
+                    return line.partition(":")[2].strip()
+            time.sleep(0.02)
+        raise RuntimeError("the server has not printed its unseal key")
 
     def new_mount(self, *, version: int = 2) -> str:
         """A fresh KV engine; returns its mount."""
