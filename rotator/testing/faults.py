@@ -138,7 +138,7 @@ class FaultContract:
         seen = case.backend.read(place).version if cause.call == "write" else ""
         with cause.during(case) as backend:
             held, failure = _called(backend, cause.call, place, key=key, metadata=metadata, seen=seen)
-        assert type(failure) is (cause.ends_in or type(None)), f"{cause} ended in {failure!r}"
+        assert isinstance(failure, cause.ends_in or type(None)), f"{cause} ended in {failure!r}"
         if failure is not None:
             context = None if failure.__suppress_context__ else failure.__context__
             assert "tgp_v1_" not in f"{failure!r} {failure.__cause__!r} {context!r}"
