@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from rotator.plugins import CONTRACT
 from tests.e2e.installation import CALM, FIELD, INSTANCE, credentials, ours
 from tests.parts.rotator import Rotator
 from tests.parts.simulator import PROJECT, Simulator
@@ -43,11 +44,12 @@ def rows(folder: Path) -> dict[str, str]:
 
 
 def test_its_own_tests_run_the_contract_suites_and_pass(example: Example) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "."]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", "."]
     done = subprocess.run(
         command, cwd=example.source, env={**os.environ, **example.environ}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"contract {CONTRACT} (rotator.testing)" in done.stdout, "the plugin of pytest is there"
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
 
