@@ -48,7 +48,8 @@ def test_the_full_example_says_the_defaults_as_they_are(tmp_path):
 
 
 def test_the_configuration_of_the_readme_loads(tmp_path):
-    text, postgresql = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    pages = (README, README.with_name("docs") / "postgresql.md")
+    text, postgresql = re.findall(r"```yaml\n(.*?)```", "".join(page.read_text() for page in pages), re.DOTALL)
     for name in ("secret-id", "rotator-db"):
         (tmp_path / name).write_text("x")
     for state in ("", postgresql):
@@ -111,3 +112,19 @@ def test_all_that_the_vault_example_says_of_the_connection_loads_together(tmp_pa
     loaded = load(tmp_path / "vault.yaml", environ_of(text)).backends["vault"]
     assert (loaded.server_name, loaded.namespace, len(loaded.nodes)) == ("vault.example.internal", "team-a", 2)
     jsonschema.validate(yaml.safe_load(text), schema(), cls=jsonschema.Draft202012Validator)
+
+
+def test_the_destinations_of_the_page_on_operating_load(tmp_path):
+    """As a whole, in one policy: each form that the page shows is one that rotator takes."""
+    page = (README.with_name("docs") / "operating.md").read_text()
+    shown = [yaml.safe_load(block)["destinations"] for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    document = yaml.safe_load((CONFIG / "full.yaml").read_text())
+    for number, destinations in enumerate(shown):
+        document["policies"] = [{"name": "chat", "provider": "together", "project": "p", "destinations": destinations}]
+        document["backends"]["dotenv"] = {"type": "dotenv"}
+        del document["include"]
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(yaml.safe_dump(document))
+        assert len(load(file, environ_of((CONFIG / "full.yaml").read_text())).policies[0].destinations) > 1
+        document["include"] = []
+    assert len(shown) == 2

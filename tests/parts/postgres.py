@@ -176,7 +176,7 @@ class Postgres:
         return self._made(role, "postgres", password)
 
     def new_database(self) -> Database:
-        """A role with an empty database, as the README has it."""
+        """A role with an empty database, as docs/postgresql.md has it."""
         with self.connect() as connection:
             role, password = self._new_role(connection)
             made = sql.SQL("CREATE DATABASE {name} OWNER {name}").format(name=sql.Identifier(role))
