@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 EXAMPLES ?= 5000
+# One more than there are cores: some tests wait for a moment of real time.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 .PHONY: help setup parts test lint unit faults model demo bench backends soak lock clean
 
 help: ## what can be made here
@@ -34,7 +36,7 @@ lint: setup ## lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit: parts setup ## all tests, on every core
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=15 --durations-min=5
 
 model: setup ## the model of operators, time, faults and restarts, for long: EXAMPLES=5000 SEED=1
 	MODEL_SHRINK=1 MODEL_EXAMPLES=$(EXAMPLES) MODEL_SEED=$(or $(SEED),1) $(BIN)/pytest -n auto tests/model

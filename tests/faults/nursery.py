@@ -21,9 +21,10 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
+from rotator.adapters.backends import aws_session
 from tests.faults.child import CRASHED, Order
 from tests.parts.once import compile_statements_once, read_certificates_once
 
@@ -84,17 +85,17 @@ class Nursery:
 
 
 class _Clients:
-    """boto3's clients, made before the children are: that takes longer than all that a pass asks of AWS.
+    """botocore's clients, made before the children are: that takes longer than all that a pass asks of AWS.
 
     None of them has a connection while there is no pass, and the timeouts are all that differs between passes.
     """
 
     def __init__(self) -> None:
-        self._make = boto3.Session.client
+        self._make = botocore.session.Session.create_client
         self._made: dict[tuple[object, ...], Any] = {}
 
-    def client(self, session: boto3.Session, service: str, *, endpoint_url: str, config: Config) -> Any:
-        """In place of ``boto3.Session.client``."""
+    def client(self, session: botocore.session.Session, service: str, *, endpoint_url: str, config: Config) -> Any:
+        """In place of ``botocore.session.Session.create_client``."""
         options = dict(config._user_provided_options)
         key = (session, service, endpoint_url, json.dumps(options, sort_keys=True))
         if key not in self._made:
@@ -118,11 +119,11 @@ def _prepare() -> None:
     compile_statements_once()
     read_certificates_once()
 
-    def client(session: boto3.Session, service: str, **options: Any) -> Any:
+    def client(session: botocore.session.Session, service: str, **options: Any) -> Any:
         return _clients.client(session, service, **options)
 
-    boto3.Session.client = client
-    boto3.Session = functools.cache(boto3.Session)
+    botocore.session.Session.create_client = client
+    aws_session._bare = functools.cache(aws_session._bare)
 
 
 def _stay(order: Order) -> int:

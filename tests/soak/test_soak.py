@@ -15,7 +15,7 @@ def test_no_call_is_refused_and_no_key_is_lost_or_left_while_everything_fails_an
     tmp_path: Path,
 ) -> None:
     """Promises 1 to 4."""
-    report = storm(tmp_path, seed=1, size=16, at_least=40)
+    report = storm(tmp_path, seed=1, size=12, at_least=24)
 
     assert report.violations == []
     assert report.counts["calls sdk"] > 0
@@ -27,7 +27,7 @@ def test_several_rotators_on_one_journal_never_have_two_candidates_even_where_on
     tmp_path: Path,
 ) -> None:
     """Promise 5."""
-    report = crowd(tmp_path, seed=1, size=50, at_least=60)
+    report = crowd(tmp_path, seed=1, size=20, at_least=30)
 
     assert report.violations == []
     assert report.counts["freezes"] > 1
