@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rotator.adapters.backends.vault_iam import AwsIamAuth
 from rotator.errors import BackendDenied
-from tests.backends.proxy import Proxy
+from tests.backends.proxy import Answer, Proxy
 from tests.backends.vault_help import FIELD, READING, at, kinds, policy, through
 from tests.backends.vault_sts import SECRET_KEY, Verifier
 from tests.parts.openbao import OpenBao
@@ -89,3 +90,25 @@ def test_no_credentials_of_aws_is_a_denial_before_anything_is_sent(
                 backend.read(at(kv_mount))
             backend.close()
         assert proxy.requests == []
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_role_that_sts_does_not_give_is_a_denial_before_anything_is_sent(
+    openbao: OpenBao, kv_mount: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As for a pod with a web identity (EKS) whose role does not trust it."""
+    token = tmp_path / "token"
+    token.write_text("made-up-web-identity")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/rotator")
+    refused = Answer(403, b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>")
+    with Proxy(openbao.url) as proxy, Proxy(openbao.url, lambda _request, _upstream: refused) as sts:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        backend = through(proxy, AwsIamAuth(region="eu-central-1"))
+        with pytest.raises(BackendDenied, match=r"no AWS credentials or region .ClientError") as failure:
+            backend.read(at(kv_mount))
+        backend.close()
+        assert (len(sts.requests), proxy.requests) == (1, [])
+    assert "made-up-web-identity" not in f"{failure.value!r} {failure.value.__cause__!r}"

@@ -60,7 +60,7 @@ class AwsIamAuth:
             host = self._host(session)
             request = AWSRequest("POST", f"https://{host}/", data=_BODY, headers={**headers, "Host": host})
             SigV4Auth(credentials.get_frozen_credentials(), "sts", self.region).add_auth(request)
-        except botocore.exceptions.BotoCoreError as error:
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:  # the latter is STS's no
             raise BackendDenied(
                 f"login at auth/{self.mount}: no AWS credentials or region ({type(error).__name__})"
             ) from None
