@@ -103,10 +103,12 @@ CASES = {
         "client_key, server_name, proxy, nodes, timeout, limits")),
     "a destination with a part that servers and libraries take away": (
         at("path: team/../app"),
-        "11: policies[0].destinations[1].path (a): found 'team/../app'; allowed: a path without empty parts, '.' and '..'"),
+        ("11: policies[0].destinations[1].path (a): found 'team/../app'; allowed: a path without empty parts, '.' "
+        "and '..'")),
     "a mount with an empty part": (
         at("mount: team//kv, path: app"),
-        "11: policies[0].destinations[1].mount (a): found 'team//kv'; allowed: a path without empty parts, '.' and '..'"),
+        ("11: policies[0].destinations[1].mount (a): found 'team//kv'; allowed: a path without empty parts, '.' "
+        "and '..'")),
 }  # fmt: skip
 
 
