@@ -77,7 +77,7 @@ class Wire:
             self._session.cert = (transport.client_cert, transport.client_key or transport.client_cert)
         self._url = url
         self._namespace = namespace
-        self._timeout = timeout
+        self.timeout = timeout
 
     def adapter(self, token: SecretValue | None = None, *, namespace: bool = True) -> Adapter:
         """What hvac's classes send through; without a token for logins.
@@ -89,7 +89,7 @@ class Wire:
             token=token,
             session=self._session,
             namespace=self._namespace if namespace else None,
-            timeout=self._timeout,
+            timeout=self.timeout,
             allow_redirects=False,
         )
 
