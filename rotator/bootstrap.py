@@ -33,7 +33,7 @@ from rotator.config import (
     resolve,
 )
 from rotator.domain.secret import SecretValue
-from rotator.errors import WrongDestination
+from rotator.errors import BackendUnavailable, MissingSecret, ProviderUnavailable, WrongDestination
 from rotator.plugins import Context
 from rotator.ports import Clock, Journal, KeyProvider, SecretBackend
 from rotator.service.apply import Executor
@@ -176,14 +176,15 @@ def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str
     secret = partial(_secret, environ=environ, backends=None)
     # Each file is an endpoint of its own: one that is locked or on a full disk is no reason to leave the others alone.
     alone = isinstance(one, DotenvSettings)
-    if isinstance(one, PluggedBackendSettings):
-        from rotator.adapters.plugged import PluggedBackend  # noqa: PLC0415 - see _backend
+    with _credentials(f"backend {name}", BackendUnavailable):
+        if isinstance(one, PluggedBackendSettings):
+            from rotator.adapters.plugged import PluggedBackend  # noqa: PLC0415 - see _backend
 
-        alone = not one.plugin.one_endpoint
-        context = Context(name=name, connections=limits.concurrency, now=clock.now)
-        backend: SecretBackend = PluggedBackend(one.type, lambda: one.plugin.make(one.resolved(secret), context))
-    else:
-        backend = _backend(one, secret, limits.concurrency, clock)
+            alone = not one.plugin.one_endpoint
+            context = Context(name=name, connections=limits.concurrency, now=clock.now)
+            backend: SecretBackend = PluggedBackend(one.type, lambda: one.plugin.make(one.resolved(secret), context))
+        else:
+            backend = _backend(one, secret, limits.concurrency, clock)
     return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=NEVER if alone else DEFAULT)
 
 
@@ -192,14 +193,24 @@ def _guarded_provider(
 ) -> KeyProvider:
     one = settings.providers[name]
     limits = _limits(one.limits, settings)
-    if isinstance(one, PluggedProviderSettings):
-        from rotator.adapters.plugged import PluggedProvider  # noqa: PLC0415 - see _backend
+    with _credentials(f"provider {name}", ProviderUnavailable):
+        if isinstance(one, PluggedProviderSettings):
+            from rotator.adapters.plugged import PluggedProvider  # noqa: PLC0415 - see _backend
 
-        context = Context(name=name, connections=limits.concurrency, now=clock.now)
-        provider: KeyProvider = PluggedProvider(one.type, lambda: one.plugin.make(one.resolved(secret), context))
-    else:
-        provider = _together(one, secret, limits.concurrency, clock)
+            context = Context(name=name, connections=limits.concurrency, now=clock.now)
+            provider: KeyProvider = PluggedProvider(one.type, lambda: one.plugin.make(one.resolved(secret), context))
+        else:
+            provider = _together(one, secret, limits.concurrency, clock)
     return GuardedProvider(provider, name=name, clock=clock, limits=limits)
+
+
+@contextmanager
+def _credentials(what: str, error: type[BackendUnavailable | ProviderUnavailable]) -> Iterator[None]:
+    """Around the making of an adapter: a credential that is gone is the port's error, and stops no other policy."""
+    try:
+        yield
+    except MissingSecret as missing:
+        raise error(f"{what}: no credential: {missing}") from None
 
 
 def _limits(given: LimitsSettings, settings: Settings) -> Limits:
@@ -280,11 +291,10 @@ def _together(
 def _secret(
     ref: SecretRef, *, environ: Mapping[str, str], backends: Callable[[str], SecretBackend] | None
 ) -> SecretValue:
-    """The secret that a reference leads to. Raises ``BackendError`` or ``WrongDestination``."""
+    """The secret that a reference leads to. Raises ``BackendError`` or ``MissingSecret``."""
     if not isinstance(ref, BackendRef):
         return resolve(ref, environ)
     assert backends is not None, "a backend's own credential is never read from a backend"
-    held = backends(ref.destination.backend).read(ref.destination)
-    if held.value is None:
+    if (held := backends(ref.destination.backend).read(ref.destination)).value is None:
         raise WrongDestination(f"{ref.destination}: there is nothing, though a credential should be")
     return held.value

@@ -49,7 +49,9 @@ class _Contained:
         except self._passes as error:
             if not _shows_a_secret(str(error)):
                 raise
-            raise type(error)(f"{self._what}: {name} failed; what it says has a secret in it") from None
+            # As the port's own kind: how a plug-in's own is made is not known.
+            kind = next(kind for kind in type(error).__mro__ if kind.__module__ == RotatorError.__module__)
+            raise kind(f"{self._what}: {name} failed; what it says has a secret in it") from None
         except Exception as error:  # noqa: BLE001 -- others' code
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"

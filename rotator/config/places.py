@@ -54,7 +54,8 @@ def place(
             if file := faults.check(DotenvPlace, given, path):
                 return _formed(_dotenv(file, folder), file, path, faults)
         case VaultSettings():
-            if field := faults.check(VaultPlace, given, path):
+            field = faults.check(VaultPlace, given, path)
+            if field and _is_as_sent(field, path, faults):
                 return _formed(_vault(field, settings), field, path, faults)
         case AwsSettings():
             secret = faults.check(AwsPlace, given, path)
@@ -92,6 +93,18 @@ def _dotenv(shape: DotenvPlace, folder: Path) -> Placed:
     name = f"{shape.backend}:{file}#{shape.field}"
     real = os.path.realpath(file)  # Path.resolve() raises on a loop of links
     return Placed(Destination(shape.backend, name, options), ("dotenv", real, shape.field))
+
+
+def _is_as_sent(shape: VaultPlace, path: FieldPath, faults: Faults) -> bool:
+    """Whether mount and path name the same place for everybody: such parts are taken away on the way, or not."""
+    odd = [
+        (name, text)
+        for name, text in (("mount", shape.mount), ("path", shape.path))
+        if {"", ".", ".."} & set(text.strip("/").split("/"))
+    ]
+    for name, text in odd:
+        faults.add((*path, name), shown(text), "allowed: a path without empty parts, '.' and '..'")
+    return not odd
 
 
 def _vault(shape: VaultPlace, settings: VaultSettings) -> Placed:

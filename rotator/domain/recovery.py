@@ -35,7 +35,7 @@ def resume(context: Context) -> Action:
         return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
     missing = [view for view in views if view.fingerprint != rotation.fingerprint]
     for view in missing:
-        if _has_moved(view, rotation):
+        if _has_moved(context, view, rotation):
             why = f"somebody else wrote {view.destination.name} in the middle"
             return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
     return Resume(rotation_id=rotation.rotation_id, held=held, missing=tuple(view.destination for view in missing))
@@ -45,16 +45,20 @@ def _may_have_been_read(context: Context, rotation: RotationRecord) -> bool:
     """Whether consumers may have the key: it was published, or a place was written since, and who knows by whom."""
     if rotation.published or rotation.phase is Phase.ISSUED:
         return bool(rotation.published)
-    return any(_has_moved(view, rotation) for view in context.world.destinations)
+    return any(_has_moved(context, view, rotation) for view in context.world.destinations)
 
 
-def _has_moved(view: DestinationView, rotation: RotationRecord) -> bool:
+def _has_moved(context: Context, view: DestinationView, rotation: RotationRecord) -> bool:
     """Whether somebody may have written the place since the intent."""
     name = view.destination.name
     if name not in rotation.expected:  # it was added to the policy since
         return view.fingerprint not in {None, *rotation.replaces.values()}
-    same_value = rotation.replaces.get(name) == view.fingerprint  # nothing, too
-    return rotation.expected[name] != view.version and not same_value
+    before = rotation.replaces.get(name)
+    if before == view.fingerprint:  # nothing, too
+        return False
+    # A version can come anew with another content: in Vault, after a secret's metadata was deleted.
+    is_strange = view.fingerprint is not None and context.record.by_fingerprint(view.fingerprint) is None
+    return rotation.expected[name] != view.version or (before is not None and is_strange)
 
 
 def unfinished_publication(context: Context) -> KeyFacts | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rotator.adapters.backends.vault_iam import AwsIamAuth
 from rotator.errors import BackendDenied
-from tests.backends.proxy import Proxy
+from tests.backends.proxy import Answer, Fault, Proxy
 from tests.backends.vault_help import FIELD, READING, at, kinds, policy, through
 from tests.backends.vault_sts import SECRET_KEY, Verifier
 from tests.parts.openbao import OpenBao
@@ -89,3 +91,47 @@ def test_no_credentials_of_aws_is_a_denial_before_anything_is_sent(
                 backend.read(at(kv_mount))
             backend.close()
         assert proxy.requests == []
+
+
+def web_identity(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    token = folder / "token"
+    token.write_text("made-up-web-identity")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/rotator")
+
+
+@pytest.mark.usefixtures("credentials")
+def test_an_sts_that_hangs_is_waited_for_no_longer_than_the_server(
+    openbao: OpenBao, kv_mount: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Promise 9: meanwhile every other thread waits for this login."""
+    web_identity(monkeypatch, tmp_path)
+    with Proxy(openbao.url) as proxy, Proxy(openbao.url) as sts:
+        sts.break_once(lambda _: True, Fault.HUNG_REQUEST)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        backend = through(proxy, AwsIamAuth(region="eu-central-1"))
+        begun = time.monotonic()
+        with pytest.raises(BackendDenied, match="ReadTimeoutError"):
+            backend.read(at(kv_mount))
+        assert time.monotonic() - begun < 2 * 2  # its timeout is 2 s
+        backend.close()
+        assert len(sts.requests) == 1
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_role_that_sts_does_not_give_is_a_denial_before_anything_is_sent(
+    openbao: OpenBao, kv_mount: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As for a pod with a web identity (EKS) whose role does not trust it."""
+    web_identity(monkeypatch, tmp_path)
+    refused = Answer(403, b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>")
+    with Proxy(openbao.url) as proxy, Proxy(openbao.url, lambda _request, _upstream: refused) as sts:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        backend = through(proxy, AwsIamAuth(region="eu-central-1"))
+        with pytest.raises(BackendDenied, match=r"no AWS credentials or region .ClientError") as failure:
+            backend.read(at(kv_mount))
+        backend.close()
+        assert (len(sts.requests), proxy.requests) == (1, [])
+    assert "made-up-web-identity" not in f"{failure.value!r} {failure.value.__cause__!r}"

@@ -102,6 +102,19 @@ def test_a_secret_that_is_deleted_between_read_and_write_is_a_conflict(
     assert backend.read(at(kv_mount)).value is None
 
 
+def test_a_version_that_is_undeleted_between_read_and_write_keeps_its_other_fields(
+    openbao: OpenBao, backend: VaultBackend, kv_mount: str
+) -> None:
+    """It has its number again, and its content: what was seen of it says nothing any more."""
+    openbao.put(kv_mount, "app", {"OTHER": "theirs"})
+    kv = openbao.root.secrets.kv.v2
+    kv.delete_latest_version_of_secret("app", mount_point=kv_mount)
+    seen = backend.read(at(kv_mount)).version
+    kv.undelete_secret_versions("app", [1], mount_point=kv_mount)
+    backend.write(at(kv_mount), NEW, some_metadata(), seen)
+    assert openbao.get(kv_mount, "app") == {FIELD: "tgp_v1_new", "OTHER": "theirs"}
+
+
 @pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.LOST_REQUEST])
 def test_a_lost_answer_to_a_patch_is_an_unknown_outcome_and_a_repeat_succeeds(
     openbao: OpenBao, through_proxy: VaultBackend, proxy: Proxy, kv_mount: str, fault: Fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from rotator.adapters.backends.vault import VaultBackend
 from rotator.adapters.backends.vault_auth import AppRoleAuth, TokenAuth, TokenFileAuth
 from rotator.domain.secret import SecretValue
-from rotator.errors import BackendDenied, BackendUnavailable
+from rotator.errors import BackendDenied, BackendError, BackendUnavailable
 from tests.backends.conftest import some_metadata
 from tests.backends.proxy import Answer, Fault, Proxy, Request
 from tests.backends.vault_help import FIELD, JSON, NEW, READING, Hands, at, forget, is_login, kinds, policy, through
@@ -240,6 +240,47 @@ def test_threads_that_waited_for_a_login_that_failed_do_not_try_it_each(
     assert kinds(proxy) == ["login"]
     assert {str(failure) for failure in failures} == {str(failures[0])}
     assert "made-up-credential" not in str(failures[0])
+
+
+@pytest.mark.parametrize("ended", ["after an idle time", "revoked"])
+def test_threads_that_waited_for_another_login_that_failed_do_not_try_it_each(
+    openbao: OpenBao, kv_mount: str, proxy: Proxy, clock: Hands, ended: str
+) -> None:
+    """Promise 9: with a Vault that hangs, the workers of all policies would wait one after the other."""
+    backend = through(proxy, a_role(openbao, kv_mount), clock)
+    backend.read(at(kv_mount))
+    tokens = backend._session._tokens
+    denied = tokens.adapter()
+    if ended == "revoked":
+        openbao.root.auth.token.revoke(token_of(backend))
+    else:
+        clock.forward(days=3)
+    forget(proxy)
+    with proxy.break_while(is_login, Answer(503)):
+        failures = _each_of(4, tokens, tokens.adapter if ended != "revoked" else lambda: tokens.instead_of(denied))
+    assert kinds(proxy).count("login") == 1
+    assert {type(failure) for failure in failures} == {BackendUnavailable}
+    assert backend.read(at(kv_mount)).version == "1"
+    backend.close()
+
+
+def _each_of(number: int, tokens: Any, call: Callable[[], object]) -> list[BackendError]:
+    """What the call raises in each of so many threads that begin while somebody else has the token."""
+    failures: list[BackendError] = []
+
+    def fail() -> None:
+        with pytest.raises(BackendError) as failure:
+            call()
+        failures.append(failure.value)
+
+    threads = [threading.Thread(target=fail) for _ in range(number)]
+    with tokens._lock:
+        for thread in threads:
+            thread.start()
+        threading.Event().wait(0.1)  # until each of them waits for the lock
+    for thread in threads:
+        thread.join()
+    return failures
 
 
 def test_a_missing_right_makes_no_login_but_a_role_that_was_widened_is_noticed(

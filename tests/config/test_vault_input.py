@@ -16,6 +16,10 @@ def vault(*fields, url="https://v:8200"):
     return GOOD + f"backends:\n  v:\n    type: vault\n    url: {url}\n" + "".join(f"    {one}\n" for one in fields)
 
 
+def at(place):
+    return vault(TOKEN).replace("backends:", f"      - {{backend: v, {place}, field: KEY}}\nbackends:")
+
+
 def login(text):
     return vault(f"auth: {{{text}}}")
 
@@ -97,6 +101,14 @@ CASES = {
         vault(TOKEN, "verify: false"),
         ("16: backends.v.verify: found an unknown field; allowed: type, url, auth, namespace, ca_file, client_cert, "
         "client_key, server_name, proxy, nodes, timeout, limits")),
+    "a destination with a part that servers and libraries take away": (
+        at("path: team/../app"),
+        ("11: policies[0].destinations[1].path (a): found 'team/../app'; allowed: a path without empty parts, '.' "
+        "and '..'")),
+    "a mount with an empty part": (
+        at("mount: team//kv, path: app"),
+        ("11: policies[0].destinations[1].mount (a): found 'team//kv'; allowed: a path without empty parts, '.' "
+        "and '..'")),
 }  # fmt: skip
 
 

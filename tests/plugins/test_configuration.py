@@ -14,7 +14,7 @@ import pytest
 from rotator import bootstrap
 from rotator.config import PluggedBackendSettings, load
 from rotator.domain.layout import Layout
-from rotator.errors import BackendUnavailable, ConfigError
+from rotator.errors import BackendUnavailable, ConfigError, ProviderUnavailable
 from tests.config.conftest import ENVIRON, GOOD
 
 PLANTED = "tgp_v1_" + "P" * 43
@@ -155,6 +155,22 @@ def test_secrets_are_handed_over_resolved_when_it_is_made_and_never_in_an_error(
     assert [(each.token.reveal(), context.name) for each, context in made] == [(ENVIRON["MANAGEMENT_KEY"], "s")]
     assert str(failure.value).startswith("the plug-in store: make failed (ValueError at acme.py:")
     assert ENVIRON["MANAGEMENT_KEY"] not in f"{failure.value!r}"
+
+
+def test_a_secret_that_is_gone_since_the_start_is_a_backend_that_is_not_available(
+    configuration: Any, acme: None
+) -> None:
+    """Promise 9: a policy that only looks whether its key lies there too goes on."""
+    loaded = configuration.load(
+        in_store("{backend: s, name: a}").replace(
+            "version: 1", f"version: 1\nstate: {{url: 'sqlite:///{configuration.folder}/s.db'}}"
+        )
+    )
+    with bootstrap.application(loaded, {}) as application:
+        with pytest.raises(BackendUnavailable, match="backend s: no credential: environment variable MANAGEMENT_KEY"):
+            application._adapters[1]("s")
+        with pytest.raises(ProviderUnavailable, match="provider together: no credential: environment variable MANAG"):
+            application._adapters[0]("together")
 
 
 def test_a_providers_secret_may_lie_in_a_backend(configuration: Any, acme: None) -> None:

@@ -96,6 +96,21 @@ def test_an_error_of_the_port_passes_unless_it_shows_a_secret(name: str, error: 
     assert failure.value.__suppress_context__
 
 
+class Explained(BackendDenied):
+    """An adapter's own kind, made in its own way."""
+
+    def __init__(self, *, status: int, body: str) -> None:
+        super().__init__(f"refused with {status}: {body}")
+
+
+def test_a_plug_ins_own_kind_of_error_that_shows_a_secret_becomes_the_ports() -> None:
+    """Promise 3: it can't be made anew with another text, and what that raises would carry the secret along."""
+    with pytest.raises(BackendDenied, match="what it says has a secret in it") as failure:
+        plugged("read", raising(Explained(status=403, body=SECRET.reveal()))).read(AT)
+    assert type(failure.value) is BackendDenied
+    assert failure.value.__suppress_context__
+
+
 NONSENSE: list[tuple[str, Any, type[RotatorError]]] = [
     ("read", None, WrongDestination),
     ("read", Held(value="text", version=""), WrongDestination),

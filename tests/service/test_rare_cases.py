@@ -88,6 +88,24 @@ def test_promise_1_a_lost_write_may_land_late_after_somebody_else_wrote_the_othe
     assert set(stage.held()) <= stage.alive()
 
 
+def test_a_place_that_was_made_anew_and_has_its_old_version_number_is_somebody_elses_write(stage):
+    """In Vault the versions of a secret whose metadata was deleted begin at 1 again."""
+    adopted(stage)
+    rotate_now(stage)
+    two = stage.backends["two"]
+    two.fail("write", AWAY)
+    assert stage.look().result is not Result.OK
+    theirs = stage.provider.create_by_hand(POLICY.project, "theirs")
+    two.put_by_hand(PLACES[1], theirs.secret.reveal())
+    two._find(PLACES[1])[0].version -= 1
+    one_key, two_key = stage.held()
+    assert (one_key != two_key, two_key) == (True, theirs.facts.key_id)
+    stage.look()
+    assert record(stage).key(theirs.facts.key_id) is not None, "it was overwritten unseen"
+    assert {one_key, two_key} <= stage.alive()
+    assert set(stage.held()) <= stage.alive()
+
+
 def test_promise_2_a_look_without_the_provider_does_not_say_that_a_place_is_empty(stage):
     old = adopted(stage)
     secret = secret_of(stage)

@@ -1,19 +1,24 @@
 """Answers of Vault and OpenBao as our errors: which state the server is in, and whether trying again soon can help.
 
-Source: Vault API documentation, "HTTP status codes" and ``/sys/health``. In every state below nothing was done.
+Source: Vault API documentation, "HTTP status codes" and ``/sys/health``. In every state below nothing was done, but
+for the three that are marked: there a change may have been carried out, and its answer was lost on its way. A standby
+answers so when it could not forward, and also when it did and the active node went away before its answer (Vault and
+OpenBao, ``http/handler.go``: any error of ``ForwardRequest`` ends in ``respondStandby``); a proxy also when its server
+closed the connection after it had taken the request (Envoy's ``UC``).
 
 ====  ==========================================  =====================================================
 code  state                                       a read is tried again
 ====  ==========================================  =====================================================
-307   a standby that does not forward             within the call: a balancer may choose another node
+307   a standby that does not forward (*)         within the call: a balancer may choose another node
 412   not replicated yet                          within the call
 429   rate-limited, asked to wait N s             after N s, within the call only if N is at most 1
 472   a disaster recovery secondary               by a later look: a person has to promote it
 473   a performance standby                       within the call
-500   a standby without an active node (by words) within the call
+500   a standby and no active node, by words (*)  within the call
 501   not initialised                             by a later look: a person has to do it
 503   sealed                                      by a later look: a person (or a KMS) has to unseal it
-503   in maintenance, overloaded, or a proxy's    within the call
+503   in maintenance or overloaded                within the call
+503   a proxy's or balancer's own (*)             within the call
 ====  ==========================================  =====================================================
 
 "By a later look" is the policy's own backoff, and the circuit breaker's. A wait that the server asks for goes with the
@@ -42,11 +47,13 @@ _BUSY = "the server is in maintenance or overloaded"
 _FOREIGN = "no answer of Vault's own; a proxy or balancer in front has no server for us"
 _REDIRECT = "redirected, which is not followed"
 
+_STANDBY = "the server is a standby; the active node that it names is none of 'nodes'"
+
 _STATES = {
     301: _REDIRECT,
     302: _REDIRECT,
     303: _REDIRECT,
-    307: "the server is a standby; the active node that it names is none of 'nodes'",
+    307: _STANDBY,
     308: _REDIRECT,
     412: "not replicated to this node yet",
     472: _SECONDARY,
@@ -54,6 +61,7 @@ _STATES = {
     501: UNINITIALISED,
 }
 _LASTING = frozenset({SEALED, UNINITIALISED, _SECONDARY})
+_PERHAPS_DONE = frozenset({_STANDBY, _NO_LEADER, _FOREIGN})
 _HEALTH = {
     200: _BUSY,
     429: "the server is a standby",
@@ -130,6 +138,8 @@ def _error(refusal: Refusal, what: str, changes: bool, health: Callable[[], str]
     if status in {401, 403}:
         return BackendDenied(f"{what}: denied (HTTP {status})")
     if state := _state(refusal, health):
+        if changes and state in _PERHAPS_DONE:
+            return OutcomeUnknown(f"{what}: {state} (HTTP {status})")
         kind = Lasting if state in _LASTING else BackendUnavailable
         return kind(f"{what}: {state} (HTTP {status})", retry_after=refusal.retry_after)
     if status >= _FIRST_SERVER_ERROR:

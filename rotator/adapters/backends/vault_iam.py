@@ -40,16 +40,20 @@ class AwsIamAuth:
 
     def login(self, wire: Wire) -> Any:  # noqa: ANN401 -- see ``Login``
         """See ``Login``. One request; the credentials' own (IMDS, STS) are botocore's."""
-        return wire.adapter().login(f"/v1/auth/{self.mount}/login", use_token=False, json=self._signed())
+        return wire.adapter().login(f"/v1/auth/{self.mount}/login", use_token=False, json=self._signed(wire.timeout))
 
-    def _signed(self) -> dict[str, str]:
+    def _signed(self, timeout: float) -> dict[str, str]:
         # Imported where they are used: a start without this login needs none of it.
         import botocore.exceptions  # noqa: PLC0415
         from botocore.auth import SigV4Auth  # noqa: PLC0415
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
         from botocore.session import Session  # noqa: PLC0415
 
         session = Session(profile=self.profile)
+        # For the STS that gives a role: others wait for this login, and 60 s, five times, is botocore's own patience.
+        once = {"total_max_attempts": 1}
+        session.set_default_client_config(Config(connect_timeout=timeout, read_timeout=timeout, retries=once))
         try:
             credentials = session.get_credentials()
             if credentials is None:
@@ -60,7 +64,7 @@ class AwsIamAuth:
             host = self._host(session)
             request = AWSRequest("POST", f"https://{host}/", data=_BODY, headers={**headers, "Host": host})
             SigV4Auth(credentials.get_frozen_credentials(), "sts", self.region).add_auth(request)
-        except botocore.exceptions.BotoCoreError as error:
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:  # the latter is STS's no
             raise BackendDenied(
                 f"login at auth/{self.mount}: no AWS credentials or region ({type(error).__name__})"
             ) from None

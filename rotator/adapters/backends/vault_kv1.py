@@ -4,9 +4,10 @@
   each process and never written. After a restart a journaled version only says "look again".
 - **A race that can't be closed here.** A write reads, compares, and sends the whole secret back. Somebody else's
   write between the two, a few milliseconds, is overwritten without a trace, in this field or in another one of the
-  same secret. Two writers of one rotator never do that to each other (a lock), and two rotators of one policy don't
-  (the journal's lease). Reading back after the write finds a write that came after ours, not one that ours has
-  undone. Where other programs write into the same secret, use KV version 2.
+  same secret. Two writers of one backend in one process never do that to each other (a lock), and two processes with
+  one policy don't (the journal's lease). Two policies with a field each in the same secret can, where two processes,
+  or two backends with the same address, have them. Reading back after the write finds a write that came after ours,
+  not one that ours has undone. Where other programs write into the same secret, use KV version 2.
 - **Hints** have no place but fields beside the key, so there are only those that ``beside`` asks for. A lost journal
   is rebuilt without them, from the provider's answers alone.
 - There is **no previous value**, and nobody tells when or by whom a secret was written.

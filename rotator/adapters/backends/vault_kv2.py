@@ -151,11 +151,15 @@ class Kv2:
     def _written_as_seen(self, place: Place, value: SecretValue, metadata: KeyMetadata, expected: str) -> bool:
         """Write without another look; ``False`` where that can't be, or another version is there by now.
 
-        Check-and-set keeps it safe: a version never changes its content, and its number was seen with another key.
+        Check-and-set keeps it safe: a living version never changes its content, and its number was seen with another
+        key. (But for a secret whose metadata was deleted, and that was then written as often again: its numbers come
+        anew, and nothing in a request could tell.)
         """
         seen = self._glances.last(place)
         if seen is None or str(seen.version) != expected or seen.fingerprint == value.fingerprint():
             return False
+        if seen.condition == "gone":
+            return False  # it may have been undeleted since, with its fields, and without another number
         if seen.layout != place.layout:
             return False  # whether what lies there has the form that is to be replaced was not looked at
         if seen.condition == "living" and not self._rights.may_patch(place.data):

@@ -91,29 +91,40 @@ class Tokens(ABC):
         """What sends with a token that should be good. Raises ``BackendError``."""
         before = self._failed
         with self._lock:
-            if self._held is None:
-                if self._failed is not before and self._failed is not None:
-                    # Somebody tried while we waited: what hangs or locks accounts is not asked once for each thread.
-                    raise copy.copy(self._failed)
-                try:
-                    self._held = self._acquired()
-                except BackendError as error:
-                    self._failed = copy.copy(error)
-                    raise
-            else:
-                self._held = self._kept(self._held)
-            return self._held.adapter
+            return self._good(before)
 
     def instead_of(self, denied: Adapter) -> Adapter | None:
         """Another token than the one that was just refused; ``None`` when there is no better one."""
+        before = self._failed
         with self._lock:
             if self._held is None or self._held.adapter is not denied:
-                return self.adapter()
-            better = self._better(self._held)
+                return self._good(before)
+            self._raise_what_came_since(before)
+            try:
+                better = self._better(self._held)
+            except BackendError as error:
+                self._failed = copy.copy(error)
+                raise
             if better is None:
                 return None
             self._held = better
             return better.adapter
+
+    def _good(self, before: BackendError | None) -> Adapter:
+        """With the lock. Nothing is left to be kept where a token has ended and no other was to be had."""
+        if self._held is None:
+            self._raise_what_came_since(before)
+        try:
+            self._held = self._acquired() if self._held is None else self._kept(self._held)
+        except BackendError as error:
+            self._held, self._failed = None, copy.copy(error)
+            raise
+        return self._held.adapter
+
+    def _raise_what_came_since(self, before: BackendError | None) -> None:
+        """Somebody tried while we waited: what hangs or locks accounts is not asked once for each thread."""
+        if self._failed is not before and self._failed is not None:
+            raise copy.copy(self._failed)
 
     def served(self, adapter: Adapter) -> None:  # noqa: B027 -- most have nothing to do
         """A request with that token was carried out."""

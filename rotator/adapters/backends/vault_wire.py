@@ -6,8 +6,9 @@ hvac builds the requests. Its adapter is narrowed in four ways:
   the body: a token and a secret could go to another server. A standby that can't forward a request answers 307 with
   the active node's address (Vault documentation, "High availability", "Client redirection"). It is followed, once,
   only when that address is listed in the configuration (``nodes``), by the same scheme, for the very path that was
-  asked, and with the same CA, server name and client certificate; a standby has done nothing before, so a change may
-  be repeated there. Every other redirect is a failure. The certificate alone would not do: one CA often signs for
+  asked, and with the same CA, server name and client certificate. It may have forwarded before (see
+  ``vault_errors``): a change that is repeated there is a check-and-set, or says the same again. Every other redirect
+  is a failure. The certificate alone would not do: one CA often signs for
   many servers. ``sys/leader`` is no better witness than the redirect itself.
 - No token is taken from ``VAULT_TOKEN`` or ``~/.vault-token``; a netrc file is not asked.
 - A failure is the status alone: hvac's own exceptions carry the answer's body.
@@ -76,7 +77,7 @@ class Wire:
             self._session.cert = (transport.client_cert, transport.client_key or transport.client_cert)
         self._url = url
         self._namespace = namespace
-        self._timeout = timeout
+        self.timeout = timeout
 
     def adapter(self, token: SecretValue | None = None, *, namespace: bool = True) -> Adapter:
         """What hvac's classes send through; without a token for logins.
@@ -88,7 +89,7 @@ class Wire:
             token=token,
             session=self._session,
             namespace=self._namespace if namespace else None,
-            timeout=self._timeout,
+            timeout=self.timeout,
             allow_redirects=False,
         )
 

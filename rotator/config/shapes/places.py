@@ -42,7 +42,7 @@ class DotenvExpect(Shape):
 class VaultExpect(Shape):
     """What the server must say of itself."""
 
-    namespace: Text | None = Field(None, description="Of the credential; '' is written as 'root'.")
+    namespace: Text | None = Field(None, description="The backend's own, which its requests name; 'root' without one.")
     cluster_name: Text | None = None
     cluster_id: Text | None = None
 
