@@ -7,6 +7,7 @@ the event and the folded record in one transaction.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from functools import singledispatch
 
 from rotator.domain import events as ev
@@ -75,7 +76,9 @@ def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
 def _(event: ev.RotationIntended, record: PolicyRecord) -> PolicyRecord:
     if record.in_flight:
         raise IllegalMove(f"{record.policy}: {record.in_flight.rotation_id} is still in flight")
-    rotation = replace(event.rotation, compromised=record.compromised)
+    rotation = event.rotation
+    if record.compromised:  # perhaps told since it was decided; no key is made yet, so it is the answer all the same
+        rotation = replace(rotation, compromised=True, grace=timedelta(0))
     return replace(record, rotations=(*record.rotations, rotation), rollback=None)
 
 

@@ -580,3 +580,21 @@ def test_promise_8_a_key_that_a_restored_journal_does_not_know_is_found_when_the
     assert record(stage).key(lost) is not None
     stage.look_until_quiet(stage.policy.grace_limit)
     assert lost not in stage.alive()
+
+
+def test_a_leak_that_is_told_while_a_rotation_begins_leaves_the_leaked_key_no_grace(stage):
+    old = adopted(stage)
+    rotate_now(stage)
+    check_writable = stage.backends["two"].check_writable
+
+    def meanwhile(destination):
+        stage.backends["two"].check_writable = check_writable
+        rotate_now(stage, compromised=True)
+        check_writable(destination)
+
+    stage.backends["two"].check_writable = meanwhile
+    stage.look()
+    stage.look()
+    assert old not in stage.alive()
+    assert not record(stage).compromised
+    assert stage.provider.calls.count("create_key") == 1
