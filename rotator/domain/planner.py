@@ -199,7 +199,8 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
 def _forward(context: Context, key: KeyRecord) -> ForwardExpiry:
     """Never to a moment that is past, or nearly: whatever held the revocation back may still need the key."""
     end = max(key.grace_limit or key.since, context.now) + FORWARD_MARGIN
-    ends_sooner = key.expires_at is not None and key.expires_at <= end
+    before = key.first_expiry.at if key.first_expiry else key.expires_at  # ours may not have reached the provider
+    ends_sooner = before is not None and before <= end
     return ForwardExpiry(key_id=key.key_id, expires_at=None if ends_sooner else end)
 
 

@@ -598,3 +598,14 @@ def test_a_leak_that_is_told_while_a_rotation_begins_leaves_the_leaked_key_no_gr
     assert old not in stage.alive()
     assert not record(stage).compromised
     assert stage.provider.calls.count("create_key") == 1
+
+
+def test_an_early_end_that_may_not_have_been_set_is_set_again(stage):
+    old = adopted(stage)
+    rotate_now(stage)
+    stage.provider.fail("set_expiration", UNKNOWN)
+    stage.look()
+    assert stage.provider._keys[old].facts.expires_at is None
+    stage.clock.advance(timedelta(minutes=5))
+    stage.look()
+    assert stage.provider._keys[old].facts.expires_at is not None
