@@ -105,6 +105,8 @@ def drifted(context: Context) -> Verdict | None:
         return None  # not worth putting back
     told = "; ".join(_change(view) for view in views)
     if policy.drift is Drift.RESTORE:
+        if key.condemned:
+            return None  # its revocation may have been sent, and come late
         reason = f"{told}: put {key.key_id} back"
         return Verdict(check="Drifted", decision=Decision.RESTORE, reason=reason, alert=True)
     ends = f", which ends at {text(key.expires_at)}" if key.expires_at else ""

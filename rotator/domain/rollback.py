@@ -28,6 +28,8 @@ def _replaced_by(record: PolicyRecord, rotation: RotationRecord) -> KeyRecord | 
     if not former or rotation.phase is not Phase.GRACE:
         return "the key before is gone, or its revocation was decided"
     (key,) = former
+    if key.condemned:  # in an earlier grace, before somebody put it back: it may have been sent, and come late
+        return "its revocation was decided"
     return key if key.fingerprint else f"the value of {key.key_id} is not known"
 
 

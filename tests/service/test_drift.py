@@ -10,6 +10,7 @@ import structlog
 
 from rotator.domain.events import RotationRequested
 from rotator.domain.model import Drift
+from rotator.errors import ProviderUnavailable
 from rotator.service.reconcile import Outcome, Result
 from tests.service.conftest import Stage
 
@@ -161,3 +162,30 @@ def test_the_time_and_the_person_are_told_where_the_backend_knows(stage: Stage) 
     backend.read = lambda destination: replace(read(destination), changed_at=written, changed_by="ada")
     outcome, _ = looked(stage)
     assert "(written 2026-11-25T09:30:00Z by ada)" in outcome.problems[0]
+
+
+def test_promise_1_a_key_whose_revocation_was_decided_is_not_put_back(stage: Stage) -> None:
+    """Somebody put it everywhere again, and it is being replaced: its revocation may have been sent, and come late."""
+    first = managed(stage, Drift.RESTORE)
+    with_first = stage.backends["two"].read(stage.policy.destinations[1]).value
+    assert with_first is not None
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    stage.clock.advance(stage.policy.grace)
+    stage.provider.fail("revoke_key", ProviderUnavailable("lost"))
+    stage.look()
+    stage.policy = replace(stage.policy, drift=Drift.ADOPT)
+    for place in stage.policy.destinations:
+        stage.backends[place.backend].put_by_hand(place, with_first.reveal())
+    stage.provider.fail("create_key", ProviderUnavailable("away"))
+    stage.clock.advance(timedelta(minutes=5))
+    stage.look()
+    current = stage.journal.load("chat").current
+    assert current is not None
+    assert (current.key_id, current.condemned) == (first, True)
+    stage.policy = replace(stage.policy, drift=Drift.RESTORE)
+    change(stage)
+    stage.backends["two"].changes.clear()
+    stage.provider.fail("create_key", ProviderUnavailable("away"))
+    stage.look()
+    assert stage.backends["two"].changes == []
