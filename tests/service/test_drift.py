@@ -13,6 +13,7 @@ from rotator.domain.model import Drift
 from rotator.errors import ProviderUnavailable
 from rotator.service.reconcile import Outcome, Result
 from tests.service.conftest import Stage
+from tests.service.test_lost_journal import restored, saved
 
 
 def managed(stage: Stage, drift: Drift) -> str:
@@ -189,3 +190,18 @@ def test_promise_1_a_key_whose_revocation_was_decided_is_not_put_back(stage: Sta
     stage.provider.fail("create_key", ProviderUnavailable("away"))
     stage.look()
     assert stage.backends["two"].changes == []
+
+
+@pytest.mark.parametrize("drift", Drift)
+def test_promise_8_our_own_newer_key_is_no_change_by_others_when_the_journal_is_an_older_copy(stage, tmp_path, drift):
+    managed(stage, drift)
+    copy = saved(stage, tmp_path)
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    second = stage.held()[0]
+    restored(stage, copy)
+    stage.look()
+    assert stage.held() == [second, second]
+    current = stage.journal.load("chat").current
+    assert current is not None
+    assert current.key_id == second
