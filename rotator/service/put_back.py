@@ -57,7 +57,10 @@ class PutBack:
                 self.backends(destination.backend).check_writable(destination)
             session.happened(ev.RollbackBegun(rollback_id=str(uuid.uuid4()), key_id=key.key_id))
         self._give_expiration_back(session, key)
-        known = _Known(key, secret, self._rollback_id(session))
+        if session.record.rollback is None:  # it came while its beginning was recorded
+            raise RotationFailed("not rolled back: something else was asked for meanwhile")
+        restored = session.record.key(key.key_id) or key  # the destinations tell the end that it has now
+        known = _Known(restored, secret, session.record.rollback.rollback_id)
         for destination, version in action.missing:
             self._write(session, known, destination, version, action.replaces)
         self._finish(session, key)
@@ -180,11 +183,6 @@ class PutBack:
         lands_on = {view.destination.name: view.fingerprint for view in views if view.fingerprint} if begun else {}
         session.happened(ev.RollbackDropped(why=why, lands_on=lands_on))
         raise RotationFailed(f"not rolled back: {why}")
-
-    @staticmethod
-    def _rollback_id(session: Session) -> str:
-        assert session.record.rollback is not None, "it has begun, and was not finished"
-        return session.record.rollback.rollback_id
 
     def _provider(self, session: Session) -> KeyProvider:
         return self.providers(session.policy.provider)

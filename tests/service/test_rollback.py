@@ -9,6 +9,7 @@ import pytest
 
 from rotator.domain.events import RollbackRequested, RotationRequested
 from rotator.domain.record import KeyState
+from rotator.domain.text import text
 from rotator.errors import BackendUnavailable, OutcomeUnknown, ProviderRejected, ProviderUnavailable
 from rotator.service.reconcile import Result
 from tests.service.conftest import Stage
@@ -277,3 +278,31 @@ def test_a_destination_that_can_not_be_asked_for_its_previous_value_is_passed_ov
     stage.backends["one"].fail("read_previous", BackendUnavailable("one: sealed"))
     stage.look()
     assert stage.held() == [former, former]
+
+
+@pytest.mark.parametrize("days", [None, 60])
+def test_the_destinations_tell_the_expiration_that_the_former_key_got_back(stage: Stage, days: int | None) -> None:
+    ends = stage.clock.now() + timedelta(days=days) if days else None
+    rotated(stage, expires_at=ends)
+    ask(stage)
+    stage.look()
+    hints = stage.backends["one"].read(stage.policy.destinations[0]).metadata
+    assert hints.get("expires", "") == (text(ends) if ends else "")
+
+
+def test_a_rotation_that_is_asked_for_while_the_rollback_begins_ends_it_before_anything_is_written(stage) -> None:
+    former, newer = rotated(stage)
+    ask(stage)
+    set_expiration = stage.provider.set_expiration
+
+    def meanwhile(*arguments):
+        stage.provider.set_expiration = set_expiration
+        stage.journal.request("chat", RotationRequested(reason="leaked", compromised=True), stage.clock.now())
+        return set_expiration(*arguments)
+
+    stage.provider.set_expiration = meanwhile
+    outcome = stage.look()
+    assert outcome.problems == ("not rolled back: something else was asked for meanwhile",)
+    assert stage.held() == [newer, newer]
+    stage.look()
+    assert {former, newer}.isdisjoint(stage.held())
