@@ -19,12 +19,14 @@ from rotator.domain.moves import (
     found_and_retired,
     known_key,
     known_rotation,
+    may_land,
     move,
     put_back,
     put_rotation,
     replaced_all,
     retired,
     with_new_key,
+    without_rollback,
 )
 from rotator.domain.record import (
     KeyRecord,
@@ -243,7 +245,8 @@ def _(event: ev.Held, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.RotationRequested, record: PolicyRecord) -> PolicyRecord:
-    return replace(record, requested=event.reason, compromised=record.compromised or event.compromised, rollback=None)
+    record = without_rollback(record, may_land(record))
+    return replace(record, requested=event.reason, compromised=record.compromised or event.compromised)
 
 
 @fold.register
@@ -286,10 +289,7 @@ def _(event: ev.RolledBack, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.RollbackDropped, record: PolicyRecord) -> PolicyRecord:
-    rollback = record.rollback
-    if rollback and rollback.key_id and record.key(rollback.key_id):
-        record = change_key(record, rollback.key_id, lambda key: replace(key, lands_on=event.lands_on))
-    return replace(record, rollback=None)
+    return without_rollback(record, event.lands_on)
 
 
 @fold.register

@@ -306,3 +306,47 @@ def test_a_rotation_that_is_asked_for_while_the_rollback_begins_ends_it_before_a
     assert stage.held() == [newer, newer]
     stage.look()
     assert {former, newer}.isdisjoint(stage.held())
+
+
+def test_promise_1_a_late_write_of_a_rollback_that_a_rotation_took_the_place_of_finds_its_key_alive(stage) -> None:
+    """The holder that began it may be paused in the middle of its write, where the newer key still lies."""
+    former, newer = rotated(stage)
+    ask(stage)
+    stage.backends["one"].fail("write", BackendUnavailable("paused here"))
+    stage.look()
+    stage.journal.request("chat", RotationRequested(reason="another one, please"), stage.clock.now())
+    stage.clock.advance(stage.policy.grace_limit)
+    stage.provider.fail("create_key", ProviderUnavailable("away"))
+    stage.look()
+    assert stage.held() == [newer, newer]
+    assert former in stage.alive()
+    assert expiration(stage, former) is None
+    stage.look_until_quiet(timedelta(days=2))
+    assert {former, newer}.isdisjoint(stage.held())
+    assert former not in stage.alive()
+
+
+def test_promise_4_a_dropped_rollback_lets_its_key_end_early_again_though_it_died_in_the_middle(stage: Stage) -> None:
+    former, _ = rotated(stage)
+    early = expiration(stage, former)
+    ask(stage)
+    append, events = stage.journal.append, iter(range(100))
+
+    def dying(lease, events_, now):
+        if next(events) == 1:  # the expiration was given back, and is not recorded
+            raise Killed
+        return append(lease, events_, now)
+
+    stage.journal.append = dying
+    with pytest.raises(Killed):
+        stage.look()
+    stage.restart()
+    stage.clock.advance(timedelta(minutes=6))
+    assert expiration(stage, former) is None
+    theirs = stage.provider.create_by_hand(stage.policy.project, "theirs")
+    stage.backends["one"].put_by_hand(stage.policy.destinations[0], theirs.secret.reveal())
+    stage.look()
+    stage.look()
+    assert stage.journal.load("chat").rollback is None
+    assert expiration(stage, former) is not None
+    assert expiration(stage, former) >= early
