@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.model import Destination, Held, Identity, Policy, Refused
 from rotator.domain.record import KeyRecord, KeyState, PolicyRecord
+from rotator.domain.rollback import former_key
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.domain.snapshot import Claim, DestinationView, Reach, World
 from rotator.domain.text import text
@@ -179,7 +180,7 @@ class Gatherer:
         return tuple(
             Claim(
                 policy=record.policy,
-                until=theirs.grace_until if theirs.state is KeyState.RETIRING and not record.hold else None,
+                until=None if _is_needed(record, theirs) else theirs.grace_until,
             )
             for record in records
             if record.policy in configured
@@ -258,6 +259,12 @@ def _may_be_ended(key: KeyRecord, now: datetime) -> bool:
     """Whether this look may end the key's life, now or by an earlier expiration: nobody else may hold it then."""
     brought_forward = key.state is KeyState.RETIRING and not key.expiry_forwarded
     return brought_forward or may_be_revoked(key, now)
+
+
+def _is_needed(record: PolicyRecord, key: KeyRecord) -> bool:
+    """Whether a policy needs the key beyond its grace: it is no replaced one, on hold, or about to be put back."""
+    put_back = record.rollback is not None and former_key(record) == key
+    return key.state is not KeyState.RETIRING or bool(record.hold) or put_back
 
 
 def _use_is_untold(world: World, key: KeyRecord) -> bool:

@@ -350,3 +350,25 @@ def test_promise_4_a_dropped_rollback_lets_its_key_end_early_again_though_it_die
     assert stage.journal.load("chat").rollback is None
     assert expiration(stage, former) is not None
     assert expiration(stage, former) >= early
+
+
+def test_promise_2_a_key_that_is_being_put_back_is_not_revoked_for_another_policy_that_had_it(stage: Stage) -> None:
+    former = stage.put_key_by_hand()
+    stage.look()
+    other = stage.another_policy("other")
+    value = stage.backends["one"].read(stage.policy.destinations[0]).value
+    assert value is not None
+    stage.put(other, value.reveal())
+    stage.reconciler.reconcile(other)
+    for name in ("chat", "other"):
+        stage.journal.request(name, RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    stage.reconciler.reconcile(other)
+    ask(stage)
+    stage.backends["one"].fail("write", BackendUnavailable("sealed"))
+    stage.look()
+    stage.clock.advance(stage.policy.grace_limit)
+    stage.reconciler.reconcile(other)
+    assert former in stage.alive()
+    stage.look()
+    assert stage.held() == [former, former]
