@@ -205,3 +205,22 @@ def test_promise_8_our_own_newer_key_is_no_change_by_others_when_the_journal_is_
     current = stage.journal.load("chat").current
     assert current is not None
     assert current.key_id == second
+
+
+def test_promise_2_a_replaced_key_that_somebody_put_back_gets_a_grace_when_restore_takes_it_out(stage: Stage) -> None:
+    first = managed(stage, Drift.RESTORE)
+    list_keys = stage.provider.list_keys  # of a provider that does not tell when a key was used
+    stage.provider.list_keys = lambda project: [replace(facts, last_used_at=None) for facts in list_keys(project)]
+    value = stage.backends["two"].read(stage.policy.destinations[1]).value
+    assert value is not None
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    second = stage.held()[0]
+    stage.clock.advance(stage.policy.grace - timedelta(hours=1))
+    stage.backends["two"].put_by_hand(stage.policy.destinations[1], value.reveal())
+    stage.clock.advance(timedelta(hours=2))  # its consumers have read it again, and its grace is over
+    stage.look()
+    assert stage.held() == [second, second]
+    assert first in stage.alive()
+    stage.look_until_quiet(stage.policy.grace + timedelta(hours=1))
+    assert first not in stage.alive()
