@@ -45,6 +45,8 @@ def roll_back(context: Context) -> Action:
     foreign = [view.destination.name for view in context.world.destinations if view.fingerprint not in ours]
     if foreign:
         return _dropped(context, f"somebody else has written {', '.join(foreign)} since")
+    if current.expires_at and current.expires_at <= context.now + context.policy.renew_before / 2:
+        return _dropped(context, f"it did not come to its end, and {current.key_id} is to be replaced now")
     missing = [view for view in context.world.destinations if view.fingerprint != former.fingerprint]
     return RollBack(
         key_id=former.key_id,

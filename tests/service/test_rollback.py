@@ -10,7 +10,7 @@ import pytest
 from rotator.domain.events import RollbackRequested, RotationRequested
 from rotator.domain.record import KeyState
 from rotator.domain.text import text
-from rotator.errors import BackendUnavailable, OutcomeUnknown, ProviderRejected, ProviderUnavailable
+from rotator.errors import BackendDenied, BackendUnavailable, OutcomeUnknown, ProviderRejected, ProviderUnavailable
 from rotator.service.reconcile import Result
 from tests.service.conftest import Stage
 
@@ -372,3 +372,21 @@ def test_promise_2_a_key_that_is_being_put_back_is_not_revoked_for_another_polic
     assert former in stage.alive()
     stage.look()
     assert stage.held() == [former, former]
+
+
+def test_promise_1_a_rollback_that_does_not_come_to_its_end_lets_no_key_end(stage: Stage) -> None:
+    """No place that keeps the former value can be asked, for weeks."""
+    rotated(stage)
+    stage.restart()
+    ask(stage)
+
+    def denied(_destination):
+        raise BackendDenied("no right to read an older version")
+
+    for backend in stage.backends.values():
+        backend.read_previous = denied
+    for _ in range(4 * 30):
+        stage.clock.advance(timedelta(hours=6))
+        stage.look()
+        assert set(stage.held()) <= stage.alive()
+    assert stage.journal.load("chat").rollback is None
