@@ -22,6 +22,9 @@ So a pass over hundreds of policies of one project does not read each place hund
 """
 
 
+_CLAIMING = frozenset({KeyState.CURRENT, KeyState.CANDIDATE, KeyState.RETIRING})
+
+
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """What was seen, and beside it the secrets that the destinations hold: in memory, for this look only."""
@@ -180,12 +183,10 @@ class Gatherer:
         return tuple(
             Claim(
                 policy=record.policy,
-                until=None if _is_needed(record, theirs) else theirs.grace_until,
+                until=theirs.grace_until if theirs and not _is_needed(record, theirs) else None,
             )
             for record in records
-            if record.policy in configured
-            and (theirs := record.key(key.key_id))
-            and theirs.state in {KeyState.CURRENT, KeyState.CANDIDATE, KeyState.RETIRING}
+            if record.policy in configured and ((theirs := record.key(key.key_id)) is None or theirs.state in _CLAIMING)
         )
 
     def _with_use(self, policy: Policy, keys: Sequence[KeyRecord], gathered: Gathered) -> World:

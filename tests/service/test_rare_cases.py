@@ -609,3 +609,30 @@ def test_an_early_end_that_may_not_have_been_set_is_set_again(stage):
     stage.clock.advance(timedelta(minutes=5))
     stage.look()
     assert stage.provider._keys[old].facts.expires_at is not None
+
+
+def test_promise_2_a_key_that_another_policys_rotation_has_found_is_held_there_until_it_is_replaced(stage):
+    """What was seen there a minute ago is older than what the journal knows of that rotation."""
+    old = adopted(stage)
+    value = secret_of(stage)
+    list_keys = stage.provider.list_keys  # of a provider that does not tell when a key was used
+    stage.provider.list_keys = lambda project: [replace(facts, last_used_at=None) for facts in list_keys(project)]
+    other = stage.another_policy("other")
+    stage.reconciler.reconcile(other)
+    rotate_now(stage)
+    stage.look()
+    stage.clock.advance(POLICY.grace)
+    stage.reconciler.reconcile(other)
+    stage.put(other, value)
+    rotate_now(stage, other, compromised=True)
+
+    def killed(*_arguments, **_named):
+        raise KeyboardInterrupt
+
+    write, stage.backends["other"].write = stage.backends["other"].write, killed
+    with pytest.raises(KeyboardInterrupt):
+        stage.reconciler.reconcile(other)
+    stage.backends["other"].write = write
+    stage.clock.advance(timedelta(minutes=1))
+    stage.look()
+    assert old in stage.alive()
