@@ -7,6 +7,7 @@ the event and the folded record in one transaction.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from functools import singledispatch
 
 from rotator.domain import events as ev
@@ -18,12 +19,14 @@ from rotator.domain.moves import (
     found_and_retired,
     known_key,
     known_rotation,
+    may_land,
     move,
     put_back,
     put_rotation,
     replaced_all,
     retired,
     with_new_key,
+    without_rollback,
 )
 from rotator.domain.record import (
     KeyRecord,
@@ -75,7 +78,9 @@ def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
 def _(event: ev.RotationIntended, record: PolicyRecord) -> PolicyRecord:
     if record.in_flight:
         raise IllegalMove(f"{record.policy}: {record.in_flight.rotation_id} is still in flight")
-    rotation = replace(event.rotation, compromised=record.compromised)
+    rotation = event.rotation
+    if record.compromised:  # perhaps told since it was decided; no key is made yet, so it is the answer all the same
+        rotation = replace(rotation, compromised=True, grace=timedelta(0))
     return replace(record, rotations=(*record.rotations, rotation), rollback=None)
 
 
@@ -240,7 +245,8 @@ def _(event: ev.Held, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.RotationRequested, record: PolicyRecord) -> PolicyRecord:
-    return replace(record, requested=event.reason, compromised=record.compromised or event.compromised, rollback=None)
+    record = without_rollback(record, may_land(record))
+    return replace(record, requested=event.reason, compromised=record.compromised or event.compromised)
 
 
 @fold.register
@@ -283,10 +289,7 @@ def _(event: ev.RolledBack, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.RollbackDropped, record: PolicyRecord) -> PolicyRecord:
-    rollback = record.rollback
-    if rollback and rollback.key_id and record.key(rollback.key_id):
-        record = change_key(record, rollback.key_id, lambda key: replace(key, lands_on=event.lands_on))
-    return replace(record, rollback=None)
+    return without_rollback(record, event.lands_on)
 
 
 @fold.register

@@ -100,6 +100,27 @@ def put_back(
     return forget(move(record, former.replaced_by, Phase.ROLLED_BACK), former.replaced_by)
 
 
+def without_rollback(record: PolicyRecord, lands_on: Mapping[str, str]) -> PolicyRecord:
+    """The rollback that was asked for is given up, perhaps in the middle.
+
+    Whether its key's early end was taken back is not certain then: it is set again.
+    """
+    key_id = record.rollback.key_id if record.rollback else ""
+    if record.key(key_id):
+        record = change_key(record, key_id, lambda key: replace(key, lands_on=lands_on, expiry_forwarded=False))
+    return replace(record, rollback=None)
+
+
+def may_land(record: PolicyRecord) -> Mapping[str, str]:
+    """Where a rollback that was begun may still put its key: wherever the newer one was published."""
+    former = record.key(record.rollback.key_id) if record.rollback else None
+    newer = record.current.fingerprint if record.current else None
+    if former is None or newer is None:
+        return {}
+    published = (r.published for r in record.rotations if r.rotation_id == former.replaced_by)
+    return {name: newer for names in published for name in names}
+
+
 def with_new_key(record: PolicyRecord, key: KeyRecord) -> PolicyRecord:
     """One key more; ``IllegalMove`` where it is known already."""
     if record.key(key.key_id):

@@ -21,7 +21,7 @@ from rotator.domain.actions import (
     Settle,
 )
 from rotator.domain.drift import restore
-from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW
+from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW, may_still_land
 from rotator.domain.model import Policy, Refused
 from rotator.domain.naming import is_name_of
 from rotator.domain.policy_checks import ASKED_FOR, POLICY_CHAIN
@@ -178,7 +178,7 @@ def _key_actions(context: Context, item: KeyVerdict) -> list[Action]:
 
 
 def _can_forward(context: Context, key: KeyRecord) -> bool:
-    """Only for a replaced key that nobody holds or claims; a key that is needed must not be given an end."""
+    """Only for a replaced key that nobody holds, will hold or claims; one that is needed must not be given an end."""
     world = context.world
     return (
         key.state is KeyState.RETIRING
@@ -191,6 +191,7 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         and world.held_by_others is not None
         and not world.others_unknown
         and not world.holders(key)
+        and not may_still_land(context, key)
         and not world.claims.get(key.key_id)
         and (world.skew is None or abs(world.skew) <= LARGEST_SKEW)
     )
@@ -199,7 +200,8 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
 def _forward(context: Context, key: KeyRecord) -> ForwardExpiry:
     """Never to a moment that is past, or nearly: whatever held the revocation back may still need the key."""
     end = max(key.grace_limit or key.since, context.now) + FORWARD_MARGIN
-    ends_sooner = key.expires_at is not None and key.expires_at <= end
+    before = key.first_expiry.at if key.first_expiry else key.expires_at  # ours may not have reached the provider
+    ends_sooner = before is not None and before <= end
     return ForwardExpiry(key_id=key.key_id, expires_at=None if ends_sooner else end)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from rotator.domain.drift import changed_by_others, hints_of_others
 from rotator.domain.model import Drift, Identity, KeyKind, Refused
 from rotator.domain.record import KeyState
-from rotator.domain.recovery import unfinished_publication
+from rotator.domain.recovery import is_ours_and_lost, unfinished_publication
 from rotator.domain.renewal import renewal_at, slack
 from rotator.domain.snapshot import DestinationView, Reach
 from rotator.domain.text import text
@@ -103,8 +103,12 @@ def drifted(context: Context) -> Verdict | None:
         return None
     if isinstance(context.world.identities.get(key.fingerprint) if key.fingerprint else None, Refused):
         return None  # not worth putting back
+    if any(is_ours_and_lost(context, view) for view in views):
+        return None  # no change by others: the journal is an older copy, or a holder that was given up came late
     told = "; ".join(_change(view) for view in views)
     if policy.drift is Drift.RESTORE:
+        if key.condemned:
+            return None  # its revocation may have been sent, and come late
         reason = f"{told}: put {key.key_id} back"
         return Verdict(check="Drifted", decision=Decision.RESTORE, reason=reason, alert=True)
     ends = f", which ends at {text(key.expires_at)}" if key.expires_at else ""

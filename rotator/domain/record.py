@@ -170,6 +170,10 @@ class PolicyRecord:
         """The key of that id, or ``None``."""
         return next((key for key in self.keys if key.key_id == key_id), None)
 
+    def has_found(self, key_id: str) -> bool:
+        """Whether the rotation in flight found that key in a destination, where it may still lie."""
+        return self.in_flight is not None and any(key.key_id == key_id for key in self.in_flight.found)
+
     def by_fingerprint(self, fingerprint: Fingerprint) -> KeyRecord | None:
         """The key of that fingerprint, or ``None``."""
         return next((key for key in self.keys if key.fingerprint == fingerprint), None)

@@ -96,6 +96,15 @@ def rebuild(context: Context) -> Action:
     )
 
 
+def is_ours_and_lost(context: Context, view: DestinationView) -> bool:
+    """Whether a destination holds a key that we made, and that the journal does not know to be published."""
+    known = context.record.by_fingerprint(view.fingerprint) if view.fingerprint else None
+    if known is not None:
+        return known.state is KeyState.ORPHAN
+    facts = _listed(context.world, view)
+    return facts is not None and _is_lost(context, facts)
+
+
 def _is_lost(context: Context, facts: KeyFacts) -> bool:
     known = context.record.key(facts.key_id)
     is_open = known is None or known.state is KeyState.ORPHAN  # an open creation was found by its name first

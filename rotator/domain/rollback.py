@@ -28,6 +28,8 @@ def _replaced_by(record: PolicyRecord, rotation: RotationRecord) -> KeyRecord | 
     if not former or rotation.phase is not Phase.GRACE:
         return "the key before is gone, or its revocation was decided"
     (key,) = former
+    if key.condemned:  # in an earlier grace, before somebody put it back: it may have been sent, and come late
+        return "its revocation was decided"
     return key if key.fingerprint else f"the value of {key.key_id} is not known"
 
 
@@ -43,6 +45,8 @@ def roll_back(context: Context) -> Action:
     foreign = [view.destination.name for view in context.world.destinations if view.fingerprint not in ours]
     if foreign:
         return _dropped(context, f"somebody else has written {', '.join(foreign)} since")
+    if current.expires_at and current.expires_at <= context.now + context.policy.renew_before / 2:
+        return _dropped(context, f"it did not come to its end, and {current.key_id} is to be replaced now")
     missing = [view for view in context.world.destinations if view.fingerprint != former.fingerprint]
     return RollBack(
         key_id=former.key_id,

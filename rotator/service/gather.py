@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.model import Destination, Held, Identity, Policy, Refused
 from rotator.domain.record import KeyRecord, KeyState, PolicyRecord
+from rotator.domain.rollback import former_key
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.domain.snapshot import Claim, DestinationView, Reach, World
 from rotator.domain.text import text
@@ -19,6 +20,9 @@ OBSERVATION_MAX_AGE = timedelta(minutes=2)
 
 So a pass over hundreds of policies of one project does not read each place hundreds of times.
 """
+
+
+_CLAIMING = frozenset({KeyState.CURRENT, KeyState.CANDIDATE, KeyState.RETIRING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +183,10 @@ class Gatherer:
         return tuple(
             Claim(
                 policy=record.policy,
-                until=theirs.grace_until if theirs.state is KeyState.RETIRING and not record.hold else None,
+                until=theirs.grace_until if theirs and not _is_needed(record, theirs) else None,
             )
             for record in records
-            if record.policy in configured
-            and (theirs := record.key(key.key_id))
-            and theirs.state in {KeyState.CURRENT, KeyState.CANDIDATE, KeyState.RETIRING}
+            if record.policy in configured and ((theirs := record.key(key.key_id)) is None or theirs.state in _CLAIMING)
         )
 
     def _with_use(self, policy: Policy, keys: Sequence[KeyRecord], gathered: Gathered) -> World:
@@ -258,6 +260,12 @@ def _may_be_ended(key: KeyRecord, now: datetime) -> bool:
     """Whether this look may end the key's life, now or by an earlier expiration: nobody else may hold it then."""
     brought_forward = key.state is KeyState.RETIRING and not key.expiry_forwarded
     return brought_forward or may_be_revoked(key, now)
+
+
+def _is_needed(record: PolicyRecord, key: KeyRecord) -> bool:
+    """Whether a policy needs the key beyond its grace: it is no replaced one, on hold, or about to be put back."""
+    put_back = record.rollback is not None and former_key(record) == key
+    return key.state is not KeyState.RETIRING or bool(record.hold) or put_back
 
 
 def _use_is_untold(world: World, key: KeyRecord) -> bool:

@@ -57,7 +57,10 @@ class PutBack:
                 self.backends(destination.backend).check_writable(destination)
             session.happened(ev.RollbackBegun(rollback_id=str(uuid.uuid4()), key_id=key.key_id))
         self._give_expiration_back(session, key)
-        known = _Known(key, secret, self._rollback_id(session))
+        if session.record.rollback is None:  # it came while its beginning was recorded
+            raise RotationFailed("not rolled back: something else was asked for meanwhile")
+        restored = session.record.key(key.key_id) or key  # the destinations tell the end that it has now
+        known = _Known(restored, secret, session.record.rollback.rollback_id)
         for destination, version in action.missing:
             self._write(session, known, destination, version, action.replaces)
         self._finish(session, key)
@@ -85,6 +88,7 @@ class PutBack:
         self._remember(session, secret, answer)
         known = _Known(key, secret, key.rotation_id or str(uuid.uuid4()))
         for destination, version, found, written in action.changed:
+            self._give_time(session, found)
             self._write(session, known, destination, version, found)
             session.happened(
                 ev.DestinationRestored(key_id=key.key_id, destination=destination.name, was=written or "not told")
@@ -135,6 +139,15 @@ class PutBack:
             version = held.version
         raise OutcomeUnknown(f"{destination}: could not be written in {PUBLISH_ATTEMPTS} attempts: {problem}")
 
+    def _give_time(self, session: Session, found: Fingerprint | None) -> None:
+        """A replaced key that somebody had put back has consumers again: it is taken from them with a grace."""
+        key, until = session.record.by_fingerprint(found) if found else None, session.later() + session.policy.grace
+        if key is None or key.state is not KeyState.RETIRING or (key.grace_until and key.grace_until >= until):
+            return
+        leaked = (one.rotation_id for one in session.record.rotations if one.compromised)
+        if key.replaced_by not in leaked:
+            session.happened(ev.GraceExtended(key_id=key.key_id, grace_until=until, why="somebody had put it back"))
+
     def _give_expiration_back(self, session: Session, key: KeyRecord) -> None:
         """Sent before it is recorded: a crash between the two leaves a record that believes in the earlier end."""
         if key.first_expiry is None or key.first_expiry.at == key.expires_at:
@@ -180,11 +193,6 @@ class PutBack:
         lands_on = {view.destination.name: view.fingerprint for view in views if view.fingerprint} if begun else {}
         session.happened(ev.RollbackDropped(why=why, lands_on=lands_on))
         raise RotationFailed(f"not rolled back: {why}")
-
-    @staticmethod
-    def _rollback_id(session: Session) -> str:
-        assert session.record.rollback is not None, "it has begun, and was not finished"
-        return session.record.rollback.rollback_id
 
     def _provider(self, session: Session) -> KeyProvider:
         return self.providers(session.policy.provider)

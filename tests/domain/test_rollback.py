@@ -38,6 +38,10 @@ CASES = {
     ),
     "it is gone": (replace(FINE, keys=(NEWER,)), "is gone"),
     "it is being revoked": (replace(FINE, rotations=(rotation(Phase.REVOKING),)), "its revocation was decided"),
+    "its revocation was decided once": (
+        replace(FINE, keys=(NEWER, replace(FORMER, condemned=True))),
+        "its revocation was decided",
+    ),
     "it was revoked": (replace(FINE, keys=(NEWER, replace(FORMER, state=KeyState.REVOKED))), "is gone"),
     "its value was never known": (replace(FINE, keys=(NEWER, replace(FORMER, fingerprint=None))), "is not known"),
 }

@@ -10,8 +10,10 @@ import structlog
 
 from rotator.domain.events import RotationRequested
 from rotator.domain.model import Drift
+from rotator.errors import ProviderUnavailable
 from rotator.service.reconcile import Outcome, Result
 from tests.service.conftest import Stage
+from tests.service.test_lost_journal import restored, saved
 
 
 def managed(stage: Stage, drift: Drift) -> str:
@@ -161,3 +163,64 @@ def test_the_time_and_the_person_are_told_where_the_backend_knows(stage: Stage) 
     backend.read = lambda destination: replace(read(destination), changed_at=written, changed_by="ada")
     outcome, _ = looked(stage)
     assert "(written 2026-11-25T09:30:00Z by ada)" in outcome.problems[0]
+
+
+def test_promise_1_a_key_whose_revocation_was_decided_is_not_put_back(stage: Stage) -> None:
+    """Somebody put it everywhere again, and it is being replaced: its revocation may have been sent, and come late."""
+    first = managed(stage, Drift.RESTORE)
+    with_first = stage.backends["two"].read(stage.policy.destinations[1]).value
+    assert with_first is not None
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    stage.clock.advance(stage.policy.grace)
+    stage.provider.fail("revoke_key", ProviderUnavailable("lost"))
+    stage.look()
+    stage.policy = replace(stage.policy, drift=Drift.ADOPT)
+    for place in stage.policy.destinations:
+        stage.backends[place.backend].put_by_hand(place, with_first.reveal())
+    stage.provider.fail("create_key", ProviderUnavailable("away"))
+    stage.clock.advance(timedelta(minutes=5))
+    stage.look()
+    current = stage.journal.load("chat").current
+    assert current is not None
+    assert (current.key_id, current.condemned) == (first, True)
+    stage.policy = replace(stage.policy, drift=Drift.RESTORE)
+    change(stage)
+    stage.backends["two"].changes.clear()
+    stage.provider.fail("create_key", ProviderUnavailable("away"))
+    stage.look()
+    assert stage.backends["two"].changes == []
+
+
+@pytest.mark.parametrize("drift", Drift)
+def test_promise_8_our_own_newer_key_is_no_change_by_others_when_the_journal_is_an_older_copy(stage, tmp_path, drift):
+    managed(stage, drift)
+    copy = saved(stage, tmp_path)
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    second = stage.held()[0]
+    restored(stage, copy)
+    stage.look()
+    assert stage.held() == [second, second]
+    current = stage.journal.load("chat").current
+    assert current is not None
+    assert current.key_id == second
+
+
+def test_promise_2_a_replaced_key_that_somebody_put_back_gets_a_grace_when_restore_takes_it_out(stage: Stage) -> None:
+    first = managed(stage, Drift.RESTORE)
+    list_keys = stage.provider.list_keys  # of a provider that does not tell when a key was used
+    stage.provider.list_keys = lambda project: [replace(facts, last_used_at=None) for facts in list_keys(project)]
+    value = stage.backends["two"].read(stage.policy.destinations[1]).value
+    assert value is not None
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    second = stage.held()[0]
+    stage.clock.advance(stage.policy.grace - timedelta(hours=1))
+    stage.backends["two"].put_by_hand(stage.policy.destinations[1], value.reveal())
+    stage.clock.advance(timedelta(hours=2))  # its consumers have read it again, and its grace is over
+    stage.look()
+    assert stage.held() == [second, second]
+    assert first in stage.alive()
+    stage.look_until_quiet(stage.policy.grace + timedelta(hours=1))
+    assert first not in stage.alive()

@@ -598,3 +598,59 @@ def test_promise_8_a_key_that_a_restored_journal_does_not_know_is_found_when_the
     assert record(stage).key(lost) is not None
     stage.look_until_quiet(stage.policy.grace_limit)
     assert lost not in stage.alive()
+
+
+def test_a_leak_that_is_told_while_a_rotation_begins_leaves_the_leaked_key_no_grace(stage):
+    old = adopted(stage)
+    rotate_now(stage)
+    check_writable = stage.backends["two"].check_writable
+
+    def meanwhile(destination):
+        stage.backends["two"].check_writable = check_writable
+        rotate_now(stage, compromised=True)
+        check_writable(destination)
+
+    stage.backends["two"].check_writable = meanwhile
+    stage.look()
+    stage.look()
+    assert old not in stage.alive()
+    assert not record(stage).compromised
+    assert stage.provider.calls.count("create_key") == 1
+
+
+def test_an_early_end_that_may_not_have_been_set_is_set_again(stage):
+    old = adopted(stage)
+    rotate_now(stage)
+    stage.provider.fail("set_expiration", UNKNOWN)
+    stage.look()
+    assert stage.provider._keys[old].facts.expires_at is None
+    stage.clock.advance(timedelta(minutes=5))
+    stage.look()
+    assert stage.provider._keys[old].facts.expires_at is not None
+
+
+def test_promise_2_a_key_that_another_policys_rotation_has_found_is_held_there_until_it_is_replaced(stage):
+    """What was seen there a minute ago is older than what the journal knows of that rotation."""
+    old = adopted(stage)
+    value = secret_of(stage)
+    list_keys = stage.provider.list_keys  # of a provider that does not tell when a key was used
+    stage.provider.list_keys = lambda project: [replace(facts, last_used_at=None) for facts in list_keys(project)]
+    other = stage.another_policy("other")
+    stage.reconciler.reconcile(other)
+    rotate_now(stage)
+    stage.look()
+    stage.clock.advance(POLICY.grace)
+    stage.reconciler.reconcile(other)
+    stage.put(other, value)
+    rotate_now(stage, other, compromised=True)
+
+    def killed(*_arguments, **_named):
+        raise KeyboardInterrupt
+
+    write, stage.backends["other"].write = stage.backends["other"].write, killed
+    with pytest.raises(KeyboardInterrupt):
+        stage.reconciler.reconcile(other)
+    stage.backends["other"].write = write
+    stage.clock.advance(timedelta(minutes=1))
+    stage.look()
+    assert old in stage.alive()

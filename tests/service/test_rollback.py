@@ -9,7 +9,8 @@ import pytest
 
 from rotator.domain.events import RollbackRequested, RotationRequested
 from rotator.domain.record import KeyState
-from rotator.errors import BackendUnavailable, OutcomeUnknown, ProviderRejected, ProviderUnavailable
+from rotator.domain.text import text
+from rotator.errors import BackendDenied, BackendUnavailable, OutcomeUnknown, ProviderRejected, ProviderUnavailable
 from rotator.service.reconcile import Result
 from tests.service.conftest import Stage
 
@@ -277,3 +278,115 @@ def test_a_destination_that_can_not_be_asked_for_its_previous_value_is_passed_ov
     stage.backends["one"].fail("read_previous", BackendUnavailable("one: sealed"))
     stage.look()
     assert stage.held() == [former, former]
+
+
+@pytest.mark.parametrize("days", [None, 60])
+def test_the_destinations_tell_the_expiration_that_the_former_key_got_back(stage: Stage, days: int | None) -> None:
+    ends = stage.clock.now() + timedelta(days=days) if days else None
+    rotated(stage, expires_at=ends)
+    ask(stage)
+    stage.look()
+    hints = stage.backends["one"].read(stage.policy.destinations[0]).metadata
+    assert hints.get("expires", "") == (text(ends) if ends else "")
+
+
+def test_a_rotation_that_is_asked_for_while_the_rollback_begins_ends_it_before_anything_is_written(stage) -> None:
+    former, newer = rotated(stage)
+    ask(stage)
+    set_expiration = stage.provider.set_expiration
+
+    def meanwhile(*arguments):
+        stage.provider.set_expiration = set_expiration
+        stage.journal.request("chat", RotationRequested(reason="leaked", compromised=True), stage.clock.now())
+        return set_expiration(*arguments)
+
+    stage.provider.set_expiration = meanwhile
+    outcome = stage.look()
+    assert outcome.problems == ("not rolled back: something else was asked for meanwhile",)
+    assert stage.held() == [newer, newer]
+    stage.look()
+    assert {former, newer}.isdisjoint(stage.held())
+
+
+def test_promise_1_a_late_write_of_a_rollback_that_a_rotation_took_the_place_of_finds_its_key_alive(stage) -> None:
+    """The holder that began it may be paused in the middle of its write, where the newer key still lies."""
+    former, newer = rotated(stage)
+    ask(stage)
+    stage.backends["one"].fail("write", BackendUnavailable("paused here"))
+    stage.look()
+    stage.journal.request("chat", RotationRequested(reason="another one, please"), stage.clock.now())
+    stage.clock.advance(stage.policy.grace_limit)
+    stage.provider.fail("create_key", ProviderUnavailable("away"))
+    stage.look()
+    assert stage.held() == [newer, newer]
+    assert former in stage.alive()
+    assert expiration(stage, former) is None
+    stage.look_until_quiet(timedelta(days=2))
+    assert {former, newer}.isdisjoint(stage.held())
+    assert former not in stage.alive()
+
+
+def test_promise_4_a_dropped_rollback_lets_its_key_end_early_again_though_it_died_in_the_middle(stage: Stage) -> None:
+    former, _ = rotated(stage)
+    early = expiration(stage, former)
+    ask(stage)
+    append, events = stage.journal.append, iter(range(100))
+
+    def dying(lease, events_, now):
+        if next(events) == 1:  # the expiration was given back, and is not recorded
+            raise Killed
+        return append(lease, events_, now)
+
+    stage.journal.append = dying
+    with pytest.raises(Killed):
+        stage.look()
+    stage.restart()
+    stage.clock.advance(timedelta(minutes=6))
+    assert expiration(stage, former) is None
+    theirs = stage.provider.create_by_hand(stage.policy.project, "theirs")
+    stage.backends["one"].put_by_hand(stage.policy.destinations[0], theirs.secret.reveal())
+    stage.look()
+    stage.look()
+    assert stage.journal.load("chat").rollback is None
+    assert expiration(stage, former) is not None
+    assert expiration(stage, former) >= early
+
+
+def test_promise_2_a_key_that_is_being_put_back_is_not_revoked_for_another_policy_that_had_it(stage: Stage) -> None:
+    former = stage.put_key_by_hand()
+    stage.look()
+    other = stage.another_policy("other")
+    value = stage.backends["one"].read(stage.policy.destinations[0]).value
+    assert value is not None
+    stage.put(other, value.reveal())
+    stage.reconciler.reconcile(other)
+    for name in ("chat", "other"):
+        stage.journal.request(name, RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    stage.reconciler.reconcile(other)
+    ask(stage)
+    stage.backends["one"].fail("write", BackendUnavailable("sealed"))
+    stage.look()
+    stage.clock.advance(stage.policy.grace_limit)
+    stage.reconciler.reconcile(other)
+    assert former in stage.alive()
+    stage.look()
+    assert stage.held() == [former, former]
+
+
+def test_promise_1_a_rollback_that_does_not_come_to_its_end_lets_no_key_end(stage: Stage) -> None:
+    """No place that keeps the former value can be asked, for weeks."""
+    rotated(stage)
+    stage.restart()
+    ask(stage)
+
+    def denied(_destination):
+        raise BackendDenied("no right to read an older version")
+
+    for backend in stage.backends.values():
+        backend.read_previous = denied
+    for _ in range(4 * 30):
+        stage.clock.advance(timedelta(hours=6))
+        stage.look()
+        assert set(stage.held()) <= stage.alive()
+    assert stage.journal.load("chat").rollback is None

@@ -202,7 +202,7 @@ class SqlJournal:
         with self._reading() as connection:
             states = connection.execute(statements.NAMING, {"key_id": key_id, "policy": policy}).scalars().all()
         records = map(record_from_json, states)
-        return [record for record in records if record.key(key_id)]
+        return [record for record in records if record.key(key_id) or record.has_found(key_id)]
 
     def begun_since(self, moment: datetime, besides: str) -> int:
         """See ``ports.Journal``."""
