@@ -38,6 +38,7 @@ from rotator.config.vault_settings import (
 )
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_HEADER = re.compile(r"[!-~]+")  # X-Vault-Namespace
 _REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
 
 
@@ -72,6 +73,9 @@ class VaultReader:
             self._url(shape.proxy, (*path, "proxy"), plain_http=True)
         if shape.server_name is not None and not _HOST.fullmatch(shape.server_name):
             self._faults.add((*path, "server_name"), shown(shape.server_name), "allowed: the name of a host")
+        if shape.namespace is not None and not _HEADER.fullmatch(shape.namespace):
+            allowed = "allowed: letters, digits and signs of ASCII, without blanks"
+            self._faults.add((*path, "namespace"), shown(shape.namespace), allowed)
         auth = self._auth(shape.auth, (*path, "auth"))
         if isinstance(auth, CertSettings) and (shape.client_cert is None or urlsplit(shape.url).scheme != "https"):
             found = "the method cert without client_cert" if shape.client_cert is None else "the method cert, for http"

@@ -86,6 +86,9 @@ CASES = {
     "a server name that is a URL": (
         vault(TOKEN, "server_name: https://v"),
         "16: backends.v.server_name: found 'https://v'; allowed: the name of a host"),
+    "a namespace that no header can carry": (
+        vault(TOKEN, "namespace: équipe a"),
+        "16: backends.v.namespace: found 'équipe a'; allowed: letters, digits and signs of ASCII, without blanks"),
     "a proxy with a password": (
         vault(TOKEN, "proxy: http://me:hunter2@p:3128"),
         ("16: backends.v.proxy: found a secret, written into the configuration; allowed: a reference, such as "
