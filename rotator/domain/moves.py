@@ -36,6 +36,7 @@ def found_and_retired(
 
 def replaced_all(record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime) -> PolicyRecord:
     """The rotation's key is the current one, and every key that it replaced is in its grace."""
+    leaked = {other.rotation_id for other in record.rotations if other.compromised and other is not rotation}
 
     def turn(key: KeyRecord) -> KeyRecord | None:
         if key.key_id == rotation.key_id:
@@ -47,6 +48,8 @@ def replaced_all(record: PolicyRecord, rotation: RotationRecord, until: datetime
             if is_theirs:
                 return None
             return retired(key, until, limit, replaced_by=rotation.rotation_id)
+        if key.replaced_by in leaked:
+            return key  # nobody is given a grace for it, whoever has put it back
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
             return retired(key, until, limit, replaced_by=rotation.rotation_id)

@@ -198,7 +198,7 @@ class History:
                 self.pending[name].clear()
                 # A key that nobody has adopted, and that lies in no place of the policy any more, is out of sight.
                 mine = {self.holds(d) for d in policies[name].destinations} if name in policies else set()
-                self.leaked[name] &= mine | self.settled[name] | self.ever_overwritten[name] | self.maker.keys()
+                self.leaked[name] &= mine | self.settled[name] | self.ever_overwritten[name]
         for policy in policies.values():
             self.graces[policy.name].add(policy.grace)
         self.policies.clear()

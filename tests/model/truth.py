@@ -100,10 +100,10 @@ class Truth(History):
         if outcome.result is not Result.OK or self._person_acted(turn) or not self._is_configured(turn):
             return
         self.fine_looks[turn.policy.name] = self.tick
-        if turn.policy.name in self.compromise_open:
-            self._owes_no_grace_any_more(turn.policy.name)
         if turn.policy.name in self.on_hold:
             return
+        if turn.policy.name in self.compromise_open:
+            self._owes_no_grace_any_more(turn.policy.name)
         for destination in turn.policy.destinations:
             key_id = self.holds(destination)
             if not self.is_accepted(key_id):
@@ -169,7 +169,9 @@ class Truth(History):
             kind = form.format("its" if name == turn.policy.name else "another policy's")
             if name in self.compromise_open:
                 continue  # every key but the new one goes at once, even one that was made meanwhile
-            if key_id in self.pending[name] and key_id not in self.holds_of(policy):
+            # What a person took out while the look was under way has no consumers that the look could lose.
+            excused = name == turn.policy.name and self._person_acted(turn)
+            if key_id in self.pending[name] and key_id not in self.holds_of(policy) and not excused:
                 self.blame(kind, f"{key_id}: the destinations of {name} do not all hold its replacement yet")
             left = self.left_at.get((name, key_id))
             if left is not None and at < left + min(self.graces[name]):

@@ -451,3 +451,16 @@ def test_a_revocation_whose_answer_was_lost_is_decided_by_list_and_refusal(stage
     assert record(stage).key(old) is None
     done = [sentence for outcome in outcomes for sentence in outcome.done]
     assert any("refused by the provider: 401 invalid_api_key" in sentence for sentence in done)
+
+
+def test_a_leaked_key_that_a_person_puts_back_gets_no_grace_by_the_next_rotation(stage):
+    leaked = adopted(stage)
+    value = secret_of(stage)
+    stage.provider.fail("revoke_key", ProviderUnavailable("away"))
+    rotate_now(stage, compromised=True)
+    stage.look()
+    assert leaked in stage.alive()
+    stage.backends["one"].put_by_hand(PLACES[0], value)
+    stage.look()
+    assert leaked not in stage.held()
+    assert leaked not in stage.alive()
