@@ -45,9 +45,7 @@ def replaced_all(record: PolicyRecord, rotation: RotationRecord, until: datetime
         if key.state is KeyState.CURRENT:
             # A person's key that lay nowhere any more was not replaced by us: somebody had taken it away before.
             is_theirs = key.origin is Origin.ADOPTED and not (was_held or key.replaced_by or rotation.compromised)
-            if is_theirs:
-                return None
-            return retired(key, until, limit, replaced_by=rotation.rotation_id)
+            return None if is_theirs else retired(key, until, limit, replaced_by=rotation.rotation_id)
         if key.replaced_by in leaked:
             return key  # nobody is given a grace for it, whoever has put it back
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
