@@ -173,6 +173,8 @@ class PutBack:
                 rest_until=now + min(rest, policy.renew_before),
             )
         )
+        if session.record.current is None or session.record.current.key_id != former.key_id:
+            raise RotationFailed("rolled back, and something else was asked for meanwhile")
         for one in newer:
             secret = session.gathered.secrets.get(one.fingerprint) if one.fingerprint else None
             if secret is not None and one.fingerprint is not None:

@@ -206,12 +206,25 @@ class History:
         self.moved()
 
     def person_compromised(self, policy: Policy) -> None:
+        self.tell(f"a person says that {policy.name} is compromised")
+        if policy.name in self.compromise_open:
+            return  # said once more: what answers the first time is the answer
         self.compromise_open.add(policy.name)
         held = set(self.holds_of(policy)) - {EMPTY, GARBAGE}
         ours = {key_id for key_id, name in self.maker.items() if name == policy.name}
         self.leaked[policy.name] |= held
         self.waived |= held | ours | self.ever_overwritten[policy.name] | self.seen[policy.name]
-        self.tell(f"a person says that {policy.name} is compromised")
+
+    def forget(self) -> None:
+        """The journal is lost or an older one: what nobody can know any more is owed by nobody."""
+        self.overwritten.clear()
+        self.leaked.clear()
+        self.settled.clear()
+        self.fine_looks.clear()
+        for graces in (self.replaced_at, self.left_at):
+            for name, key_id in [pair for pair in graces if self.maker.get(pair[1], pair[0]) != pair[0]]:
+                del graces[name, key_id]  # whose key it is, its name tells; who had copied it, nothing does
+        self.tell("the journal is another one")
 
     # --- inside ----------------------------------------------------------------------------------------------------
 

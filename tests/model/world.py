@@ -170,10 +170,7 @@ class World:
         """Every process ends, and those that start find nothing."""
         self._replace_journal(None)
         self.truth.on_hold.clear()
-        self.truth.overwritten.clear()
-        self.truth.leaked.clear()
-        self.truth.settled.clear()
-        self.truth.fine_looks.clear()
+        self.truth.forget()
         self.truth.tell("the journal is lost")
 
     def copy_journal(self) -> None:
@@ -185,10 +182,7 @@ class World:
         assert self.copy is not None
         content, holds = self.copy
         self._replace_journal(content)
-        self.truth.overwritten.clear()
-        self.truth.leaked.clear()
-        self.truth.settled.clear()
-        self.truth.fine_looks.clear()
+        self.truth.forget()
         self.truth.on_hold = dict.fromkeys(holds, self.truth.tick)
         self.truth.tell("the journal is restored from the copy")
 

@@ -390,3 +390,22 @@ def test_promise_1_a_rollback_that_does_not_come_to_its_end_lets_no_key_end(stag
         stage.look()
         assert set(stage.held()) <= stage.alive()
     assert stage.journal.load("chat").rollback is None
+
+
+def test_what_an_operator_asks_for_at_the_very_end_of_a_rollback_is_no_defect(stage: Stage) -> None:
+    former, newer = rotated(stage)
+    ask(stage)
+    write = stage.backends["two"].write
+
+    def meanwhile(*given, **more):
+        stage.journal.request("chat", RotationRequested(reason="another operator"), stage.clock.now())
+        ask(stage)
+        return write(*given, **more)
+
+    stage.backends["two"].write = meanwhile
+    assert "something else was asked for meanwhile" in stage.look().problems[0]
+    stage.backends["two"].write = write
+    stage.clock.advance(timedelta(minutes=1))
+    assert stage.look().result is Result.OK
+    assert stage.held() == [former, former]
+    assert stage.alive() == {former, newer}
