@@ -3,9 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 EXAMPLES ?= 5000
-BUILDER ?= docker
-VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' rotator/__init__.py)
-.PHONY: help setup parts test lint unit faults model demo bench backends soak image lock clean
+.PHONY: help setup parts test lint unit faults model demo bench backends soak lock clean
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +56,10 @@ backends: setup ## every fault and every missing permission at every backend, as
 soak: setup ## ROTATIONS=1000 SEED=...: rotations under random faults and kills, then many rotators on one journal
 	@$(BIN)/python -m tests.soak $(if $(ROTATIONS),--rotations $(ROTATIONS)) $(if $(SEED),--seed $(SEED))
 
+BUILDER ?= docker
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' rotator/__init__.py)
+
+.PHONY: image
 image: ## the container image: BUILDER=buildah BASE=... for others than docker and its python image
 	$(BUILDER) build $(BUILD_FLAGS) --file Dockerfile --tag rotator:$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .

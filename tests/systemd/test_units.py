@@ -80,7 +80,7 @@ def test_the_watchdog_waits_longer_than_a_slow_journal_and_the_manager_longer_th
     assert settings["Type"] == "notify"
     assert int(settings["WatchdogSec"].removesuffix("s")) >= 60
     assert int(settings["TimeoutStopSec"].removesuffix("s")) > loaded.service.shutdown_timeout.total_seconds()
-    assert settings["RestartPreventExitStatus"] == "2"
+    assert settings["RestartPreventExitStatus"] == "2 243"
 
 
 def test_every_secret_of_the_example_is_a_credential_that_the_units_name() -> None:
