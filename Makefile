@@ -26,6 +26,8 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 parts:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
 	  || { echo "the tests need a PostgreSQL server: install it (Debian: apt-get install postgresql)" >&2; exit 1; }
+	@command -v systemd-analyze >/dev/null \
+	  || { echo "the tests need systemd-analyze, which need not run: install it (Debian: apt-get install systemd)" >&2; exit 1; }
 
 test: parts setup lint unit ## lint, types, import contracts and all tests
 
@@ -56,12 +58,22 @@ backends: setup ## every fault and every missing permission at every backend, as
 soak: setup ## ROTATIONS=1000 SEED=...: rotations under random faults and kills, then many rotators on one journal
 	@$(BIN)/python -m tests.soak $(if $(ROTATIONS),--rotations $(ROTATIONS)) $(if $(SEED),--seed $(SEED))
 
-lock: setup ## write both lock files anew from pyproject.toml
+BUILDER ?= docker
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' rotator/__init__.py)
+
+.PHONY: image
+image: ## the container image: BUILDER=buildah BASE=... for others than docker and its python image
+	$(BUILDER) build $(BUILD_FLAGS) --file Dockerfile --tag rotator:$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
+
+lock: setup ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 	  pyproject.toml --extra postgresql --extra simulator --group dev --output-file requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --constraint requirements-dev.lock pyproject.toml --extra postgresql --extra simulator \
 	  --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --constraint requirements-dev.lock --group pyproject.toml:build --output-file requirements-build.lock
 
 clean: ## remove the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

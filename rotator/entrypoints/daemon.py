@@ -3,7 +3,7 @@
 One date job a policy, at the next moment that matters; each look's outcome sets the next one. Each lane of policies
 has an executor of its own, so that what hangs holds up only its like. Beside it the schedule is compared with the
 journal every two seconds, by a clock that never steps: that notices what an operator asked for, and mends a job that
-got lost, or that waits for a moment which a stepping clock has moved away.
+got lost, or that waits for a moment which a stepping clock has moved away. systemd's watchdog is fed by it alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
+from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, due_since, is_due
@@ -28,6 +29,15 @@ _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
+
+PATIENCE = 12
+"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
+unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
+
+_PULSE = "scheduler: pulse"
+"""The job and the lane of ``Progress.pulse``; no policy can have this name."""
+
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Daemon:
@@ -39,14 +49,17 @@ class Daemon:
         self._log = structlog.get_logger()
         self._stop = threading.Event()
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
-        self._running: set[str] = set()
+        self._supervisor = Supervisor()
+        self._progress = Progress(patience=PATIENCE * application.settings.service.lease)
+        self._trouble = ""
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
         # A look takes its policy's lease, so that even a doubled job does no harm; a late one is still wanted.
         self._scheduler = BackgroundScheduler(
             executors={
                 lane: ThreadPoolExecutor(application.settings.service.workers)
                 for lane in set(map(lane_of, application.settings.policies))
-            },
+            }
+            | {_PULSE: ThreadPoolExecutor(1)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone=UTC,
         )
@@ -64,8 +77,10 @@ class Daemon:
         self._sync()
         self._scheduler.start()
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
+        self._tell_supervisor()
         while not self._stop.wait(SYNC_EVERY.total_seconds()):
             self._sync()
+            self._tell_supervisor()
         return self._shut_down()
 
     def _heed_signals(self) -> None:
@@ -77,6 +92,7 @@ class Daemon:
     def _shut_down(self) -> int:
         bound = self._application.settings.service.shutdown_timeout
         self._log.info("service.stopping", at_most_seconds=bound.total_seconds())
+        self._supervisor.stopping()
         waiting = threading.Thread(target=self._end_looks, name="shutdown", daemon=True)
         waiting.start()
         waiting.join(bound.total_seconds())
@@ -97,12 +113,12 @@ class Daemon:
         """One look. What is still queued when the service stops is left for the next start."""
         if self._application.clock.stopping:
             return None
-        self._running.add(policy.name)
+        self._progress.began(policy.name)
         self._waiting.pop(policy.name, None)
         try:
             return self._application.reconciler.reconcile(policy)
         finally:
-            self._running.discard(policy.name)
+            self._progress.ended(policy.name)
 
     def _after(self, event: JobExecutionEvent) -> None:
         outcome = event.retval
@@ -131,10 +147,11 @@ class Daemon:
             looks = self._application.journal.looks()
         except JournalError as error:
             self._log.error("journal.unreadable", reason=str(error))
+            self._progress.compared(succeeded=False)
             return
         now = self._application.clock.now()
         for name, policy in self._policies.items():
-            if name in self._running:
+            if self._progress.is_running(name):
                 continue  # its outcome sets the next look, and what was asked for meanwhile is seen then
             due = is_due(policy, looks, now)
             journaled = due_since(policy, looks, now) if due else looks[name].next_at
@@ -144,3 +161,25 @@ class Daemon:
                 if name in looks:
                     self._known[name] = looks[name].next_at
                 self._schedule(policy, journaled)
+        self._progress.compared(succeeded=True)
+
+    def _tell_supervisor(self) -> None:
+        """Feed the watchdog, if this round was progress; and try the scheduler for the next one."""
+        trouble = self._progress.trouble()
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")
+        status = trouble or self._progress.status(len(self._policies))
+        if self._progress.is_new:
+            self._supervisor.starting(status)
+        elif trouble:
+            self._supervisor.in_trouble(status)
+        else:
+            self._supervisor.alive(status)
+        self._progress.ask_pulse(self._give_pulse)
+
+    def _give_pulse(self) -> None:
+        """Due by every clock, however it steps."""
+        self._scheduler.add_job(
+            self._progress.pulse, "date", id=_PULSE, run_date=_LONG_AGO, executor=_PULSE, replace_existing=True
+        )
