@@ -18,6 +18,7 @@ from rotator.domain.actions import ConfirmRefusal, Issue
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy
 from rotator.domain.planner import Plan, plan
+from rotator.domain.record import PolicyRecord
 from rotator.domain.verdict import Decision
 from rotator.errors import JournalError, LeaseHeld, LeaseLost, RotatorError, Stopping
 from rotator.ports import Clock, Journal, Lease, Look
@@ -165,7 +166,7 @@ class Reconciler:
         if session.deferred:
             next_at = min(next_at, now + DEFERRED_AGAIN)
         if problems:
-            next_at = min(next_at, now + self._backoff(policy, failures))
+            next_at = min(next_at, now + self._backoff(policy, failures, _end_of(session.record)))
         look = Look(
             next_at=max(next_at, now),
             digest=policy.digest,
@@ -188,15 +189,15 @@ class Reconciler:
         """The look did not come to its end. It is counted all the same, where the journal can still be written."""
         now = self.clock.now()
         try:
-            failures = self._failures(policy) + 1
-            next_at = now + self._backoff(policy, failures)
+            failures, record = self._failures(policy) + 1, self.journal.load(policy.name)
+            next_at = now + self._backoff(policy, failures, _end_of(record))
             look = Look(
                 next_at=next_at,
                 digest=policy.digest,
                 failures=failures,
                 problem=_told(error),
             )
-            self.journal.note_look(lease, look, (), known=self.journal.load(policy.name), now=now)
+            self.journal.note_look(lease, look, (), known=record, now=now)
         except JournalError as second:
             structlog.get_logger().warning("look.not_noted", policy=policy.name, reason=str(second))
             return self._failed(policy, error)
@@ -204,7 +205,7 @@ class Reconciler:
 
     def _failed(self, policy: Policy, error: Exception) -> Outcome:
         """Nothing of the look could be written down: the next one starts from what the journal has."""
-        next_at = self.clock.now() + self._backoff(policy, failures=1)
+        next_at = self.clock.now() + self._backoff(policy, failures=1, ends=None)
         return self._outcome(policy, Result.FAILED, next_at, problems=(_told(error),))
 
     def _outcome(self, policy: Policy, result: Result, next_at: datetime, **rest: object) -> Outcome:
@@ -217,9 +218,17 @@ class Reconciler:
         log.debug("looked", result=result, check=outcome.check, next_at=next_at.isoformat())
         return outcome
 
-    def _backoff(self, policy: Policy, failures: int) -> timedelta:
-        """Doubles from half a minute to an hour, with jitter; eight tries fit at least into ``renew_before``."""
+    def _backoff(self, policy: Policy, failures: int, ends: datetime | None) -> timedelta:
+        """Doubles from half a minute to an hour, with jitter; eight tries fit at least into ``renew_before``.
+
+        The nearer the current key's end is, the more often it is tried, down to half a minute again.
+
+        :param ends: of the current key, where it is known.
+        """
         longest = min(BACKOFF_LAST, policy.renew_before / 8)
+        if ends is not None:
+            shortest = min(BACKOFF_FIRST, longest / 8)
+            longest = min(longest, max(shortest, abs(ends - self.clock.now()) / 8))
         wait: timedelta = min(BACKOFF_FIRST * 2 ** min(failures - 1, 10), longest)
         return wait * (0.75 + self.draw() / 4)
 
@@ -232,6 +241,10 @@ class Reconciler:
             self.journal.release(lease)
         except RotatorError as error:
             structlog.get_logger().warning("lease.kept", policy=lease.policy, reason=str(error))
+
+
+def _end_of(record: PolicyRecord) -> datetime | None:
+    return record.current.expires_at if record.current else None
 
 
 def _told(error: Exception) -> str:

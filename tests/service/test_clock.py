@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.errors import BackendUnavailable
 from rotator.service.reconcile import BACKOFF_LAST, due_since, is_due
 from tests.domain.build import DAY, HOUR, POLICY
 from tests.service.test_hard_cases import adopted, record, rotate_now
@@ -101,3 +102,20 @@ def test_of_what_is_due_the_policy_that_waits_longest_comes_first(stage):
     assert due_since(stage.policy, looks, now) == looks[POLICY.name].next_at
     assert due_since(new, looks, now) == now
     assert sorted([new, stage.policy], key=lambda policy: due_since(policy, looks, now)) == [stage.policy, new]
+
+
+def test_the_nearer_the_end_of_the_key_is_the_more_often_a_failure_is_tried_again(stage):
+    adopted(stage)
+    rotate_now(stage)
+    stage.look()
+    ends = record(stage).current.expires_at
+    waits = []
+    for left in (6 * DAY, 4 * HOUR, HOUR, timedelta(minutes=2)):
+        stage.clock.current = ends - left
+        for _ in range(9):  # as often as it takes to come to the longest wait
+            stage.backends["one"].fail("read", BackendUnavailable("sealed"))
+            outcome = stage.look()
+        waits.append(outcome.next_at - stage.clock.now())
+    assert waits == sorted(waits, reverse=True)
+    assert waits[0] > timedelta(minutes=9)  # the old key is asked about again after ten
+    assert waits[-1] <= timedelta(seconds=30)
