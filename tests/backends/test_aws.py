@@ -12,7 +12,6 @@ from rotator.adapters.backends.aws_secrets_manager import AwsSecretsManagerBacke
 from rotator.domain.model import Destination
 from rotator.domain.secret import SecretValue
 from rotator.errors import (
-    BackendUnavailable,
     OutcomeUnknown,
     VersionConflict,
     WrongDestination,
@@ -144,8 +143,8 @@ def test_the_endpoint_is_as_strict_as_aws(aws: Aws) -> None:
 
 def test_a_repeat_after_another_field_changed_gets_a_derived_token(aws: Aws, backend: AwsSecretsManagerBackend) -> None:
     secret_id, metadata = aws.new_secret({FIELD: "tgp_v1_old", "other": "1"}), some_metadata()
-    aws.proxy.break_once(is_call("UpdateSecretVersionStage"), refusal("ThrottlingException"))
-    with pytest.raises(BackendUnavailable):
+    aws.proxy.break_once(is_call("UpdateSecretVersionStage"), refusal("LimitExceededException"))
+    with pytest.raises(WrongDestination):
         backend.write(at(secret_id), NEW, metadata, backend.read(at(secret_id)).version)
     aws.root.put_secret_value(SecretId=secret_id, SecretString=json.dumps({FIELD: "tgp_v1_old", "other": "2"}))
     backend.write(at(secret_id), NEW, metadata, backend.read(at(secret_id)).version)

@@ -58,7 +58,6 @@ ON_WRITE: list[tuple[Answer | Fault, type[RotatorError]]] = [
     (refusal("ExpiredTokenException"), BackendDenied),
     (refusal("UnrecognizedClientException"), BackendDenied),
     (refusal("EncryptionFailure"), BackendDenied),
-    (refusal("ThrottlingException"), BackendUnavailable),
     (refusal("LimitExceededException"), WrongDestination),
     (refusal("InvalidRequestException"), WrongDestination),
     (refusal("NeverHeardOfException"), WrongDestination),
@@ -81,6 +80,21 @@ def test_each_failure_of_a_write_is_one_error_sent_once_with_nothing_quoted(
         backend.write(at(secret_id), NEW, some_metadata(), seen)
     assert aws.changing_requests().count(action) == before + 1
     assert "tgp_v1_" not in f"{failure.value!r} {failure.value.__cause__!r}"
+
+
+@pytest.mark.parametrize("action", ["PutSecretValue", "UpdateSecretVersionStage"])
+def test_a_throttled_change_is_sent_again_for_it_was_not_carried_out(
+    aws: Aws, backend: AwsSecretsManagerBackend, action: str
+) -> None:
+    secret_id = aws.new_secret({FIELD: "tgp_v1_old"})
+    for _ in range(2):
+        aws.proxy.break_once(is_call(action), refusal("ThrottlingException"))
+    backend.write(at(secret_id), NEW, some_metadata(), backend.read(at(secret_id)).version)
+    assert json.loads(aws.get(secret_id))[FIELD] == NEW.reveal()
+    for _ in range(3):
+        aws.proxy.break_once(is_call(action), refusal("ThrottlingException"))
+    with pytest.raises(BackendUnavailable, match=f"secretsmanager:{action} on {secret_id}: throttled"):
+        backend.write(at(secret_id), SecretValue("tgp_v1_newer"), some_metadata(), backend.read(at(secret_id)).version)
 
 
 @pytest.mark.parametrize("fault", [refusal("ThrottlingException"), refusal("InternalServiceError", 500)])

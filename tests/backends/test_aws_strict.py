@@ -14,7 +14,7 @@ from rotator.adapters.backends.aws_secrets_manager import PATIENCE, AwsAccess, A
 from rotator.domain.layout import Layout
 from rotator.domain.model import Destination
 from rotator.domain.secret import SecretValue
-from rotator.errors import BackendUnavailable, OutcomeUnknown, VersionConflict, WrongDestination
+from rotator.errors import OutcomeUnknown, VersionConflict, WrongDestination
 from tests.backends.conftest import some_metadata
 from tests.backends.proxy import Answer, Fault, Matches
 from tests.parts.strict_aws import ACCOUNT, OTHER_ACCOUNT, StrictAws
@@ -222,8 +222,8 @@ def test_a_secret_in_another_account_is_refused_by_every_call(
 def test_a_pending_version_of_ours_is_taken_over(strict_aws: StrictAws, backend: AwsSecretsManagerBackend) -> None:
     secret_id = strict_aws.new_secret({FIELD: "tgp_v1_old"})
     first, before = some_metadata(), backend.read(at(secret_id)).version
-    strict_aws.proxy.break_once(is_call("UpdateSecretVersionStage"), refusal("ThrottlingException"))
-    with pytest.raises(BackendUnavailable):
+    strict_aws.proxy.break_once(is_call("UpdateSecretVersionStage"), refusal("LimitExceededException"))
+    with pytest.raises(WrongDestination):
         backend.write(at(secret_id), SecretValue("tgp_v1_given_up"), first, before)
     assert labels(strict_aws, secret_id)[first.rotation_id] == ["AWSPENDING", "rotator"]
     rotation_id = publish(backend, at(secret_id))

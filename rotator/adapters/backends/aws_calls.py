@@ -8,10 +8,11 @@ from contextlib import suppress
 from datetime import UTC
 from typing import Any
 
+import stamina
 from botocore.exceptions import ClientError
 
 from rotator.adapters.backends.aws_content import Creation, Place, Version, as_tags, tags_of
-from rotator.adapters.backends.aws_errors import text_in, translated
+from rotator.adapters.backends.aws_errors import Throttled, text_in, translated
 from rotator.adapters.backends.aws_preflight import CURRENT, MARK, PENDING
 from rotator.adapters.backends.aws_session import AwsSession
 from rotator.domain.model import KeyMetadata
@@ -20,6 +21,10 @@ from rotator.errors import VersionConflict, WrongDestination
 
 _MISSING = frozenset({"ResourceNotFoundException"})
 _EXISTS = frozenset({"ResourceExistsException"})
+
+
+_patiently = stamina.retry(on=Throttled, attempts=3, timeout=15, wait_initial=0.2, wait_max=2.0)
+"""For changes: sent again where AWS asked for fewer requests, and in no other case."""
 
 
 class AwsCalls:
@@ -62,6 +67,7 @@ class AwsCalls:
         with translated("GetCallerIdentity", place.secret_id, changes=False, service="sts"):
             return text_in(self._session.tokens().get_caller_identity(), "Account")
 
+    @_patiently
     def put(self, place: Place, content: SecretValue, rotation_id: str) -> str:
         """PutSecretValue as pending; returns the version's id. A token of another content is derived anew."""
         try:
@@ -72,6 +78,7 @@ class AwsCalls:
         with translated("PutSecretValue", place.secret_id, changes=True):
             return self._put(place, content, token)
 
+    @_patiently
     def create(self, place: Place, creation: Creation, content: SecretValue, metadata: KeyMetadata) -> str:
         """CreateSecret with its first version, which is current at once; returns its ARN."""
         more: dict[str, Any] = {}
@@ -95,6 +102,7 @@ class AwsCalls:
         except ClientError:
             raise VersionConflict(f"{place.name}: somebody else created the secret in between") from None
 
+    @_patiently
     def move_current(self, place: Place, version_id: str, expected: str) -> bool:
         """UpdateSecretVersionStage; whether the label was where it was expected, and is moved."""
         moved = {"RemoveFromVersionId": expected} if expected else {}

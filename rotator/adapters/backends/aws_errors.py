@@ -60,6 +60,10 @@ _FIRST_SERVER_ERROR = 500
 _FORM = (AttributeError, KeyError, TypeError, ValueError)
 
 
+class Throttled(BackendUnavailable):
+    """AWS asks for fewer requests: certainly not carried out, so that even a change may be sent again."""
+
+
 def code_of(error: ClientError) -> str:
     """The error code; ``unknown`` where it does not look like one."""
     code = str(error.response.get("Error", {}).get("Code", ""))
@@ -124,7 +128,7 @@ def _of_answer(error: ClientError, what: str, *, changes: bool) -> RotatorError:
     if code in _KEY_TROUBLE:
         return BackendDenied(f"{what}: its KMS key can't be used ({code})")
     if code in _THROTTLED:
-        return BackendUnavailable(f"{what}: throttled ({code})")
+        return Throttled(f"{what}: throttled ({code})")
     if status >= _FIRST_SERVER_ERROR or code == "InternalServiceError":
         kind = OutcomeUnknown if changes else BackendUnavailable
         return kind(f"{what}: the service failed ({code}, HTTP {status})")
