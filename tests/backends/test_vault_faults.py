@@ -97,7 +97,7 @@ def test_a_server_that_is_not_there_is_unavailable_also_for_a_write() -> None:
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (307, BackendUnavailable),
+        (307, OutcomeUnknown),
         (400, WrongDestination),
         (401, BackendDenied),
         (403, BackendDenied),
