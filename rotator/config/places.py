@@ -27,6 +27,7 @@ from rotator.domain.model import Destination
 
 _CREATABLE = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")  # Secrets Manager API Reference, CreateSecret, Name
 _NAMES = "allowed: for a secret's name of letters, digits and '/_+=.@-', not for an ARN"
+_FORMED = frozenset({"template", "beside", "expect"})
 _FORM = frozenset({"beside", "expect"})
 
 
@@ -72,6 +73,8 @@ def _formed(
     placed: Placed, shape: DotenvPlace | VaultPlace | AwsPlace | PluggedPlace, path: FieldPath, faults: Faults
 ) -> Placed | None:
     """The place with its layout, and with what is expected of it."""
+    if not shape.model_fields_set & _FORMED:
+        return placed  # as nearly every place of thousands is written
     before = len(faults.found)
     if shape.template is not None and (problem := problem_of(shape.template)):
         faults.add((*path, "template"), problem, "allowed: a mapping with '{key}' in exactly one of its texts")
