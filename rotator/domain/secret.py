@@ -24,7 +24,8 @@ _alive: weakref.WeakValueDictionary[int, SecretValue] = weakref.WeakValueDiction
 class SecretValue:
     """A secret in memory. It can't be printed, pickled, copied, hashed or compared by accident.
 
-    ``reveal()`` is the one way to the text; it is called by adapters only, in the line that sends it.
+    ``reveal()`` is the one way to the text; it is called by adapters, in the line that sends it, and by
+    ``domain.layout``, which puts a key into the text that an adapter sends.
     """
 
     __slots__ = ("__weakref__", "_text")
