@@ -48,11 +48,11 @@ class Installation:
 def installation(tmp_path: Path, simulator: Simulator, openbao: OpenBao, kv_mount: str, aws: Aws) -> Installation:
     places = Places(folder=tmp_path, openbao=openbao, mount=kv_mount, aws=aws)
     # Adopted at the first look, and due a moment later.
-    by_hand = simulator.create_key_by_hand(PROJECT, "made by hand", expires_at=soon(6))
+    by_hand = simulator.create_key_by_hand(PROJECT, "made by hand", expires_at=soon(12))
     other_instance = key_name("prod", POLICY, datetime.now(UTC), b"12345")
     other_policy = key_name(INSTANCE, "batch", datetime.now(UTC), b"12345")
     for project, name in ((PROJECT, "someone's"), (PROJECT, other_instance), (PROJECT, other_policy)):
-        simulator.create_key_by_hand(project, name, expires_at=soon(6))
+        simulator.create_key_by_hand(project, name, expires_at=soon(12))
     simulator.create_key_by_hand(OTHER_PROJECT, key_name(INSTANCE, POLICY, datetime.now(UTC), b"12345"))
     foreign = [key for key in simulator.keys() if key["id"] not in (by_hand.key_id, "key_management")]
     places.put(by_hand.secret.reveal())
