@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rotator.domain.actions import Action, DropRollback, RollBack
 from rotator.domain.model import Refused
+from rotator.domain.moves import may_land
 from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.domain.verdict import Context
 
@@ -57,7 +58,4 @@ def roll_back(context: Context) -> Action:
 
 def _dropped(context: Context, why: str) -> DropRollback:
     """What was begun may still arrive where the newer key lies."""
-    current = context.record.current
-    views = context.world.destinations
-    here = {v.destination.name: v.fingerprint for v in views if current and v.fingerprint == current.fingerprint}
-    return DropRollback(why=why, lands_on={name: fingerprint for name, fingerprint in here.items() if fingerprint})
+    return DropRollback(why=why, lands_on=may_land(context.record))

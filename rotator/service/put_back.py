@@ -14,6 +14,7 @@ from typing import NoReturn
 from rotator.domain import events as ev
 from rotator.domain.actions import DropRollback, Restore, RollBack
 from rotator.domain.model import Destination, Held, Identity, Refused
+from rotator.domain.moves import may_land
 from rotator.domain.record import KeyRecord, KeyState
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.errors import BackendError, OutcomeUnknown, ProviderRejected, RotationFailed, VersionConflict
@@ -65,7 +66,7 @@ class PutBack:
             self._write(session, known, destination, version, action.replaces)
         self._finish(session, key)
 
-    def drop(self, session: Session, action: DropRollback) -> None:
+    def drop(self, session: Session, action: DropRollback) -> NoReturn:
         """Record that a rollback can't be carried out. Raises ``RotationFailed`` with the reason."""
         session.happened(ev.RollbackDropped(why=action.why, lands_on=action.lands_on))
         raise RotationFailed(f"not rolled back: {action.why}")
@@ -190,11 +191,7 @@ class PutBack:
         session.gathered = replace(gathered, world=world, secrets={**gathered.secrets, fingerprint: secret})
 
     def _drop(self, session: Session, why: str) -> NoReturn:
-        views = session.gathered.world.destinations
-        begun = session.record.rollback is not None and session.record.rollback.rollback_id
-        lands_on = {view.destination.name: view.fingerprint for view in views if view.fingerprint} if begun else {}
-        session.happened(ev.RollbackDropped(why=why, lands_on=lands_on))
-        raise RotationFailed(f"not rolled back: {why}")
+        self.drop(session, DropRollback(why=why, lands_on=may_land(session.record)))
 
     def _provider(self, session: Session) -> KeyProvider:
         return self.providers(session.policy.provider)

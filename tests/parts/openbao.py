@@ -195,16 +195,20 @@ class OpenBao:
         raise RuntimeError(f"OpenBao can't start: {log[-1] if log else 'it said nothing'}")
 
     def _wait_for_kv2(self, mount: str) -> None:
-        """A new engine answers 400 for a moment, while it upgrades itself to version 2."""
-        deadline = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                self.root.secrets.kv.v2.read_configuration(mount_point=mount)
-                return
-            except hvac.exceptions.VaultError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
+        wait_for_kv2(self.root, mount)
+
+
+def wait_for_kv2(root: hvac.Client, mount: str) -> None:
+    """A new engine answers 400 for a moment, while it upgrades itself to version 2."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            root.secrets.kv.v2.read_configuration(mount_point=mount)
+            return
+        except hvac.exceptions.VaultError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import requests
 
 from rotator.adapters.backends.vault_wire import NamedServer
 from rotator.domain.secret import SecretValue
+from tests.parts.openbao import wait_for_kv2
 
 _START_SECONDS = 20
 
@@ -128,15 +129,7 @@ class StoredOpenBao:
     def new_mount(self, mount: str = "secret") -> None:
         """A KV version 2 engine, once it has upgraded itself."""
         self.root.sys.enable_secrets_engine("kv", path=mount, options={"version": "2"})
-        deadline = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                self.root.secrets.kv.v2.read_configuration(mount_point=mount)
-                return
-            except hvac.exceptions.VaultError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
+        wait_for_kv2(self.root, mount)
 
     def put(self, mount: str, path: str, fields: dict[str, Any]) -> None:
         """Write a secret as a person would."""
