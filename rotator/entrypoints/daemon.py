@@ -127,8 +127,8 @@ class Daemon:
                     self._anew.add(name)
                 elif is_concerned:
                     self._schedule(policy, now)
-                elif name in self._waiting:
-                    self._schedule(policy, self._waiting[name])
+                elif (at := self._waiting.get(name)) is not None:
+                    self._schedule(policy, at)
 
     def _new_executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._application.settings.service.workers)
@@ -233,9 +233,8 @@ class Daemon:
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")
-        status = trouble or "; ".join(
-            filter(None, (self._progress.status(len(self._policies)), self._reloader.trouble))
-        )
+        told = (self._progress.status(len(self._policies)), self._reloader.trouble)
+        status = trouble or "; ".join(filter(None, told))
         if self._progress.is_new:
             self._supervisor.starting(status)
         elif trouble:

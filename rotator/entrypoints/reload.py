@@ -105,9 +105,7 @@ class Reloader:
         self._apply_soon = apply_soon
         self._environ = environ
         self._watched = Watched(application.settings.source)
-        self._seen = (
-            ""  # nothing: between the reading at the start and the first look at the files one may have changed
-        )
+        self._seen = ""  # nothing: a file may have changed since it was read at the start
         self._ready: queue.SimpleQueue[tuple[Application, Changes]] = queue.SimpleQueue()
         self.trouble = ""
 
@@ -180,14 +178,7 @@ def refused(error: Exception, source: Path) -> None:
     log = structlog.get_logger()
     if isinstance(error, ConfigError):
         for one in error.problems[:MOST_TOLD]:
-            log.error(
-                "configuration.fault",
-                file=one.file,
-                line=one.line,
-                field=one.field,
-                found=one.found,
-                allowed=one.allowed,
-            )
+            log.error("configuration.fault", **{part.name: getattr(one, part.name) for part in fields(one)})
         reason = f"faults: {len(error.problems)}"
     elif isinstance(error, RotatorError):
         reason = str(error)
