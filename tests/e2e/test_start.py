@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
-from tests.e2e.installation import Places, credentials, document, in_file, ours, policy, until
 from tests.backends.proxy import Fault
+from tests.e2e.installation import Places, credentials, document, in_file, ours, policy, until
 from tests.parts.aws import Aws
 from tests.parts.openbao import OpenBao
 from tests.parts.postgres import Database, Postgres
@@ -72,20 +73,21 @@ def test_with_a_sealed_vault_no_aws_and_no_provider_the_service_stays_up_says_so
     policies = [policy([one], name=f"chat-{one['backend']}", renew_before="16s") for one in places.destinations()]
     configuration = document(tmp_path, simulator.base_url, policies, places.backends())
     rotator = Rotator(tmp_path, configuration, {**credentials(simulator), **places.least_credentials()})
-    simulator.fault("unavailable", times=None)
+    simulator.fault("reset", times=None)
     openbao.seal()
     try:
-        with aws.proxy.break_while(lambda _request: True, Fault.CLOSE), manager() as systemd:
+        with manager() as systemd, ExitStack() as outage:
+            outage.enter_context(aws.proxy.break_while(lambda _request: True, Fault.LOST_REQUEST))
             rotator.environ |= systemd.environ()
             with rotator.service() as service:
                 systemd.hear(lambda message: "READY=1" in message)
                 for one in policies:
                     service.wait_for_event("problem", policy=one["name"])
-                aws.proxy.forget_faults()
+                outage.close()
                 simulator.clear_faults()
                 openbao.unseal()
                 for one in policies:
-                    service.wait_for_event("grace.started", policy=one["name"])
+                    service.wait_for_event("destination.published", policy=one["name"])
                 assert service.stop() == 0
     finally:
         simulator.clear_faults()
