@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -45,8 +45,16 @@ class Opener:
     :param wire: raises ``JournalError`` or ``MissingSecret`` (the journal's password) where it can't be.
     """
 
-    def __init__(self, wire: Callable[[Settings], Application], signals: Signals, supervisor: Supervisor) -> None:
+    def __init__(
+        self,
+        wire: Callable[[Settings], Application],
+        signals: Signals,
+        supervisor: Supervisor,
+        *,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         self._wire = wire
+        self._environ = environ
         self._signals = signals
         self._supervisor = supervisor
         self._log = structlog.get_logger()
@@ -73,7 +81,7 @@ class Opener:
     def _anew(self, settings: Settings) -> Settings:
         """Nothing runs yet, so that anything may have changed: where the journal is, too."""
         try:
-            after = load(settings.source, os.environ)
+            after = load(settings.source, self._environ)
         except ConfigError as error:
             refused(error, settings.source)
             return settings

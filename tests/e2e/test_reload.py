@@ -56,14 +56,15 @@ def of(service: Service, name: str) -> list[dict[str, Any]]:
     return [event for event in service.events() if event["event"] == name]
 
 
-def test_sighup_adds_and_removes_a_policy_and_removing_revokes_no_key(installation: Installation) -> None:
+def test_sighup_adds_a_policy_a_changed_file_removes_it_and_removing_revokes_no_key(installation: Installation) -> None:
     rotator = installation.rotator()
     first = installation.document["policies"][0]
     with manager() as systemd:
         rotator.environ |= systemd.environ()
         with rotator.service() as service:
             service.wait_for_event("key.adopted")
-            installation.write(rotator, policies=[first, installation.another()])
+            both = [first, installation.another()]
+            installation.write(rotator, policies=both, service={"reload": "on-change"})
             hang_up(service)
             until((installation.folder / "batch.env").exists)
             service.wait_for_event("grace.started", policy="batch")
@@ -71,8 +72,7 @@ def test_sighup_adds_and_removes_a_policy_and_removing_revokes_no_key(installati
             assert begins[1].startswith("MONOTONIC_USEC=")
             assert systemd.hear(lambda message: "READY=1" in message)[1] == "STATUS=the new configuration is in force"
 
-            installation.write(rotator, policies=[first])
-            hang_up(service)
+            installation.write(rotator, policies=[first])  # and no signal
             service.wait_for_event("configuration.reloaded", times=2)
             systemd.hear(lambda message: status_of(message) == "policies: 1, looks under way: 0")
             assert service.stop() == 0
@@ -160,19 +160,3 @@ def test_a_rotation_in_flight_ends_as_it_began_and_a_signal_at_the_end_changes_n
     assert str(installation.folder / ".env") in published[0]["destination"]
     assert count(service.events(), "look.crashed") == count(service.events(), "crashed") == 0
     assert len(ours(installation.simulator)) >= 1
-
-
-def test_a_changed_file_is_taken_up_without_a_signal_where_that_is_wanted(installation: Installation) -> None:
-    rotator = installation.rotator(include=["policies.d/*.yaml"], service={"reload": "on-change"})
-    included = installation.folder / "policies.d"
-    included.mkdir()
-    with rotator.service() as service:
-        service.wait_for_event("key.adopted")
-        (included / "batch.yaml").write_text("policies: [{name: batch, prov")
-        service.wait_for_event("configuration.kept")
-        (included / "batch.yaml").write_text(yaml.safe_dump({"policies": [installation.another()]}))
-        service.wait_for_event("configuration.reloaded")
-        service.wait_for_event("grace.started", policy="batch")
-        assert service.stop() == 0
-    assert count(service.events(), "configuration.kept") == 1
-    assert count(service.events(), "configuration.reloaded") == 1
