@@ -33,8 +33,8 @@ def test_with_no_journal_a_sealed_vault_no_aws_and_no_provider_the_service_stays
 ) -> None:
     places = Places(folder=tmp_path, openbao=openbao, mount=kv_mount, aws=aws)
     places.put("")
-    # Tried again every two seconds.
-    policies = [policy([one], name=f"chat-{one['backend']}", renew_before="16s") for one in places.destinations()]
+    # Tried again every second.
+    policies = [policy([one], name=f"chat-{one['backend']}", renew_before="8s") for one in places.destinations()]
     configuration = document(tmp_path, simulator.base_url, policies, places.backends())
     state = tmp_path / "state"
     state.write_text("a file where a folder should be")

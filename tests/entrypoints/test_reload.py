@@ -14,6 +14,7 @@ import yaml
 from rotator.bootstrap import Application, application
 from rotator.clock import SystemClock
 from rotator.config import Settings, Watched, load
+from rotator.entrypoints.daemon import _PULSE, Daemon
 from rotator.entrypoints.reload import Reloader, changes, need_a_restart
 from rotator.entrypoints.runtimes import Runtimes
 from rotator.entrypoints.serve import AGAIN_LAST, Opener
@@ -258,6 +259,34 @@ def test_old_adapters_are_closed_when_the_last_look_that_uses_them_is_over(new_d
     runtimes.swap(named("third"))
     assert closed == ["first", "second"]
     runtimes.wait_idle()
+
+
+def test_lanes_come_and_go_with_the_policies_and_jobs_move_with_them(new_desk: Callable[..., Desk]) -> None:
+    desk = new_desk()
+    daemon = Daemon(desk.application, Signals(SystemClock()), Supervisor({}))
+    daemon._scheduler.start(paused=True)
+    daemon._sync()
+    moved, gone = desk.policy("chat"), desk.policy("gone")
+    for policies, lanes in (
+        ([moved, gone], {"together > dotenv"}),
+        ([moved | {"destinations": [in_file(desk.folder / "x")[0] | {"backend": "local"}]}], {"together > local"}),
+        ([], set()),
+        ([moved], {"together > dotenv"}),
+    ):
+        desk.write(policies=policies, backends={"local": {"type": "dotenv"}})
+        desk.reloader.look(asked=True)
+        ready = desk.reloader.take()
+        assert ready is not None
+        daemon._apply(*ready)
+        daemon._sync()
+        for _ in range(2):
+            daemon._close_lanes()
+        assert daemon._lanes == lanes
+        assert set(daemon._scheduler._executors) - {_PULSE, "default"} == lanes
+        assert {job.executor for job in daemon._scheduler.get_jobs()} == lanes
+        assert {job.id for job in daemon._scheduler.get_jobs()} == {one["name"] for one in policies}
+    daemon._scheduler.shutdown()
+    daemon._application.close_adapters()
 
 
 # --- a journal that can't be opened -------------------------------------------------------------------------
