@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 
@@ -35,6 +37,7 @@ class Runtimes:
         self._current = runtime_of(application)
         self._users = {id(self._current): 0}
         self._changed = threading.Condition()
+        self._closing: list[threading.Thread] = []
 
     @property
     def current(self) -> Runtime:
@@ -55,7 +58,7 @@ class Runtimes:
                 is_over = self._forget(runtime)
                 self._changed.notify_all()
             if is_over:
-                runtime.application.close_adapters()
+                self._close(runtime)
 
     def swap(self, application: Application) -> None:
         """Put another configuration in force."""
@@ -64,12 +67,31 @@ class Runtimes:
             self._users[id(self._current)] = 0
             is_over = self._forget(before)
         if is_over:
-            before.application.close_adapters()
+            self._close(before)
 
     def wait_idle(self) -> None:
-        """Until no look is under way."""
+        """Until no look is under way, and what they used is closed."""
         with self._changed:
             self._changed.wait_for(lambda: not any(self._users.values()))
+        self.wait_closed()
+
+    def wait_closed(self) -> None:
+        """Until the adapters of every configuration that is over are closed."""
+        for thread in list(self._closing):
+            thread.join()
+
+    def _close(self, runtime: Runtime) -> None:
+        """In a thread of its own: giving back a token asks a server, which may hang."""
+
+        def close() -> None:
+            try:
+                runtime.application.close_adapters()
+            except Exception:
+                structlog.get_logger().exception("adapters.not_closed")
+
+        thread = threading.Thread(target=close, name="closing", daemon=True)
+        self._closing = [*(one for one in self._closing if one.is_alive()), thread]
+        thread.start()
 
     def _forget(self, runtime: Runtime) -> bool:
         """Whether it was an old one that nobody uses any more."""

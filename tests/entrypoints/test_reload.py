@@ -251,14 +251,16 @@ def test_old_adapters_are_closed_when_the_last_look_that_uses_them_is_over(new_d
         with runtimes.used():
             runtimes.swap(named("second"))
             assert runtimes.current.application.settings.instance == "second"
+        runtimes.wait_closed()
         assert closed == []
         with runtimes.used() as two:
             assert two.application.settings.instance == "second"
         assert one.application.settings.instance == "first"
+    runtimes.wait_idle()
     assert closed == ["first"]
     runtimes.swap(named("third"))
-    assert closed == ["first", "second"]
     runtimes.wait_idle()
+    assert closed == ["first", "second"]
 
 
 def test_lanes_come_and_go_with_the_policies_and_jobs_move_with_them(new_desk: Callable[..., Desk]) -> None:
