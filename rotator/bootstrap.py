@@ -62,6 +62,24 @@ class Application:
     reconciler: Reconciler
     _adapters: tuple[_Lazy[KeyProvider], _Lazy[SecretBackend]]
 
+    def troubles(self) -> dict[str, str]:
+        """What is wrong with which endpoint (``provider together``), as its guard knows; without those that are well.
+
+        Asks nobody. An endpoint that no look needed yet is not there.
+        """
+        found = {}
+        for endpoint, guard in self.guards().items():
+            if trouble := guard.trouble():
+                found[endpoint] = trouble
+        return found
+
+    def guards(self) -> dict[str, GuardedProvider | GuardedBackend]:
+        """The endpoints that were needed so far: ``provider together``, ``backend vault``."""
+        providers, backends = self._adapters
+        named: list[tuple[str, object]] = [(f"provider {name}", one) for name, one in providers.made()]
+        named += [(f"backend {name}", one) for name, one in backends.made()]
+        return {name: one for name, one in named if isinstance(one, GuardedProvider | GuardedBackend)}
+
     def close(self) -> None:
         """Give back every connection and file."""
         for adapters in self._adapters:
@@ -91,6 +109,10 @@ class _Lazy(Generic[_Adapter]):
                 if made is None:
                     made = self._made[name] = self._make(name)
         return made
+
+    def made(self) -> list[tuple[str, _Adapter]]:
+        """What was needed so far, by name."""
+        return list(self._made.items())
 
     def close(self) -> None:
         for adapter in list(self._made.values()):

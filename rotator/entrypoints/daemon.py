@@ -11,6 +11,7 @@ from __future__ import annotations
 import signal
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
@@ -20,10 +21,14 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
+from rotator.entrypoints.heart import Heart
 from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, due_since, is_due
+
+if TYPE_CHECKING:
+    from rotator.entrypoints.http.server import Listener
 
 _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
@@ -50,6 +55,8 @@ class Daemon:
         self._stop = threading.Event()
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
         self._supervisor = Supervisor()
+        self._heart = Heart()
+        self._listener: Listener | None = None
         self._progress = Progress(patience=PATIENCE * application.settings.service.lease)
         self._trouble = ""
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
@@ -74,6 +81,7 @@ class Daemon:
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # every thread that is started from here on inherits it
         threading.Thread(target=self._heed_signals, name="signals", daemon=True).start()
+        self._listen()
         self._sync()
         self._scheduler.start()
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
@@ -82,6 +90,14 @@ class Daemon:
             self._sync()
             self._tell_supervisor()
         return self._shut_down()
+
+    def _listen(self) -> None:
+        if (http := self._application.settings.http) is not None:
+            from rotator.entrypoints.http.start import listen  # noqa: PLC0415 - few ask for it, and start-up is measured
+
+            self._listener = listen(
+                http, application=lambda: self._application, policies=lambda: self._policies, heart=self._heart
+            )
 
     def _heed_signals(self) -> None:
         signal.sigwait(_SIGNALS)
@@ -99,6 +115,8 @@ class Daemon:
         if waiting.is_alive():
             self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")
             exits.at_once(exits.OK)
+        if self._listener is not None:
+            self._listener.stop()  # its answers read the journal
         self._application.close()
         self._log.info("service.stopped")
         return exits.OK
@@ -166,6 +184,7 @@ class Daemon:
     def _tell_supervisor(self) -> None:
         """Feed the watchdog, if this round was progress; and try the scheduler for the next one."""
         trouble = self._progress.trouble()
+        self._heart.beat(trouble)
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")

@@ -1,0 +1,142 @@
+"""The service over HTTP: a real process, asked by a real client."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.installation import FIELD, POLICY, credentials, document, in_file, policy, soon, until
+from tests.parts.rotator import Rotator, Service
+from tests.parts.secret_search import search
+from tests.parts.simulator import PROJECT, Simulator
+
+TOKEN = "a-token-for-scrapes-only"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+PATHS = ("/healthz", "/readyz", f"/readyz/{POLICY}", "/readyz/broken", "/metrics", "/nothing")
+
+
+class Client:
+    """Asks one service, and keeps all that it served."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.served: list[bytes] = []
+
+    def ask(
+        self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET"
+    ) -> tuple[int, str, http.client.HTTPMessage]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        self.served += [body, str(answer.headers).encode()]
+        return answer.status, body.decode(), answer.headers
+
+    def json(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any]]:
+        status, body, _ = self.ask(path, headers)
+        return status, json.loads(body)
+
+
+def rotator_with(folder: Path, simulator: Simulator, *, due_in: float = 3600, **given: Any) -> Rotator:
+    """One policy in a dotenv file, and one whose place is a folder: it fails at each look."""
+    by_hand = simulator.create_key_by_hand(PROJECT, "by hand", expires_at=soon(due_in))
+    (folder / ".env").write_text(f"{FIELD}={by_hand.secret.reveal()}\n")
+    (folder / "a-folder").mkdir()
+    policies = [policy(in_file(folder / ".env")), policy(in_file(folder / "a-folder"), name="broken")]
+    configured = document(folder, simulator.base_url, policies, http={"listen": "127.0.0.1:0", **given})
+    return Rotator(folder, configured, {**credentials(simulator), "SCRAPE_TOKEN": TOKEN})
+
+
+@contextmanager
+def serving(rotator: Rotator) -> Iterator[tuple[Client, Service]]:
+    with rotator.service() as service:
+        service.wait_for_event("http.listening")
+        (told,) = (event for event in service.events() if event["event"] == "http.listening")
+        yield Client(told["port"]), service
+
+
+def test_a_service_tells_whether_it_is_alive_and_ready_and_why_a_policy_is_not(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    with serving(rotator_with(tmp_path, simulator)) as (client, service):
+        service.wait_for_event("key.adopted")
+        service.wait_for_event("problem", policy="broken")
+        assert client.ask("/healthz")[:2] == (200, "ok\n")
+        assert client.json("/readyz") == (200, {"ready": True, "problems": []})
+
+        until(lambda: client.json(f"/readyz/{POLICY}")[0] == 200)
+        status, told = client.json("/readyz/broken")
+        assert status == 503
+        assert "times in a row: " in told["reason"]
+        assert "a-folder" in told["reason"]
+        assert client.ask("/readyz/nobody")[0] == client.ask("/")[0] == client.ask("/readyz/")[0] == 404
+
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "NONSENSE"):
+            status, _, headers = client.ask("/healthz", method=method)
+            assert (status, headers["Allow"]) == (405, "GET, HEAD")
+        status, body, headers = client.ask("/healthz", method="HEAD")
+        assert (status, body, headers["Content-Length"]) == (200, "", "3")
+        assert service.stop() == 0
+
+
+def test_without_the_token_two_words_of_health_are_told_and_no_more(tmp_path: Path, simulator: Simulator) -> None:
+    rotator = rotator_with(tmp_path, simulator, token={"env": "SCRAPE_TOKEN"})
+    with serving(rotator) as (client, service):
+        service.wait_for_event("problem", policy="broken")
+        service.wait_for_event("key.adopted")
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Bearer"}):
+            assert [client.ask(path, headers)[0] for path in PATHS] == [200, 200, 401, 401, 401, 401]
+            for path in PATHS:
+                assert not {POLICY, "broken", "together", "a-folder"} & set(client.ask(path, headers)[1].split())
+        assert client.ask("/metrics")[2]["WWW-Authenticate"] == "Bearer"
+        assert [client.ask(path, BEARER)[0] for path in PATHS[2:]] == [200, 503, 200, 404]
+        assert service.stop() == 0
+    held = (tmp_path / ".env").read_text().partition("=")[2].strip()
+    known = [TOKEN, held, simulator.management_key.reveal()]
+    assert search(known, {"http": b"\n".join(client.served), "log": "".join(service.lines).encode()}) == []
+
+
+def test_who_asks_slowly_too_long_or_nonsense_is_cut_off_and_keeps_nobody_from_an_answer(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    with serving(rotator_with(tmp_path, simulator)) as (client, service):
+        silent = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(8)]
+        until(lambda: client.ask("/healthz")[0] == 503)  # all threads wait for the rest of a request
+        began = time.monotonic()
+        until(lambda: client.ask("/healthz")[0] == 200)
+        assert time.monotonic() - began < 7
+        for connection in silent:
+            connection.close()
+
+        for nonsense in (b"tgp_v1_nonsense\r\n\r\n", b"GET /healthz HTTP/9.9\r\n\r\n", b"\0\r\n", b"GET\r\n"):
+            with socket.create_connection(("127.0.0.1", client.port), timeout=8) as connection:
+                connection.sendall(nonsense)
+                answer = connection.recv(4096)
+                assert answer == b"" or answer.startswith((b"HTTP/1.0 4", b"HTTP/1.0 505"))
+                assert b"nonsense" not in answer
+        with socket.create_connection(("127.0.0.1", client.port), timeout=8) as connection:
+            connection.sendall(b"GET /" + b"x" * 12_000 + b" HTTP/1.1\r\n" + b"A: " + b"y" * 12_000)
+            with suppress(ConnectionResetError):
+                assert connection.recv(4096) == b""
+        assert client.ask("/healthz")[0] == 200
+        assert service.stop() == 0
+    assert "nonsense" not in "".join(service.lines)
+
+
+def test_a_port_that_is_taken_ends_the_start_with_a_sentence(tmp_path: Path, simulator: Simulator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = rotator_with(tmp_path, simulator, listen=f"127.0.0.1:{port}").call()
+    assert done.returncode == 1
+    sentence = f"rotator: http.listen: can't listen at 127.0.0.1, port {port}: Address already in use\n"
+    assert done.stderr.endswith(sentence)
+    assert "Traceback" not in done.stderr
