@@ -35,12 +35,13 @@ from rotator.config import (
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendUnavailable, MissingSecret, ProviderUnavailable, WrongDestination
 from rotator.plugins import Context
-from rotator.ports import Clock, Journal, KeyProvider, SecretBackend
+from rotator.ports import Clock, Journal, KeyProvider, Observer, SecretBackend
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
 from rotator.service.issue import Issuer
+from rotator.service.observe import SILENT
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Reconciler
@@ -60,6 +61,7 @@ class Application:
     journal: Journal
     clock: SystemClock
     reconciler: Reconciler
+    observer: Observer
     _adapters: tuple[_Lazy[KeyProvider], _Lazy[SecretBackend]]
 
     def troubles(self) -> dict[str, str]:
@@ -127,11 +129,13 @@ def application(
     read_only: bool = False,
     service: bool = False,
     clock: SystemClock | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[Application]:
     """The wired application, closed at the end.
 
     :param read_only: open the journal for reading alone: for a dry run.
     :param service: it runs until it is stopped: its budget is for each hour.
+    :param observer: one that counts where the service is asked over HTTP, unless it is given.
     :param clock: the system's where it is not given; a rehearsal brings one that it can drive.
     :raises JournalUnavailable: when the journal can't be opened.
     """
@@ -139,10 +143,11 @@ def application(
     # Its own hook logs each retry with the call's arguments; ours are secrets, and a retry that helps is no news.
     stamina.instrumentation.set_on_retry_hooks(())
     clock, draw = clock or SystemClock(), random.SystemRandom().random
+    observer = observer or _observer(settings, service=service)
     journal = _journal(settings, environ, read_only=read_only)
-    backends: _Lazy[SecretBackend] = _Lazy(partial(_guarded_backend, settings, clock, environ))
+    backends: _Lazy[SecretBackend] = _Lazy(partial(_guarded_backend, settings, clock, environ, observer))
     secret = partial(_secret, environ=environ, backends=backends)
-    providers: _Lazy[KeyProvider] = _Lazy(partial(_guarded_provider, settings, clock, secret))
+    providers: _Lazy[KeyProvider] = _Lazy(partial(_guarded_provider, settings, clock, secret, observer))
     retired = RetiredSecrets()
     publisher = Publisher(backends=backends, retired=retired)
     put_back = PutBack(providers=providers, backends=backends, retired=retired)
@@ -174,13 +179,23 @@ def application(
             holder=process.holder_name(),
             lease_ttl=settings.service.lease,
             draw=draw,
+            observer=observer,
         ),
+        observer=observer,
         _adapters=(providers, backends),
     )
     try:
         yield wired
     finally:
         wired.close()
+
+
+def _observer(settings: Settings, *, service: bool) -> Observer:
+    if not service or settings.http is None:
+        return SILENT
+    from rotator.metrics.counted import Counted  # noqa: PLC0415 - see _backend
+
+    return Counted()
 
 
 def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool) -> SqlJournal:
@@ -192,7 +207,9 @@ def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool)
     return SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=pool_size, password=password)
 
 
-def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str], name: str) -> SecretBackend:
+def _guarded_backend(
+    settings: Settings, clock: Clock, environ: Mapping[str, str], observer: Observer, name: str
+) -> SecretBackend:
     one = settings.backends[name]
     limits = _limits(one.limits, settings)
     secret = partial(_secret, environ=environ, backends=None)
@@ -207,11 +224,12 @@ def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str
             backend: SecretBackend = PluggedBackend(one.type, lambda: one.plugin.make(one.resolved(secret), context))
         else:
             backend = _backend(one, secret, limits.concurrency, clock)
-    return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=NEVER if alone else DEFAULT)
+    thresholds = NEVER if alone else DEFAULT
+    return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=thresholds, observer=observer)
 
 
 def _guarded_provider(
-    settings: Settings, clock: Clock, secret: Callable[[SecretRef], SecretValue], name: str
+    settings: Settings, clock: Clock, secret: Callable[[SecretRef], SecretValue], observer: Observer, name: str
 ) -> KeyProvider:
     one = settings.providers[name]
     limits = _limits(one.limits, settings)
@@ -223,7 +241,7 @@ def _guarded_provider(
             provider: KeyProvider = PluggedProvider(one.type, lambda: one.plugin.make(one.resolved(secret), context))
         else:
             provider = _together(one, secret, limits.concurrency, clock)
-    return GuardedProvider(provider, name=name, clock=clock, limits=limits)
+    return GuardedProvider(provider, name=name, clock=clock, limits=limits, observer=observer)
 
 
 @contextmanager

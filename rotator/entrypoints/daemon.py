@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -133,8 +134,11 @@ class Daemon:
             return None
         self._progress.began(policy.name)
         self._waiting.pop(policy.name, None)
+        began = time.monotonic()
         try:
-            return self._application.reconciler.reconcile(policy)
+            outcome = self._application.reconciler.reconcile(policy)
+            self._application.observer.looked(policy.name, outcome.result, time.monotonic() - began)
+            return outcome
         finally:
             self._progress.ended(policy.name)
 

@@ -6,10 +6,13 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.e2e.installation import FIELD, POLICY, credentials, document, in_file, policy, soon, until
 from tests.parts.rotator import Rotator, Service
@@ -40,6 +43,12 @@ class Client:
             connection.close()
         self.served += [body, str(answer.headers).encode()]
         return answer.status, body.decode(), answer.headers
+
+    def scrape(self) -> list[Sample]:
+        status, body, headers = self.ask("/metrics")
+        assert status == 200
+        assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        return [sample for family in text_string_to_metric_families(body) for sample in family.samples]
 
     def json(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any]]:
         status, body, _ = self.ask(path, headers)
@@ -140,3 +149,52 @@ def test_a_port_that_is_taken_ends_the_start_with_a_sentence(tmp_path: Path, sim
     sentence = f"rotator: http.listen: can't listen at 127.0.0.1, port {port}: Address already in use\n"
     assert done.stderr.endswith(sentence)
     assert "Traceback" not in done.stderr
+
+
+def test_a_scrape_tells_of_every_policy_and_of_what_was_done(tmp_path: Path, simulator: Simulator) -> None:
+    with serving(rotator_with(tmp_path, simulator, due_in=-60)) as (client, service):
+        service.wait_for_event("grace.started")
+        service.wait_for_event("problem", policy="broken")
+        until(lambda: _value(client.scrape(), "rotator_looks_total", policy=POLICY, result="ok"))
+        found = client.scrape()
+        assert service.stop() == 0
+
+    now = time.time()
+    assert now + 1800 < (_value(found, "rotator_policy_key_expiry_timestamp_seconds", policy=POLICY) or 0) < now + 3700
+    assert now - 60 < (_value(found, "rotator_policy_key_created_timestamp_seconds", policy=POLICY) or 0) < now + 1
+    assert now < (_value(found, "rotator_policy_next_rotation_timestamp_seconds", policy=POLICY) or 0) < now + 1800
+    assert now < (_value(found, "rotator_policy_next_look_timestamp_seconds", policy=POLICY) or 0)
+    assert now - 30 < (_value(found, "rotator_heartbeat_timestamp_seconds") or 0) <= now
+    for name, labels, value in (
+        ("rotator_policy_phase", {"policy": POLICY, "phase": "grace"}, 1),
+        ("rotator_policy_phase", {"policy": POLICY, "phase": "idle"}, 0),
+        ("rotator_policy_phase", {"policy": "broken", "phase": "idle"}, 1),
+        ("rotator_policy_keys", {"policy": POLICY, "state": "current"}, 1),
+        ("rotator_policy_keys", {"policy": POLICY, "state": "retiring"}, 1),
+        ("rotator_policy_on_hold", {"policy": POLICY}, 0),
+        ("rotator_policy_consecutive_failures", {"policy": POLICY}, 0),
+        ("rotator_rotations_started_total", {"policy": POLICY}, 1),
+        ("rotator_rotations_total", {"policy": POLICY, "outcome": "published"}, 1),
+        ("rotator_requests_total", {"endpoint": "provider together", "method": "create_key", "result": "ok"}, 1),
+        ("rotator_request_duration_seconds_count", {"endpoint": "provider together", "method": "create_key"}, 1),
+        ("rotator_endpoint_in_trouble", {"endpoint": "provider together"}, 0),
+        ("rotator_endpoint_in_trouble", {"endpoint": "backend dotenv"}, 0),
+        ("rotator_journal_readable", {}, 1),
+        ("rotator_policies", {}, 2),
+        ("rotator_stuck", {}, 0),
+    ):
+        assert _value(found, name, **labels) == value, (name, labels)
+    assert (_value(found, "rotator_policy_consecutive_failures", policy="broken") or 0) >= 1
+    assert _value(found, "rotator_alerts_total", policy="broken", check="WrongDestination") is not None or _value(
+        found, "rotator_alerts_total", policy="broken", check="DestinationUnreadable"
+    )
+    assert abs(_value(found, "rotator_clock_skew_seconds", endpoint="provider together") or 9) < 5
+    held = (tmp_path / ".env").read_text().partition("TOGETHER_API_KEY=")[2].split()[0]
+    known = [held, simulator.management_key.reveal()]
+    assert search(known, {"http": b"\n".join(client.served)}) == []
+
+
+def _value(samples: Sequence[Sample], name: str, **labels: str) -> float | None:
+    values = [sample.value for sample in samples if sample.name == name and sample.labels == labels]
+    assert len(values) <= 1
+    return values[0] if values else None

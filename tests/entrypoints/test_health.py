@@ -8,7 +8,7 @@ from rotator.entrypoints.heart import SILENT_SECONDS, Heart
 from rotator.entrypoints.http.ready import Readiness
 from rotator.errors import JournalUnavailable
 from rotator.ports import Look
-from tests.domain.build import policy
+from tests.domain.build import POLICY
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ class FakeApplication:
 
 
 def readiness(application):
-    one = policy()
+    one = POLICY
     return Readiness(application=lambda: application, policies=lambda: {one.name: one}), one
 
 

@@ -15,6 +15,7 @@ from rotator.domain.secret import SecretValue
 from rotator.entrypoints.heart import Heart
 from rotator.entrypoints.http.pages import Pages
 from rotator.entrypoints.http.ready import Readiness
+from rotator.entrypoints.http.scrape import Scrape
 from rotator.entrypoints.http.server import Listener
 
 
@@ -31,7 +32,7 @@ def listen(
         alive=heart.trouble,
         ready=ready,
         token=partial(_token, settings.token) if settings.token else None,
-        metrics=lambda: (b"", "text/plain"),
+        metrics=Scrape(application=application, policies=policies, heart=heart).text,
     )
     listener = Listener(settings, pages)
     listener.start()
