@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -57,6 +59,14 @@ class Counted:
             )
             for result, word, what in (("ok", "success", "was fine"), ("failed", "error", "ended in an error"))
         }  # fmt: skip
+
+    def know(self, policies: Iterable[str]) -> None:
+        """Begin at zero what has not happened yet: Prometheus sees no increase in a counter that begins at one."""
+        for policy in policies:
+            for counter in (self._begun, self._revoked, self._extended):
+                counter.labels(policy)
+            for outcome in _ENDS.values():
+                self._ended.labels(policy, outcome)
 
     def called(self, endpoint: str, method: str, result: str, seconds: float) -> None:
         """See ``Observer``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from tests.parts.rotator import Rotator, Service
 from tests.parts.secret_search import search
 from tests.parts.simulator import PROJECT, Simulator
 
+CONFIG = Path(__file__).parents[2] / "config"
 TOKEN = "a-token-for-scrapes-only"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 PATHS = ("/healthz", "/readyz", f"/readyz/{POLICY}", "/readyz/broken", "/metrics", "/nothing")
@@ -198,3 +200,20 @@ def _value(samples: Sequence[Sample], name: str, **labels: str) -> float | None:
     values = [sample.value for sample in samples if sample.name == name and sample.labels == labels]
     assert len(values) <= 1
     return values[0] if values else None
+
+
+def test_the_alert_rules_and_the_dashboard_ask_for_what_a_service_exports(tmp_path: Path, simulator: Simulator) -> None:
+    with serving(rotator_with(tmp_path, simulator)) as (client, service):
+        service.wait_for_event("key.adopted")
+        until(lambda: _value(client.scrape(), "rotator_looks_total", policy=POLICY, result="ok"))
+        _, body, _ = client.ask("/metrics")
+        assert service.stop() == 0
+    exported = set()
+    for family in text_string_to_metric_families(body):
+        ends = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}[family.type]
+        exported |= {family.name + end for end in ends}
+
+    for file in ("alerts.yaml", "grafana-dashboard.json"):
+        named = set(re.findall(r"\brotator_[a-z_]+", (CONFIG / file).read_text()))
+        assert named
+        assert named - exported == set(), file

@@ -35,6 +35,7 @@ class Scrape(Collector):
         """It, and its content type."""
         counted = self._application().observer
         assert isinstance(counted, Counted), "wired so, where the configuration asks for HTTP"
+        counted.know(self._policies())
         return generate_latest(self) + generate_latest(counted.registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def collect(self) -> Iterable[Metric]:
