@@ -26,6 +26,8 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 parts:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
 	  || { echo "the tests need a PostgreSQL server: install it (Debian: apt-get install postgresql)" >&2; exit 1; }
+	@command -v promtool >/dev/null \
+	  || { echo "the tests need promtool, no server: install it (Debian: apt-get install prometheus)" >&2; exit 1; }
 	@command -v systemd-analyze >/dev/null \
 	  || { echo "the tests need systemd-analyze, which need not run: install it (Debian: apt-get install systemd)" >&2; exit 1; }
 

@@ -34,12 +34,13 @@ from rotator.config import (
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendUnavailable, MissingSecret, ProviderUnavailable, WrongDestination
 from rotator.plugins import Context
-from rotator.ports import Clock, Journal, KeyProvider, SecretBackend
+from rotator.ports import Clock, Journal, KeyProvider, Observer, SecretBackend
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
 from rotator.service.issue import Issuer
+from rotator.service.observe import SILENT
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Reconciler
@@ -57,6 +58,7 @@ class _Lasting:
     journal: Journal
     clock: SystemClock
     retired: RetiredSecrets
+    observer: Observer
     holder: str
     budget: Budget
 
@@ -69,6 +71,7 @@ class Application:
     journal: Journal
     clock: SystemClock
     reconciler: Reconciler
+    observer: Observer
     _adapters: tuple[Lazy[KeyProvider], Lazy[SecretBackend]]
     _lasting: _Lasting
 
@@ -94,6 +97,24 @@ class Application:
         for adapters in self._adapters:
             adapters.close()
 
+    def troubles(self) -> dict[str, str]:
+        """What is wrong with which endpoint (``provider together``), as its guard knows; without those that are well.
+
+        Asks nobody. An endpoint that no look needed yet is not there.
+        """
+        found = {}
+        for endpoint, guard in self.guards().items():
+            if trouble := guard.trouble():
+                found[endpoint] = trouble
+        return found
+
+    def guards(self) -> dict[str, GuardedProvider | GuardedBackend]:
+        """The endpoints that were needed so far: ``provider together``, ``backend vault``."""
+        providers, backends = self._adapters
+        named: list[tuple[str, object]] = [(f"provider {name}", one) for name, one in providers.made()]
+        named += [(f"backend {name}", one) for name, one in backends.made()]
+        return {name: one for name, one in named if isinstance(one, GuardedProvider | GuardedBackend)}
+
     def close(self) -> None:
         """Give back every connection and file."""
         self.close_adapters()
@@ -108,11 +129,13 @@ def application(
     read_only: bool = False,
     service: bool = False,
     clock: SystemClock | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[Application]:
     """The wired application, closed at the end.
 
     :param read_only: open the journal for reading alone: for a dry run.
     :param service: it runs until it is stopped: its budget is for each hour.
+    :param observer: one that counts where the service is asked over HTTP, unless it is given.
     :param clock: the system's where it is not given; a rehearsal brings one that it can drive.
     :raises JournalUnavailable: when the journal can't be opened.
     """
@@ -129,6 +152,7 @@ def application(
             journal=journal,
             clock=clock,
             retired=RetiredSecrets(),
+            observer=observer or _observer(settings, service=service),
             holder=process.holder_name(),
             budget=Budget(
                 most=settings.service.max_rotations_per_run,
@@ -146,10 +170,11 @@ def application(
 
 def _wire(settings: Settings, lasting: _Lasting) -> Application:
     journal, clock, environ, retired = lasting.journal, lasting.clock, lasting.environ, lasting.retired
+    observer = lasting.observer
     draw = random.SystemRandom().random
-    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ))
+    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer))
     secret = partial(_secret, environ=environ, backends=backends)
-    providers: Lazy[KeyProvider] = Lazy(partial(_guarded_provider, settings, clock, secret))
+    providers: Lazy[KeyProvider] = Lazy(partial(_guarded_provider, settings, clock, secret, observer))
     publisher = Publisher(backends=backends, retired=retired)
     put_back = PutBack(providers=providers, backends=backends, retired=retired)
     # Its reservations stay: a look of the configuration before may be about to begin a rotation.
@@ -175,10 +200,20 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
             holder=lasting.holder,
             lease_ttl=settings.service.lease,
             draw=draw,
+            observer=observer,
         ),
+        observer=observer,
         _adapters=(providers, backends),
         _lasting=lasting,
     )
+
+
+def _observer(settings: Settings, *, service: bool) -> Observer:
+    if not service or settings.http is None:
+        return SILENT
+    from rotator.metrics.counted import Counted  # noqa: PLC0415 - see _backend
+
+    return Counted()
 
 
 def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool) -> SqlJournal:
@@ -190,7 +225,9 @@ def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool)
     return SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=pool_size, password=password)
 
 
-def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str], name: str) -> SecretBackend:
+def _guarded_backend(
+    settings: Settings, clock: Clock, environ: Mapping[str, str], observer: Observer, name: str
+) -> SecretBackend:
     one = settings.backends[name]
     limits = _limits(one.limits, settings)
     secret = partial(_secret, environ=environ, backends=None)
@@ -205,11 +242,12 @@ def _guarded_backend(settings: Settings, clock: Clock, environ: Mapping[str, str
             backend: SecretBackend = PluggedBackend(one.type, lambda: one.plugin.make(one.resolved(secret), context))
         else:
             backend = _backend(one, secret, limits.concurrency, clock)
-    return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=NEVER if alone else DEFAULT)
+    thresholds = NEVER if alone else DEFAULT
+    return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=thresholds, observer=observer)
 
 
 def _guarded_provider(
-    settings: Settings, clock: Clock, secret: Callable[[SecretRef], SecretValue], name: str
+    settings: Settings, clock: Clock, secret: Callable[[SecretRef], SecretValue], observer: Observer, name: str
 ) -> KeyProvider:
     one = settings.providers[name]
     limits = _limits(one.limits, settings)
@@ -221,7 +259,7 @@ def _guarded_provider(
             provider: KeyProvider = PluggedProvider(one.type, lambda: one.plugin.make(one.resolved(secret), context))
         else:
             provider = _together(one, secret, limits.concurrency, clock)
-    return GuardedProvider(provider, name=name, clock=clock, limits=limits)
+    return GuardedProvider(provider, name=name, clock=clock, limits=limits, observer=observer)
 
 
 @contextmanager

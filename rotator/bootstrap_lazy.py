@@ -35,6 +35,10 @@ class Lazy(Generic[_Adapter]):
                     made = self._made[name] = self._make(name)
         return made
 
+    def made(self) -> list[tuple[str, _Adapter]]:
+        """What was needed so far, by name."""
+        return list(self._made.items())
+
     def close(self) -> None:
         """Close every one that was made."""
         for adapter in list(self._made.values()):

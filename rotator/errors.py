@@ -22,6 +22,7 @@
     │   └── LeaseLost               this holder's lease was taken over; it must stop
     ├── RotationFailed              a rotation did not come through; the journal knows how far it got   retryable
     ├── IllegalMove                 a lifecycle move that the table does not allow: a defect of ours
+    ├── ListenFailed                the HTTP listener can't be opened (port taken, foreign address)       retryable
     ├── Deferred                    due, and left for a later run: the budget, or a canary                 retryable
     └── Stopping                    the service is shutting down; the work is left where it is        retryable
 
@@ -74,6 +75,12 @@ class ConfigError(RotatorError):
 
 class MissingSecret(RotatorError):
     """A reference leads nowhere; the message names the variable or file, never a content."""
+
+
+class ListenFailed(RotatorError):
+    """The HTTP listener can't be opened; the message names the address."""
+
+    retryable = True
 
 
 class OutcomeUnknown(RotatorError):

@@ -162,6 +162,10 @@ class Journal(Protocol):
         """What is remembered of a policy; an empty record where there is nothing."""
         ...
 
+    def records(self) -> Mapping[str, PolicyRecord]:
+        """What is remembered of every policy, in one query."""
+        ...
+
     def looks(self) -> Mapping[str, Look]:
         """The schedule of every policy that was ever looked at, in one query."""
         ...
@@ -228,6 +232,31 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Give back connections and files."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told what happens, to count it. It never raises, and never sees a secret."""
+
+    def called(self, endpoint: str, method: str, result: str, seconds: float) -> None:
+        """A call of a provider or backend came to its end.
+
+        :param endpoint: ``provider NAME`` or ``backend NAME``.
+        :param method: of the port.
+        :param result: ``ok``, or the name of the error.
+        """
+        ...
+
+    def looked(self, policy: str, result: str, seconds: float) -> None:
+        """A look came to its end."""
+        ...
+
+    def alerted(self, policy: str, check: str) -> None:
+        """A look raised an alert."""
+        ...
+
+    def recorded(self, policy: str, kind: str) -> None:
+        """An event of this kind is durable."""
         ...
 
 

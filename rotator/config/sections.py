@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
-from rotator.config.hosts import is_loopback
+from rotator.config.hosts import is_loopback, listening
 from rotator.config.places import place
 from rotator.config.plugged import PluggedReader
 from rotator.config.secrets import (
@@ -25,6 +25,7 @@ from rotator.config.secrets import (
 from rotator.config.settings import (
     BackendSettings,
     DotenvSettings,
+    HttpSettings,
     LimitsSettings,
     LogSettings,
     ProviderSettings,
@@ -33,7 +34,7 @@ from rotator.config.settings import (
 )
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import BACKENDS, DotenvShape, VaultShape
-from rotator.config.shapes.document import LogShape, ServiceShape, StateShape
+from rotator.config.shapes.document import HttpShape, LogShape, ServiceShape, StateShape
 from rotator.config.shapes.fields import LimitsShape, Shape
 from rotator.config.shapes.providers import PROVIDERS, TogetherShape
 from rotator.config.shapes.secrets import REFERENCES
@@ -148,6 +149,21 @@ class SectionReader:
         if not made and not self._faults.found:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
         return made
+
+    def http(self, given: HttpShape | None) -> HttpSettings | None:
+        """Where the service listens; a place that others than this machine reach asks for a token."""
+        if given is None:
+            return None
+        path = ("http", "token")
+        token = None if given.token is None else self._reference(given.token, path)
+        place = listening(given.listen)
+        if place is None:
+            self._faults.add(("http", "listen"), shown(given.listen), "allowed: ADDRESS:PORT such as 127.0.0.1:9464")
+            return None
+        if given.token is None and not is_loopback(place[0]):
+            found = f"no token, but others reach {place[0]}"
+            self._faults.add(path, found, f"{_LOGIN}; or an address of this machine alone")
+        return HttpSettings(host=place[0], port=place[1], token=token)
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:
         return self._faults.file(name, self._folder, path)

@@ -190,10 +190,25 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """Where the service listens for probes and scrapes.
+
+    :param host: an IP address, or localhost.
+    :param port: 0 picks a free one.
+    :param token: always there where others than this machine can reach it.
+    """
+
+    host: str
+    port: int
+    token: SecretRef | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration.
 
     :param state_password: for a journal in PostgreSQL, where libpq does not find one by itself.
+    :param http: ``None``: nothing listens.
     """
 
     source: Path
@@ -205,3 +220,4 @@ class Settings:
     policies: tuple[Policy, ...]
     service: ServiceSettings
     log: LogSettings
+    http: HttpSettings | None = None

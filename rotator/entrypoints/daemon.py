@@ -9,9 +9,11 @@ got lost, or that waits for a moment which a stepping clock has moved away. syst
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
@@ -22,6 +24,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
+from rotator.entrypoints.heart import Heart
 from rotator.entrypoints.reload import Changes, Reloader
 from rotator.entrypoints.runtimes import Runtimes
 from rotator.entrypoints.signals import Signals
@@ -29,6 +32,9 @@ from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, due_since, is_due
+
+if TYPE_CHECKING:
+    from rotator.entrypoints.http.server import Listener
 
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
@@ -55,6 +61,8 @@ class Daemon:
         self._reloader = Reloader(application, supervisor, signals.wake.set)
         self._moving = threading.RLock()  # jobs, and the policies that they are for
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
+        self._heart = Heart()
+        self._listener: Listener | None = None
         self._progress = Progress(patience=PATIENCE * application.settings.service.lease)
         self._trouble = ""
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
@@ -83,6 +91,7 @@ class Daemon:
 
         SIGHUP reads the configuration anew; see ``Reloader``.
         """
+        self._listen()
         self._sync()
         self._scheduler.start()
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
@@ -97,6 +106,14 @@ class Daemon:
                 self._close_lanes()
                 self._tell_supervisor()
         return self._shut_down()
+
+    def _listen(self) -> None:
+        if (http := self._application.settings.http) is not None:
+            from rotator.entrypoints.http.start import listen  # noqa: PLC0415 - few ask for it, and start-up is measured
+
+            self._listener = listen(
+                http, application=lambda: self._application, policies=lambda: self._policies, heart=self._heart
+            )
 
     def _reload(self) -> None:
         """Put in force what the reloader has made ready."""
@@ -156,6 +173,8 @@ class Daemon:
         if waiting.is_alive():
             self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")
             exits.at_once(exits.OK)
+        if self._listener is not None:
+            self._listener.stop()  # its answers read the journal
         self._application.close()
         self._log.info("service.stopped")
         return exits.OK
@@ -175,8 +194,11 @@ class Daemon:
                 return None
             self._progress.began(name)
             self._waiting.pop(name, None)
+            began = time.monotonic()
             try:
-                return runtime.application.reconciler.reconcile(policy)
+                outcome = runtime.application.reconciler.reconcile(policy)
+                runtime.application.observer.looked(name, outcome.result, time.monotonic() - began)
+                return outcome
             finally:
                 self._progress.ended(name)
 
@@ -230,6 +252,7 @@ class Daemon:
     def _tell_supervisor(self) -> None:
         """Feed the watchdog, if this round was progress; and try the scheduler for the next one."""
         trouble = self._progress.trouble()
+        self._heart.beat(trouble)
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")

@@ -72,6 +72,7 @@ _AT_START: Mapping[str, Callable[[Settings], object]] = {
     "state.password": lambda settings: settings.state_password,
     "service.workers": lambda settings: settings.service.workers,  # threads, and connections to the journal
     "log": lambda settings: settings.log,
+    "http": lambda settings: settings.http,
 }
 """What a running service can't change."""
 

@@ -86,7 +86,7 @@ class Runtimes:
         def close() -> None:
             try:
                 runtime.application.close_adapters()
-            except Exception:
+            except Exception:  # noqa: BLE001 - it is logged; the service runs on with the new configuration
                 structlog.get_logger().exception("adapters.not_closed")
 
         thread = threading.Thread(target=close, name="closing", daemon=True)

@@ -21,9 +21,10 @@ from rotator.domain.planner import Plan, plan
 from rotator.domain.record import PolicyRecord
 from rotator.domain.verdict import Decision
 from rotator.errors import JournalError, LeaseHeld, LeaseLost, RotatorError, Stopping
-from rotator.ports import Clock, Journal, Lease, Look
+from rotator.ports import Clock, Journal, Lease, Look, Observer
 from rotator.service.apply import Executor
 from rotator.service.gather import Gatherer, observations_of
+from rotator.service.observe import SILENT
 from rotator.service.session import Session
 
 MAX_ROUNDS = 8
@@ -81,6 +82,7 @@ class Reconciler:
     holder: str
     lease_ttl: timedelta
     draw: Callable[[], float]
+    observer: Observer = SILENT
 
     def preview(self, policy: Policy) -> Plan:
         """What ``reconcile`` would begin with now; changes nothing anywhere. The whole of a dry run."""
@@ -130,11 +132,13 @@ class Reconciler:
             record=self.journal.taken(lease),
             beat=self.clock.now(),
             gathered=self.gatherer.look(policy),
+            observer=self.observer,
         )
         issued, watched = 0, False
         for _ in range(MAX_ROUNDS):
             decided = self._decide(session)
             for alert in decided.alerts:
+                self.observer.alerted(policy.name, alert.check)
                 log.warning("alert", check=alert.check, reason=alert.reason)
             issues = any(isinstance(action, Issue) for action in decided.actions)
             watches = all(isinstance(action, ConfirmRefusal) for action in decided.actions)
@@ -162,6 +166,7 @@ class Reconciler:
         failures = self._failures(policy) + 1 if problems else 0
         next_at = decided.next_look - session.correction
         for reason in session.deferred:
+            self.observer.alerted(policy.name, "Deferred")
             structlog.get_logger().warning("alert", policy=policy.name, check="Deferred", reason=reason)
         if session.deferred:
             next_at = min(next_at, now + DEFERRED_AGAIN)

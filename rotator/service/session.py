@@ -13,8 +13,9 @@ from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy
 from rotator.domain.record import PolicyRecord, RotationRecord
 from rotator.domain.secret import Fingerprint, SecretValue
-from rotator.ports import Clock, Journal, Lease
+from rotator.ports import Clock, Journal, Lease, Observer
 from rotator.service.gather import Gathered
+from rotator.service.observe import SILENT
 
 _BEAT = 0.1
 """The part of the lease after which it is prolonged again."""
@@ -35,6 +36,7 @@ class Session:
     record: PolicyRecord
     gathered: Gathered
     beat: datetime
+    observer: Observer = SILENT
     done: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)
@@ -66,6 +68,7 @@ class Session:
         self.record = self.journal.append(self.lease, events, now)
         self.beat = now
         for event in events:
+            self.observer.recorded(self.policy.name, type(event).__name__)
             name, fields = told(event)
             structlog.get_logger().info(name, policy=self.policy.name, **fields)
 

@@ -143,6 +143,9 @@ class GatedJournal:
     def taken(self, lease: Lease) -> PolicyRecord:
         return self.gate.call("load", lambda: self.real.taken(lease))
 
+    def records(self) -> Mapping[str, PolicyRecord]:
+        return self.real.records()
+
     def looks(self) -> Mapping[str, Look]:
         return self.real.looks()
 

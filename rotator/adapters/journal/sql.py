@@ -67,6 +67,11 @@ class SqlJournal:
             state = connection.execute(statements.STATE, {"p": policy}).scalar()
         return record_from_json(state) if state else PolicyRecord(policy=policy)
 
+    def records(self) -> Mapping[str, PolicyRecord]:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            return {row.policy: record_from_json(row.state) for row in connection.execute(statements.STATES)}
+
     def looks(self) -> Mapping[str, Look]:
         """See ``ports.Journal``."""
         with self._reading() as connection:

@@ -20,6 +20,7 @@ SET_KNOWN = update(policy_state).where(HELD, policy_state.c.state == bindparam("
 HELD_STATE = select(policy_state.c.state).where(HELD).with_for_update()
 LOCKED = select(policy_state).where(OF_POLICY).with_for_update()
 STATE = select(policy_state.c.state).where(policy_state.c.policy == bindparam("p"))
+STATES = select(policy_state.c.policy, policy_state.c.state)
 ADD_EVENT = insert(event_table)
 OBSERVATIONS = select(observation).where(
     observation.c.scope == bindparam("scope"), observation.c.seen_at >= bindparam("since")

@@ -75,6 +75,15 @@ class LogShape(Shape):
     format: Literal["auto", "json", "console"] = "auto"
 
 
+class HttpShape(Shape):
+    """The HTTP listener: /healthz, /readyz and /metrics."""
+
+    listen: Text = Field("127.0.0.1:9464", description="ADDRESS:PORT; an address that others reach needs a token.")
+    token: SkipValidation[Login | None] = Field(
+        None, description="What a request must have in 'Authorization: Bearer', but for /healthz and /readyz."
+    )
+
+
 class Document(Shape):
     """The configuration of rotator."""
 
@@ -88,6 +97,7 @@ class Document(Shape):
     include: list[Text] = Field(default_factory=list, description="More files with policies; globs, relative to this.")
     service: ServiceShape = ServiceShape()
     log: LogShape = LogShape()
+    http: HttpShape | None = Field(None, description="Off where it is not there.")
 
 
 class IncludedDocument(Shape):

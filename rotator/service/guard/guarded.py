@@ -5,6 +5,7 @@ What a guard refuses was not sent: it raises the port's own ``Unavailable``, and
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -12,9 +13,10 @@ from datetime import datetime, timedelta
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendUnavailable, ProviderUnavailable, RotatorError
-from rotator.ports import Clock, KeyProvider, SecretBackend
+from rotator.ports import Clock, KeyProvider, Observer, SecretBackend
 from rotator.service.guard.circuit import DEFAULT, Circuit, Thresholds
 from rotator.service.guard.flow import Elapsed, Limits, Pace, Refusal, Slots
+from rotator.service.observe import SILENT
 
 
 class _Guard:
@@ -26,7 +28,9 @@ class _Guard:
         clock: Clock,
         limits: Limits,
         thresholds: Thresholds,
+        *,
         error: Callable[[str, float | None], RotatorError],
+        observer: Observer,
     ) -> None:
         elapsed = Elapsed(clock)
         self._endpoint = endpoint
@@ -35,19 +39,31 @@ class _Guard:
         self._slots = Slots(limits.concurrency, clock, elapsed)
         self._circuit = Circuit(endpoint, elapsed, thresholds)
         self._error = error
+        self._observer = observer
 
     @contextmanager
-    def call(self, *, revokes: bool = False) -> Iterator[None]:
+    def call(self, method: str, *, revokes: bool = False) -> Iterator[None]:
         """Around one call. Raises the port's ``Unavailable`` when it must not begin, ``Stopping`` at a shutdown."""
         try:
             # Asked twice: at once, to be refused at once; and after the wait, in which the circuit may have opened.
             wait = max(self._circuit.check(revokes=revokes), self._pace.reserve())
             if wait:
                 self._clock.sleep(timedelta(seconds=wait))
-            with self._slots.one(), self._circuit.attempt(revokes=revokes):
+            with self._slots.one(), self._circuit.attempt(revokes=revokes), self._observed(method):
                 yield
         except Refusal as refusal:
             raise self._error(f"{self._endpoint} is not called: {refusal.reason}", refusal.seconds) from None
+
+    @contextmanager
+    def _observed(self, method: str) -> Iterator[None]:
+        result, began = "ok", time.monotonic()
+        try:
+            yield
+        except BaseException as error:
+            result = type(error).__name__ if isinstance(error, RotatorError) else "defect"
+            raise
+        finally:
+            self._observer.called(self._endpoint, method, result, time.monotonic() - began)
 
     def trouble(self) -> str:
         return self._circuit.trouble()
@@ -67,6 +83,7 @@ class GuardedProvider:
         clock: Clock,
         limits: Limits,
         thresholds: Thresholds = DEFAULT,
+        observer: Observer = SILENT,
     ) -> None:
         self._inner = inner
         self._guard = _Guard(
@@ -74,41 +91,42 @@ class GuardedProvider:
             clock,
             limits,
             thresholds,
-            lambda reason, seconds: ProviderUnavailable(reason, retry_after=seconds),
+            error=lambda reason, seconds: ProviderUnavailable(reason, retry_after=seconds),
+            observer=observer,
         )
 
     def create_key(self, project: str, name: str, expires_at: datetime) -> IssuedKey:
         """See ``KeyProvider``."""
-        with self._guard.call():
+        with self._guard.call("create_key"):
             return self._inner.create_key(project, name, expires_at)
 
     def list_keys(self, project: str) -> Sequence[KeyFacts]:
         """See ``KeyProvider``."""
-        with self._guard.call():
+        with self._guard.call("list_keys"):
             return self._inner.list_keys(project)
 
     def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         """See ``KeyProvider``."""
-        with self._guard.call():
+        with self._guard.call("set_expiration"):
             self._inner.set_expiration(project, key_id, expires_at)
 
     def revoke_key(self, project: str, key_id: str) -> None:
         """See ``KeyProvider``. The first call that waits while the provider is in trouble."""
-        with self._guard.call(revokes=True):
+        with self._guard.call("revoke_key", revokes=True):
             self._inner.revoke_key(project, key_id)
 
     def identify(self, secret: SecretValue) -> Identity | Refused:
         """See ``KeyProvider``. What can't be sent is no call, and its answer tells nothing about the provider."""
         if not secret.is_header_safe():
             return self._inner.identify(secret)
-        with self._guard.call():
+        with self._guard.call("identify"):
             return self._inner.identify(secret)
 
     def used_until(
         self, key_ids: Collection[str], since: datetime, as_key: SecretValue, organization: str | None
     ) -> Mapping[str, datetime]:
         """See ``KeyProvider``."""
-        with self._guard.call():
+        with self._guard.call("used_until"):
             return self._inner.used_until(key_ids, since, as_key, organization)
 
     def skew(self) -> timedelta | None:
@@ -138,6 +156,7 @@ class GuardedBackend:
         clock: Clock,
         limits: Limits,
         thresholds: Thresholds = DEFAULT,
+        observer: Observer = SILENT,
     ) -> None:
         self._inner = inner
         self._guard = _Guard(
@@ -145,32 +164,33 @@ class GuardedBackend:
             clock,
             limits,
             thresholds,
-            lambda reason, seconds: BackendUnavailable(reason, retry_after=seconds),
+            error=lambda reason, seconds: BackendUnavailable(reason, retry_after=seconds),
+            observer=observer,
         )
 
     def read(self, destination: Destination) -> Held:
         """See ``SecretBackend``."""
-        with self._guard.call():
+        with self._guard.call("read"):
             return self._inner.read(destination)
 
     def read_previous(self, destination: Destination) -> SecretValue | None:
         """See ``SecretBackend``."""
-        with self._guard.call():
+        with self._guard.call("read_previous"):
             return self._inner.read_previous(destination)
 
     def whereabouts(self, destination: Destination) -> Mapping[str, str]:
         """See ``SecretBackend``."""
-        with self._guard.call():
+        with self._guard.call("whereabouts"):
             return self._inner.whereabouts(destination)
 
     def check_writable(self, destination: Destination) -> None:
         """See ``SecretBackend``."""
-        with self._guard.call():
+        with self._guard.call("check_writable"):
             self._inner.check_writable(destination)
 
     def write(self, destination: Destination, value: SecretValue, metadata: KeyMetadata, expected: str) -> None:
         """See ``SecretBackend``."""
-        with self._guard.call():
+        with self._guard.call("write"):
             self._inner.write(destination, value, metadata, expected)
 
     def close(self) -> None:

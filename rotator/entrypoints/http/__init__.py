@@ -1,0 +1,1 @@
+"""The HTTP listener of the service: /healthz, /readyz, /metrics. Imported where the configuration asks for it."""

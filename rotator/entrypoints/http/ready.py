@@ -1,0 +1,76 @@
+"""Whether the service, and one policy, can do their work; from the journal and from what the guards know already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from rotator.bootstrap import Application
+from rotator.domain.model import Policy
+from rotator.errors import JournalError
+from rotator.ports import Look
+
+LATE = timedelta(minutes=5)
+"""A policy waits its turn for a while where many are due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Asked anew each time. ``policies``: by name, as they are served now."""
+
+    application: Callable[[], Application]
+    policies: Callable[[], Mapping[str, Policy]]
+
+    def problems(self, *, detailed: bool) -> list[str]:
+        """Why the service is not ready, a sentence each. Not ``detailed``: without a name or an endpoint's words."""
+        application = self.application()
+        found = {"the service is stopping": ""} if application.clock.stopping else {}
+        try:
+            application.journal.looks()
+        except JournalError as error:
+            found["the journal can't be read"] = str(error)
+        for endpoint, trouble in application.troubles().items():
+            kind = endpoint.partition(" ")[0]
+            if not detailed:
+                found[f"a {kind} is in trouble"] = ""
+            else:
+                found[endpoint] = trouble
+        return [f"{what}: {why}" if why and detailed else what for what, why in found.items()]
+
+    def policy(self, name: str) -> dict[str, Any] | None:
+        """One policy, whether it is ready and why not; ``None`` where it is not served."""
+        application = self.application()
+        policy = self.policies().get(name)
+        if policy is None:
+            return None
+        try:
+            look, record = application.journal.look(name), application.journal.load(name)
+        except JournalError as error:
+            return {"policy": name, "ready": False, "reason": f"the journal can't be read: {error}"}
+        reason = self._reason(application, policy, look)
+        current = record.current
+        return {
+            "policy": name,
+            "ready": not reason,
+            "reason": reason,
+            "hold": record.hold,
+            "phase": record.in_flight.phase if record.in_flight else "",
+            "next_look": look.next_at.isoformat() if look else "",
+            "key_expires": current.expires_at.isoformat() if current and current.expires_at else "",
+        }
+
+    @staticmethod
+    def _reason(application: Application, policy: Policy, look: Look | None) -> str:
+        if look is None:
+            return "it was not looked at yet"
+        if look.failures:
+            return f"failed {look.failures} times in a row: {look.problem}"
+        needed = {f"provider {policy.provider}", *(f"backend {one.backend}" for one in policy.destinations)}
+        for endpoint, trouble in application.troubles().items():
+            if endpoint in needed:
+                return f"{endpoint}: {trouble}"
+        if application.clock.now() - look.next_at > LATE:
+            return f"it was due at {look.next_at.isoformat()}, and was not looked at"
+        return ""

@@ -1,0 +1,69 @@
+"""The text of a scrape: what was counted, what the journal knows, and what the guards know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from rotator import __version__
+from rotator.bootstrap import Application
+from rotator.domain.model import Policy
+from rotator.entrypoints.heart import Heart
+from rotator.metrics.counted import Counted
+from rotator.metrics.journal import of_journal
+from rotator.service.guard import GuardedProvider
+
+
+class Scrape(Collector):
+    """Everything at ``/metrics``; collected anew each time."""
+
+    def __init__(
+        self,
+        *,
+        application: Callable[[], Application],
+        policies: Callable[[], Mapping[str, Policy]],
+        heart: Heart,
+    ) -> None:
+        self._application = application
+        self._policies = policies
+        self._heart = heart
+
+    def text(self) -> tuple[bytes, str]:
+        """It, and its content type."""
+        counted = self._application().observer
+        assert isinstance(counted, Counted), "wired so, where the configuration asks for HTTP"
+        counted.know(self._policies())
+        return generate_latest(self) + generate_latest(counted.registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def collect(self) -> Iterable[Metric]:
+        """All but what is counted."""
+        application, policies = self._application(), dict(self._policies())
+        settings = application.settings
+        yield InfoMetricFamily("rotator_build", "What runs.", {"version": __version__, "instance": settings.instance})
+        yield GaugeMetricFamily(
+            "rotator_heartbeat_timestamp_seconds", "When the schedule was compared last.", value=self._heart.at
+        )
+        stuck = float(bool(self._heart.trouble()))
+        yield GaugeMetricFamily("rotator_stuck", "1 while the service does not get on.", value=stuck)
+        yield GaugeMetricFamily("rotator_policies", "Policies that are served.", value=len(policies))
+        yield from _of_guards(application)
+        yield from of_journal(application.journal, policies)
+
+
+def _of_guards(application: Application) -> Iterable[Metric]:
+    troubled = GaugeMetricFamily(
+        "rotator_endpoint_in_trouble", "1 while revocations, or all calls, are held back.", labels=["endpoint"]
+    )
+    skews = GaugeMetricFamily(
+        "rotator_clock_skew_seconds", "The provider's clock minus ours, as its last answer told.", labels=["endpoint"]
+    )
+    for endpoint, guard in application.guards().items():
+        troubled.add_metric([endpoint], float(bool(guard.trouble())))
+        skew = guard.skew() if isinstance(guard, GuardedProvider) else None
+        if skew is not None:
+            skews.add_metric([endpoint], skew.total_seconds())
+    yield troubled
+    yield skews

@@ -1,0 +1,182 @@
+"""The listener: GET and HEAD only, and bounds for whoever asks: threads, bytes, and the time of the whole request."""
+
+from __future__ import annotations
+
+import io
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import structlog
+
+from rotator.config import HttpSettings
+from rotator.entrypoints.http.pages import Answer
+from rotator.errors import ListenFailed
+
+Page = Callable[[str, str | None], Answer]
+"""From a path and the ``Authorization`` header to the answer."""
+
+THREADS = 8
+"""Requests at a time; who comes besides is told to come again."""
+
+SECONDS = 5.0
+"""For a whole request to arrive, and again for its answer to be taken."""
+
+BYTES = 16 * 1024
+"""Of a request; the rest is not read."""
+
+_FULL = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Listener:
+    """Listens from the moment it is made, answers once it is started.
+
+    :raises ListenFailed: the port is taken, or the address is not of this machine.
+    """
+
+    def __init__(self, settings: HttpSettings, page: Page) -> None:
+        try:
+            self._server = _Server(settings.host, settings.port, page)
+        except OSError as error:
+            where = f"{settings.host}, port {settings.port}"
+            raise ListenFailed(f"http.listen: can't listen at {where}: {error.strerror or error}") from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Where it listens: that of the configuration, or the free one that was found."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Answer from now on, in threads of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more requests; what is being answered is left to its end."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # each request is bounded, and none is worth a wait at the end
+    request_queue_size = 32
+
+    def __init__(self, host: str, port: int, page: Page) -> None:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        self.address_family = family
+        self.page = page
+        self._free = threading.BoundedSemaphore(THREADS)
+        super().__init__(address, _Handler)  # type: ignore[arg-type]  # an IPv6 address has two parts more
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks a name server for the host's name, which may hang, and nobody needs.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "rotator", int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's signature
+        if not self._free.acquire(blocking=False):
+            request.setblocking(False)  # it fits into the buffer of a new connection, or nobody takes it
+            try:
+                request.send(_FULL)
+            except OSError as error:
+                structlog.get_logger().debug("http.broken", reason=str(error))
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - likewise
+        structlog.get_logger().warning("http.failed", exc_info=True)
+
+
+class _Bounded(io.RawIOBase):
+    """What a client sends, up to so many bytes and so many seconds in all."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._left = BYTES
+        self._until = time.monotonic() + SECONDS
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        seconds = self._until - time.monotonic()
+        if seconds <= 0 or not self._left:
+            raise TimeoutError("the request does not end")
+        self._connection.settimeout(seconds)
+        got = self._connection.recv_into(memoryview(buffer)[: self._left])
+        self._left -= got
+        return got
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request on one connection; HTTP/1.0, so that none is kept open."""
+
+    server: _Server
+    server_version, sys_version = "rotator", ""
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(_Bounded(self.connection))
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError as error:  # the client has gone: nobody is left to be told
+            structlog.get_logger().debug("http.broken", reason=str(error))
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        if self.command in {"GET", "HEAD"}:
+            return True
+        self._send(Answer.text(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD alone", Allow="GET, HEAD"))
+        return False
+
+    def do_GET(self) -> None:
+        try:
+            answer = self.server.page(self.path.partition("?")[0], self.headers.get("Authorization"))
+        except Exception:  # noqa: BLE001 - it is logged, and whoever asks is told
+            structlog.get_logger().exception("http.crashed")
+            answer = Answer.text(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect; the log has its traceback")
+        self._send(answer)
+
+    do_HEAD = do_GET  # noqa: N815 - the library's name
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """The library's own errors repeat what was sent; here it is the code alone."""
+        status = HTTPStatus(code)
+        self.command = getattr(self, "command", None) or "GET"
+        self.request_version = "HTTP/1.0"  # its first version had answers without a status
+        self._send(Answer.text(status, status.phrase))
+
+    def _send(self, answer: Answer) -> None:
+        self.close_connection = True
+        self.connection.settimeout(SECONDS)
+        self.send_response(answer.status)
+        fixed = {"Content-Type": answer.kind, "Content-Length": str(len(answer.body)), "Cache-Control": "no-store"}
+        for name, value in (fixed | {"X-Content-Type-Options": "nosniff"} | dict(answer.headers)).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Nothing: a probe every few seconds is no news, and what a client sends is not ours to write down."""

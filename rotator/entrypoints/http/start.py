@@ -1,0 +1,45 @@
+"""The listener for a running service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import structlog
+
+from rotator.bootstrap import Application
+from rotator.config import BackendRef, HttpSettings, SecretRef, resolve
+from rotator.domain.model import Policy
+from rotator.domain.secret import SecretValue
+from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.http.pages import Pages
+from rotator.entrypoints.http.ready import Readiness
+from rotator.entrypoints.http.scrape import Scrape
+from rotator.entrypoints.http.server import Listener
+
+
+def listen(
+    settings: HttpSettings,
+    *,
+    application: Callable[[], Application],
+    policies: Callable[[], Mapping[str, Policy]],
+    heart: Heart,
+) -> Listener:
+    """Listen and answer from now on. Raises ``ListenFailed``."""
+    ready = Readiness(application=application, policies=policies)
+    pages = Pages(
+        alive=heart.trouble,
+        ready=ready,
+        token=partial(_token, settings.token) if settings.token else None,
+        metrics=Scrape(application=application, policies=policies, heart=heart).text,
+    )
+    listener = Listener(settings, pages)
+    listener.start()
+    structlog.get_logger().info("http.listening", host=settings.host, port=listener.port)
+    return listener
+
+
+def _token(ref: SecretRef) -> SecretValue:
+    assert not isinstance(ref, BackendRef), "the configuration allows none"
+    return resolve(ref, os.environ)

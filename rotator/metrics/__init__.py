@@ -1,0 +1,1 @@
+"""What Prometheus is told. Imported where the configuration asks for it."""

@@ -1,0 +1,96 @@
+"""What happens in this process, counted. A restart begins at zero, as Prometheus expects of counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+_REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LOOK_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+
+_ENDS = {"GraceStarted": "published", "RotationAbandoned": "abandoned", "RolledBack": "rolled_back"}
+"""How a rotation ended, by the event that says so."""
+
+
+class Counted:
+    """``ports.Observer`` that counts into ``registry``.
+
+    Labels are names of the configuration, of checks and of the ports' methods and errors: as many as there are.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self.registry)
+        own = self.registry
+        self._begun = Counter("rotator_rotations_started_total", "Rotations that were begun.", ["policy"], registry=own)
+        self._ended = Counter(
+            "rotator_rotations_total", "Rotations that ended: published, abandoned, rolled_back.",
+            ["policy", "outcome"], registry=own,
+        )  # fmt: skip
+        self._revoked = Counter(
+            "rotator_revocations_total", "Keys whose revocation was confirmed.", ["policy"], registry=own
+        )
+        self._extended = Counter(
+            "rotator_grace_extensions_total", "Graces that were extended because the old key was in use.",
+            ["policy"], registry=own,
+        )  # fmt: skip
+        self._looks = Counter(
+            "rotator_looks_total", "Looks at policies: ok, failed, busy, stopped.", ["policy", "result"], registry=own
+        )
+        self._alerts = Counter(
+            "rotator_alerts_total", "Alerts by the check that raised them.", ["policy", "check"], registry=own
+        )
+        self._look_time = Histogram(
+            "rotator_look_duration_seconds", "How long a look took.", ["result"], buckets=_LOOK_SECONDS, registry=own
+        )
+        self._requests = Counter(
+            "rotator_requests_total", "Calls of providers and backends: ok, or the error's name.",
+            ["endpoint", "method", "result"], registry=own,
+        )  # fmt: skip
+        self._request_time = Histogram(
+            "rotator_request_duration_seconds", "How long a call took, with its own retries.",
+            ["endpoint", "method"], buckets=_REQUEST_SECONDS, registry=own,
+        )  # fmt: skip
+        self._last = {
+            result: Gauge(
+                f"rotator_policy_last_{word}_timestamp_seconds", f"When a look of this process last {what}.",
+                ["policy"], registry=own,
+            )
+            for result, word, what in (("ok", "success", "was fine"), ("failed", "error", "ended in an error"))
+        }  # fmt: skip
+
+    def know(self, policies: Iterable[str]) -> None:
+        """Begin at zero what has not happened yet: Prometheus sees no increase in a counter that begins at one."""
+        for policy in policies:
+            for counter in (self._begun, self._revoked, self._extended):
+                counter.labels(policy)
+            for outcome in _ENDS.values():
+                self._ended.labels(policy, outcome)
+
+    def called(self, endpoint: str, method: str, result: str, seconds: float) -> None:
+        """See ``Observer``."""
+        self._requests.labels(endpoint, method, result).inc()
+        self._request_time.labels(endpoint, method).observe(seconds)
+
+    def looked(self, policy: str, result: str, seconds: float) -> None:
+        """See ``Observer``."""
+        self._looks.labels(policy, result).inc()
+        self._look_time.labels(result).observe(seconds)
+        if result in self._last:
+            self._last[result].labels(policy).set_to_current_time()
+
+    def alerted(self, policy: str, check: str) -> None:
+        """See ``Observer``."""
+        self._alerts.labels(policy, check).inc()
+
+    def recorded(self, policy: str, kind: str) -> None:
+        """See ``Observer``."""
+        if kind in _ENDS:
+            self._ended.labels(policy, _ENDS[kind]).inc()
+        elif kind == "RotationIntended":
+            self._begun.labels(policy).inc()
+        elif kind == "KeyRevoked":
+            self._revoked.labels(policy).inc()
+        elif kind == "GraceExtended":
+            self._extended.labels(policy).inc()

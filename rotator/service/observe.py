@@ -1,0 +1,22 @@
+"""What the service tells an ``Observer`` when nobody observes."""
+
+from __future__ import annotations
+
+
+class Silent:
+    """``ports.Observer`` that keeps nothing."""
+
+    def called(self, endpoint: str, method: str, result: str, seconds: float) -> None:
+        """See ``Observer``."""
+
+    def looked(self, policy: str, result: str, seconds: float) -> None:
+        """See ``Observer``."""
+
+    def alerted(self, policy: str, check: str) -> None:
+        """See ``Observer``."""
+
+    def recorded(self, policy: str, kind: str) -> None:
+        """See ``Observer``."""
+
+
+SILENT = Silent()

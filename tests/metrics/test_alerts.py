@@ -1,0 +1,145 @@
+"""Each alert rule, evaluated by Prometheus' own tool over the series of a sick service and of a healthy one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+RULES = Path(__file__).parents[2] / "config" / "alerts.yaml"
+GRACES, ALERTS = "rotator_grace_extensions_total", "rotator_alerts_total"
+EXPIRY, NEXT = "rotator_policy_key_expiry_timestamp_seconds", "rotator_policy_next_rotation_timestamp_seconds"
+STARTED, HOLD = "rotator_policy_rotation_started_timestamp_seconds", "rotator_policy_on_hold"
+BEAT, STUCK = "rotator_heartbeat_timestamp_seconds", "rotator_stuck"
+
+# Rule, moment, series that must fire it, series that must not. Prometheus' time begins at 0, one sample a minute;
+# for the SLOW ones, one in ten minutes.
+CASES = {
+    "target away": ("RotatorDown", "10m", {'up{job="rotator"}': "0+0x20"}, {'up{job="rotator"}': "1+0x20"}),
+    "target unknown": ("RotatorDown", "10m", {"other": "0+0x20"}, {'up{job="rotator"}': "1+0x20"}),
+    "no rounds": ("RotatorNoHeartbeat", "10m", {BEAT: "0+0x20", STUCK: "0+0x20"}, {BEAT: "0+60x20", STUCK: "0+0x20"}),
+    "stuck": ("RotatorNoHeartbeat", "10m", {BEAT: "0+60x20", STUCK: "1+0x20"}, {BEAT: "0+60x20", STUCK: "0+0x20"}),
+    "journal": (
+        "RotatorJournalUnreadable",
+        "15m",
+        {"rotator_journal_readable": "0+0x20"},
+        {"rotator_journal_readable": "0+0x8 1+0x20"},
+    ),
+    "expiry": (
+        "RotatorExpiryNear",
+        "60m",
+        {EXPIRY: "5000+0x70", NEXT: "1000+0x70"},
+        {EXPIRY: "10000+0x70", NEXT: "1000+0x70"},
+    ),
+    "already rotated": (
+        "RotatorExpiryNear",
+        "60m",
+        {EXPIRY: "5000+0x70", NEXT: "1000+0x70"},
+        {EXPIRY: "5000+0x20 90000+0x70", NEXT: "1000+0x20 80000+0x70"},
+    ),
+    "phase": ("RotatorStuckInPhase", "120m", {STARTED: "0+0x130"}, {STARTED: "4000+0x130"}),
+    "phase over": ("RotatorStuckInPhase", "120m", {STARTED: "0+0x130"}, {STARTED: "0+0x50 _x80"}),
+    "looks": (
+        "RotatorLookFailing",
+        "20m",
+        {"rotator_policy_consecutive_failures": "3+0x30"},
+        {"rotator_policy_consecutive_failures": "2+0x30"},
+    ),
+    "circuit": (
+        "RotatorEndpointInTrouble",
+        "15m",
+        {"rotator_endpoint_in_trouble": "1+0x30"},
+        {"rotator_endpoint_in_trouble": "1+0x7 0+0x30"},
+    ),
+    "overdue": ("RotatorRotationOverdue", "420m", {NEXT: "0+0x50"}, {NEXT: "9000+0x50"}),
+    "hold": ("RotatorOnHoldTooLong", "1450m", {HOLD: "1+0x150"}, {HOLD: "1+0x70 0+0x1 1+0x80"}),
+    "old key": ("RotatorOldKeyInUse", "20m", {GRACES: "0+0x10 1+0x30"}, {GRACES: "3+0x30"}),
+    "drift": (
+        "RotatorDestinationDrift",
+        "80m",
+        {f'{ALERTS}{{check="Drifted"}}': "4+0x70 5+0x30"},
+        {f'{ALERTS}{{check="Drifted"}}': "4+0x90", f'{ALERTS}{{check="StillInUse"}}': "4+0x70 5+0x30"},
+    ),
+    "first drift": (
+        "RotatorDestinationDrift",
+        "80m",
+        {f'{ALERTS}{{check="Drifted"}}': "_x70 1+0x20"},
+        {f'{ALERTS}{{check="Drifted"}}': "_x10 1+0x90"},
+    ),
+    "skew": (
+        "RotatorClockSkew",
+        "20m",
+        {"rotator_clock_skew_seconds": "-60+0x30"},
+        {"rotator_clock_skew_seconds": "5+0x30"},
+    ),
+}
+
+
+SLOW = {"RotatorRotationOverdue": "10m", "RotatorOnHoldTooLong": "10m"}
+
+
+def case(alert: str, moment: str, series: dict[str, str], *, fires: bool) -> dict[str, object]:
+    """A test as promtool reads it. Through ALERTS, so that no annotation is repeated here."""
+    firing = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}}) or vector(0)'
+    return {
+        "name": f"{alert}: {series}",
+        "interval": SLOW.get(alert, "1m"),
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {"expr": firing, "eval_time": moment, "exp_samples": [{"labels": "{}", "value": int(fires)}]}
+        ],
+    }
+
+
+def judged(folder: Path, cases: list[dict[str, object]], every: str = "1m") -> subprocess.CompletedProcess[str]:
+    file = folder / "tests.yaml"
+    given = {"rule_files": [str(RULES)], "evaluation_interval": every, "tests": cases}
+    file.write_text(yaml.safe_dump(given))
+    command = ["promtool", "test", "rules", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("every", ["1m", "10m"])
+def test_each_rule_fires_for_a_sick_service_and_not_for_a_healthy_one(tmp_path: Path, every: str) -> None:
+    cases = [
+        case(alert, moment, series, fires=fires)
+        for alert, moment, sick, healthy in CASES.values()
+        for series, fires in ((sick, True), (healthy, False))
+        if SLOW.get(alert, "1m") == every
+    ]
+    assert cases
+    done = judged(tmp_path, cases, every)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_tool_would_tell(tmp_path: Path) -> None:
+    alert, moment, sick, _ = CASES["skew"]
+    assert judged(tmp_path, [case(alert, moment, sick, fires=False)]).returncode == 1
+
+
+def rules() -> list[dict[str, object]]:
+    (group,) = yaml.safe_load(RULES.read_text())["groups"]
+    return group["rules"]
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_each_rule_is_tested_and_says_what_is_wrong_and_what_to_do(rule: dict[str, dict[str, str]]) -> None:
+    assert rule["alert"] in {alert for alert, *_ in CASES.values()}
+    assert set(rule["annotations"]) == {"summary", "action"}
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+
+
+def test_every_query_of_the_dashboard_is_promql(tmp_path: Path) -> None:
+    panels = json.loads((RULES.parent / "grafana-dashboard.json").read_text())["panels"]
+    queries = [target["expr"].replace("$policy", "chat") for panel in panels for target in panel["targets"]]
+    assert queries
+    recorded = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
