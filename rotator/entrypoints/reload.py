@@ -18,6 +18,7 @@ import structlog
 
 from rotator.bootstrap import Application
 from rotator.config import Settings, Watched, load
+from rotator.entrypoints.runtimes import give_back
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
 from rotator.errors import ConfigError, Problem, RotatorError
@@ -149,7 +150,7 @@ class Reloader:
                 _try_out(candidate)
         except Exception as error:  # noqa: BLE001 - whatever it is, the service runs on with what it has
             if candidate:
-                candidate.close_adapters()
+                give_back(candidate)
             self.trouble = "the new configuration is wrong, the last good one is kept; the log says why"
             refused(error, settings.source)
             self._supervisor.reloaded(self.trouble)

@@ -30,6 +30,14 @@ def runtime_of(application: Application) -> Runtime:
     return Runtime(application=application, policies={one.name: one for one in application.settings.policies})
 
 
+def give_back(application: Application) -> None:
+    """Close the adapters of a configuration that is over; what fails is told, and stops nothing."""
+    try:
+        application.close_adapters()
+    except Exception:  # noqa: BLE001 - whatever a library says at its end
+        structlog.get_logger().exception("adapters.not_closed")
+
+
 class Runtimes:
     """Counts the looks that use each configuration."""
 
@@ -82,16 +90,10 @@ class Runtimes:
 
     def _close(self, runtime: Runtime) -> None:
         """In a thread of its own: giving back a token asks a server, which may hang."""
-
-        def close() -> None:
-            try:
-                runtime.application.close_adapters()
-            except Exception:  # noqa: BLE001 - it is logged; the service runs on with the new configuration
-                structlog.get_logger().exception("adapters.not_closed")
-
-        thread = threading.Thread(target=close, name="closing", daemon=True)
-        self._closing = [*(one for one in self._closing if one.is_alive()), thread]
-        thread.start()
+        thread = threading.Thread(target=give_back, args=[runtime.application], name="closing", daemon=True)
+        with self._changed:
+            thread.start()
+            self._closing = [*(one for one in self._closing if one.is_alive()), thread]
 
     def _forget(self, runtime: Runtime) -> bool:
         """Whether it was an old one that nobody uses any more."""
