@@ -1,4 +1,4 @@
-"""Everything but policies: state, backends, providers, service, log."""
+"""Everything but policies: state, backends, providers, service, log, http."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ CASES = {
     "an unknown section": (
         GOOD + "polices: []\n",
         [("rotator.yaml:11: polices: found an unknown field; allowed: version, instance, state, defaults, providers, "
-         "backends, policies, include, service, log; did you mean 'policies'?")]),
+         "backends, policies, include, service, log, http; did you mean 'policies'?")]),
     "a bad duration": (
         times("grace: 48x"), [f"rotator.yaml:9: policies[0].grace (a): found '48x'; {DURATION}"]),
     "a duration of nothing": (

@@ -50,6 +50,13 @@ def test_what_was_appended_is_there_after_a_restart(journal, store):
     assert store.open().load("chat") == folded
 
 
+def test_the_records_of_all_policies_come_at_once(journal):
+    assert journal.records() == {}
+    for name in ("chat", "batch"):
+        journal.append(journal.acquire(name, "me", NOW, TTL), ALL_EVENTS, NOW)
+    assert journal.records() == {name: journal.load(name) for name in ("chat", "batch")}
+
+
 def test_every_event_can_be_written_and_leaves_a_row(journal, store):
     lease = journal.acquire("chat", "me", NOW, TTL)
     journal.append(lease, ALL_EVENTS, NOW)

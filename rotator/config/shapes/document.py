@@ -1,4 +1,4 @@
-"""The file as a whole: policies, state, service, log."""
+"""The file as a whole: policies, state, service, log, http."""
 
 from __future__ import annotations
 

@@ -1,0 +1,89 @@
+"""What is counted, and what that costs who does not ask for it."""
+
+import subprocess
+import sys
+
+from rotator.domain.record import KeyState, Phase
+from rotator.errors import JournalUnavailable
+from rotator.metrics.counted import Counted
+from rotator.metrics.journal import of_journal, phase
+from tests.domain.build import POLICY, key, record, retiring, rotation
+
+
+def test_each_event_of_a_rotation_is_counted_under_its_outcome():
+    counted = Counted()
+    counted.know(["chat"])
+    for kind in (
+        "RotationIntended",
+        "RotationIntended",
+        "GraceStarted",
+        "RotationAbandoned",
+        "KeyRevoked",
+        "KeyClosed",
+    ):
+        counted.recorded("chat", kind)
+
+    def value(name, **labels):
+        return counted.registry.get_sample_value(name, {"policy": "chat", **labels})
+
+    assert value("rotator_rotations_started_total") == 2
+    outcomes = ("published", "abandoned", "rolled_back")
+    assert [value("rotator_rotations_total", outcome=outcome) for outcome in outcomes] == [1, 1, 0]
+    assert (value("rotator_revocations_total"), value("rotator_grace_extensions_total")) == (1, 0)
+
+
+def test_looks_that_did_not_come_to_an_end_are_neither_a_success_nor_an_error():
+    counted = Counted()
+    for result in ("busy", "stopped", "failed"):
+        counted.looked("chat", result, 0.1)
+    value = counted.registry.get_sample_value
+    assert value("rotator_policy_last_success_timestamp_seconds", {"policy": "chat"}) is None
+    assert value("rotator_policy_last_error_timestamp_seconds", {"policy": "chat"}) > 1e9
+    assert value("rotator_looks_total", {"policy": "chat", "result": "busy"}) == 1
+
+
+def test_the_phase_of_a_policy_is_that_of_its_rotation_and_then_of_its_old_keys():
+    flying = record(key("old"), rotations=(rotation(Phase.PUBLISHING),))
+    assert phase(flying) == "publishing"
+    assert phase(record(key("new"), retiring("old"))) == "grace"
+    assert phase(record(key("new"), key("old", KeyState.REVOKED))) == "revoking"
+    assert phase(record(key("new"))) == "idle"
+
+
+class Journal:
+    def records(self):
+        return {"chat": record(key("now"), hold="a freeze"), "not served": record(key("x"))}
+
+    def looks(self):
+        return {}
+
+
+class Broken(Journal):
+    def looks(self):
+        raise JournalUnavailable("away")
+
+
+def samples(journal):
+    found = {}
+    for family in of_journal(journal, {"chat": POLICY}):
+        for sample in family.samples:
+            found[(sample.name, *sample.labels.values())] = sample.value
+    return found
+
+
+def test_a_policy_that_is_not_served_is_not_told_of_and_one_on_hold_is():
+    found = samples(Journal())
+    assert found["rotator_policy_on_hold", "chat"] == 1
+    assert {labels[0] for _, *labels in found if labels} == {"chat"}
+
+
+def test_a_journal_that_can_not_be_read_is_a_sample_and_no_error():
+    assert samples(Broken()) == {("rotator_journal_readable",): 0}
+
+
+def test_who_does_not_ask_for_metrics_does_not_load_their_library():
+    code = (
+        "import sys, rotator.bootstrap, rotator.entrypoints.cli, rotator.entrypoints.daemon, rotator.entrypoints.once\n"
+    )
+    code += "sys.exit(any(name.startswith(('prometheus_client', 'rotator.entrypoints.http')) for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
