@@ -17,6 +17,7 @@ import stamina.instrumentation
 
 from rotator import process
 from rotator.adapters.journal.sql import SqlJournal
+from rotator.bootstrap_hooks import hook_runner
 from rotator.clock import SystemClock
 from rotator.config import (
     AwsSettings,
@@ -40,6 +41,7 @@ from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
+from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
@@ -144,6 +146,7 @@ def application(
                 issuer=issuer,
                 publisher=publisher,
                 put_back=put_back,
+                teller=Teller(runner=hook_runner(settings, environ)),
                 retired=retired,
                 draw=draw,
             ),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
+from rotator.config.hooks import HookReader, hook_names
 from rotator.config.hosts import is_loopback
 from rotator.config.places import place
 from rotator.config.plugged import PluggedReader
@@ -25,6 +27,7 @@ from rotator.config.secrets import (
 from rotator.config.settings import (
     BackendSettings,
     DotenvSettings,
+    HookSettings,
     LimitsSettings,
     LogSettings,
     ProviderSettings,
@@ -146,6 +149,13 @@ class SectionReader:
                 )
         if not made and not self._faults.found:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
+        return made
+
+    def hooks(self, given: object, defaults: Sequence[str]) -> dict[str, HookSettings]:
+        """The hooks by name; ``defaults`` has those that policies run which name none."""
+        url = partial(self._url, plain_http=False)
+        made = HookReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
+        hook_names(defaults, ("defaults",), made, given, self._faults)
         return made
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:

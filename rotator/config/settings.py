@@ -155,6 +155,26 @@ ProviderSettings = TogetherSettings | PluggedProviderSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandHookSettings:
+    """One hook that is a program. ``command``: its absolute path and its arguments."""
+
+    command: tuple[str, ...]
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpHookSettings:
+    """One hook that is a request."""
+
+    url: str
+    token: SecretRef | None
+    timeout: timedelta
+
+
+HookSettings = CommandHookSettings | HttpHookSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """How it runs.
 
@@ -194,3 +214,4 @@ class Settings:
     policies: tuple[Policy, ...]
     service: ServiceSettings
     log: LogSettings
+    hooks: Mapping[str, HookSettings] = field(default_factory=dict)

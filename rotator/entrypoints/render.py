@@ -111,6 +111,7 @@ def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -
             for part in (
                 record.hold and f"on hold: {record.hold}",
                 record.rollback and f"rollback asked for: {record.rollback.reason}",
+                current and current.hooks_due and f"hooks to run: {', '.join(current.hooks_due)}",
                 look and look.problem,
             )
             if part
