@@ -75,11 +75,15 @@ def cli(
     """
     context.obj = config
     if context.invoked_subcommand is not None:
-        if run_once or dry_run or test_hooks:
-            raise click.UsageError("--run-once, --dry-run and --test-hooks go without a command")
+        if run_once or dry_run:
+            raise click.UsageError("--run-once and --dry-run go without a command")
+        if test_hooks:
+            raise click.UsageError("--test-hooks goes without a command")
         return
-    if run_once + dry_run + test_hooks > 1:
-        raise click.UsageError("--run-once, --dry-run and --test-hooks exclude each other")
+    if run_once and dry_run:
+        raise click.UsageError("--run-once and --dry-run exclude each other")
+    if test_hooks and (run_once or dry_run):
+        raise click.UsageError("--test-hooks goes alone")
     with failures():
         settings = load_settings(config)
         from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
@@ -87,9 +91,9 @@ def cli(
         quiet = "warning" if run_once or dry_run or test_hooks else settings.log.level
         telemetry.configure(level=log_level or quiet, style=settings.log.format)
         if test_hooks:
-            from rotator.entrypoints.trial import test_all  # noqa: PLC0415
+            from rotator.entrypoints.trial import try_hooks  # noqa: PLC0415
 
-            context.exit(test_all(settings))
+            context.exit(try_hooks(settings))
         context.exit(_dry_run(settings, style) if dry_run else _pass(settings, once=run_once))
 
 

@@ -12,7 +12,7 @@ from rotator.entrypoints import exits
 from rotator.service.hooks import tried
 
 
-def test_all(settings: Settings) -> int:
+def try_hooks(settings: Settings) -> int:
     """Run and print each policy's hooks, one after the other; returns the exit code."""
     count = failed = 0
     for trial in tried(settings.policies, hook_runner(settings, os.environ), SystemClock()):

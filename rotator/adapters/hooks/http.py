@@ -40,35 +40,40 @@ class HttpHook:
         """
         if self.token is not None and not self.token.is_header_safe():
             raise HookFailed("its token can't be sent in a header")
-        answers: queue.SimpleQueue[int | str] = queue.SimpleQueue()
-        threading.Thread(target=lambda: answers.put(self._status(hook, news)), name=f"hook {hook}", daemon=True).start()
-        deadline = time.monotonic() + self.timeout.total_seconds()
-        while True:
-            try:
-                answer = answers.get(timeout=_STEP)
-            except queue.Empty:
-                pulse()
-                if time.monotonic() >= deadline:
-                    raise HookFailed(f"no answer within {duration(self.timeout)}") from None
-                continue
-            if isinstance(answer, str):
-                raise HookFailed(f"no answer ({answer})")
-            if not httpx.codes.is_success(answer):
-                raise HookFailed(f"it was answered with {answer}")
-            return
+        with self._client() as client:  # closing it at the end ends a thread that is not waited for any more
+            answer = self._wait(client, _body(hook, news), pulse)
+        if isinstance(answer, str):
+            raise HookFailed(f"no answer ({answer})")
+        if not httpx.codes.is_success(answer):
+            raise HookFailed(f"it was answered with {answer}")
 
-    def _status(self, hook: str, news: News) -> int | str:
-        """The answer's status, or why there is none: an exception of the library would hold the token."""
+    def _client(self) -> httpx.Client:
         headers = {"User-Agent": f"rotator/{__version__}"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token.reveal()}"
         try:
-            with (
-                httpx.Client(timeout=self.timeout.total_seconds(), follow_redirects=False, headers=headers) as client,
-                client.stream("POST", self.url, json=_body(hook, news)) as response,
-            ):
+            return httpx.Client(timeout=self.timeout.total_seconds(), follow_redirects=False, headers=headers)
+        except (OSError, ValueError) as error:  # of certificates or proxies in the environment
+            raise HookFailed(f"no request can be made ({type(error).__name__})") from None
+
+    def _wait(self, client: httpx.Client, body: dict[str, object], pulse: Callable[[], None]) -> int | str:
+        answers: queue.SimpleQueue[int | str] = queue.SimpleQueue()
+        threading.Thread(target=lambda: answers.put(self._status(client, body)), name="hook", daemon=True).start()
+        deadline = time.monotonic() + self.timeout.total_seconds()
+        while True:
+            try:
+                return answers.get(timeout=_STEP)
+            except queue.Empty:
+                pulse()
+            if time.monotonic() >= deadline:
+                raise HookFailed(f"no answer within {duration(self.timeout)}")
+
+    def _status(self, client: httpx.Client, body: dict[str, object]) -> int | str:
+        """The answer's status, or why there is none: an exception of the library would hold the token."""
+        try:
+            with client.stream("POST", self.url, json=body) as response:
                 return response.status_code
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - the thread has nobody to raise to
             return type(error).__name__
 
 
