@@ -209,8 +209,8 @@ def test_a_policy_has_the_hooks_of_the_defaults_unless_it_says_which(configurati
     text = GOOD + HOOKS + "defaults: {hooks: [reload]}\n"
     named = text.replace("project: proj_a\n", "project: proj_a\n    hooks: [tell, deploy]\n")
     none = text.replace("project: proj_a\n", "project: proj_a\n    hooks: []\n")
-    for given, hooks in ((GOOD + HOOKS, ()), (text, ("reload",)), (named, ("tell", "deploy")), (none, ())):
-        assert configuration.load(given).policies[0].hooks == hooks
+    for one, hooks in ((GOOD + HOOKS, ()), (text, ("reload",)), (named, ("tell", "deploy")), (none, ())):
+        assert configuration.load(one).policies[0].hooks == hooks
 
 
 def test_a_hook_that_is_changed_makes_its_policies_due_and_no_other(configuration):
