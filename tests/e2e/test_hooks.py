@@ -67,6 +67,7 @@ def test_promises_2_and_3_the_old_key_stays_until_the_hook_succeeds_which_gets_n
     assert new is not None
     assert (first.returncode, new.hooks_due) == (1, ("reload",))
     assert "hook reload: it ended with 1" in first.stdout
+    assert "hooks still to run: reload" in hooked.rotator.command("status").stdout
 
     until(lambda: datetime.now(UTC) > over)
     hooked.pass_now("20s")
