@@ -14,6 +14,7 @@ import stamina.instrumentation
 
 from rotator import process
 from rotator.adapters.journal.sql import SqlJournal
+from rotator.bootstrap_hooks import hook_runner
 from rotator.bootstrap_lazy import Lazy
 from rotator.clock import SystemClock
 from rotator.config import (
@@ -39,6 +40,7 @@ from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
+from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
 from rotator.service.observe import SILENT
 from rotator.service.publish import Publisher
@@ -192,6 +194,7 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
                 issuer=issuer,
                 publisher=publisher,
                 put_back=put_back,
+                teller=Teller(runner=hook_runner(settings, environ)),
                 retired=retired,
                 draw=draw,
             ),

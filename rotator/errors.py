@@ -20,6 +20,7 @@
     │   ├── JournalUnavailable      it can't be read or written (locked, disk full, read-only)        retryable
     │   ├── LeaseHeld               another holder is at work on this policy                          retryable
     │   └── LeaseLost               this holder's lease was taken over; it must stop
+    ├── HookFailed                  a hook did not succeed: consumers may not have learnt of a key        retryable
     ├── RotationFailed              a rotation did not come through; the journal knows how far it got   retryable
     ├── IllegalMove                 a lifecycle move that the table does not allow: a defect of ours
     ├── ListenFailed                the HTTP listener can't be opened (port taken, foreign address)       retryable
@@ -165,6 +166,12 @@ class LeaseHeld(JournalError):
 
 class LeaseLost(JournalError):
     """This holder's lease was taken over: it must stop at once, without another effect."""
+
+
+class HookFailed(RotatorError):
+    """A hook did not succeed; its key's predecessor stays until it does."""
+
+    retryable = True
 
 
 class RotationFailed(RotatorError):

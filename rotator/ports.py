@@ -5,7 +5,7 @@ All calls are synchronous, bounded in time by the adapter, and safe to make from
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -257,6 +257,36 @@ class Observer(Protocol):
 
     def recorded(self, policy: str, kind: str) -> None:
         """An event of this kind is durable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What consumers are told of a key: everything but its secret.
+
+    :param old_key_ids: of the keys in their grace.
+    :param destinations: names of the places that hold it.
+    :param test: it is only tried: nothing has changed.
+    """
+
+    instance: str
+    policy: str
+    project: str
+    key_id: str
+    old_key_ids: tuple[str, ...]
+    destinations: tuple[str, ...]
+    test: bool = False
+
+
+class HookRunner(Protocol):
+    """Lets consumers learn of a new key, by a command or a request."""
+
+    def run(self, hook: str, news: News, pulse: Callable[[], None]) -> None:
+        """Run the hook of that name, once, and to its end. At its timeout it is ended, with all that it has started.
+
+        :param pulse: called several times a second while it is waited for; what it raises ends the hook too.
+        :raises HookFailed: when it did not succeed, or is not configured.
+        """
         ...
 
 

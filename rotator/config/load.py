@@ -33,8 +33,9 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
     state_url, state_password = reader.state(document.state)
     backends = reader.backends({} if document.backends is None else document.backends)
     providers = reader.providers(document.providers, backends) if "providers" not in broken else {}
-    policies = PolicyReader(document, folder, providers, backends, reserved=reader.reserved, broken=broken)
     http = reader.http(document.http)
+    hooks = reader.hooks(document.hooks, document.defaults.hooks or ())
+    policies = PolicyReader(document, folder, providers, backends, hooks, reserved=reader.reserved, broken=broken)
     files, problems = _included(main, folder, document.include)
     for file in (main, *files):
         given = file.data.get("policies")
@@ -53,6 +54,7 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
         service=sections.service(document.service),
         log=sections.log(document.log),
         http=http,
+        hooks=hooks,
     )
 
 

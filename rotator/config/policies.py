@@ -8,8 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from rotator.config.check import Faults, one_line, shown
+from rotator.config.hooks import hook_names
 from rotator.config.places import Placed, place
-from rotator.config.settings import BackendSettings, ProviderSettings
+from rotator.config.settings import BackendSettings, HookSettings, ProviderSettings
 from rotator.config.shapes.document import Document, PolicyShape
 from rotator.config.source import FieldPath
 from rotator.domain.layout import PLAIN
@@ -34,6 +35,7 @@ class PolicyReader:
         folder: Path,
         providers: Mapping[str, ProviderSettings],
         backends: Mapping[str, BackendSettings],
+        hooks: Mapping[str, HookSettings],
         *,
         reserved: Mapping[tuple[str, ...], str],
         broken: Collection[str],
@@ -49,6 +51,7 @@ class PolicyReader:
         self._folder = folder
         self._providers = providers
         self._backends = backends
+        self._hooks = hooks
         self._names: set[str] = set()
         self._places = dict(reserved)  # identity to whose it is
         self._fields: dict[tuple[str, ...], str] = {}  # whole places with a field in use, to whose it is
@@ -75,6 +78,8 @@ class PolicyReader:
             faults.one_of(self._providers, shape.provider, (*path, "provider"), "a configured provider")
         times = self._times(shape, path, faults)
         placed = self._destinations(shape, path, faults)
+        hooks = hook_names(shape.hooks or (), path, self._hooks, self._document.hooks, faults)
+        hooks = tuple(self._document.defaults.hooks or ()) if shape.hooks is None else hooks
         if len(faults.found) > before:
             return
         matters = (
@@ -83,6 +88,7 @@ class PolicyReader:
             sorted(times.items()),
             [_matters(one) for one in placed],
             *([shape.drift] if Drift(shape.drift) is not Drift.ADOPT else []),
+            *((hook, self._hooks.get(hook)) for hook in hooks),
         )
         digest = hashlib.sha256(repr(matters).encode())
         self.made.append(
@@ -94,6 +100,7 @@ class PolicyReader:
                 destinations=tuple(one.destination for one in placed),
                 canary=shape.canary,
                 drift=Drift(shape.drift),
+                hooks=hooks,
                 digest=digest.hexdigest()[:16],
                 **times,
             )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
+from rotator.config.hooks import HookReader, hook_names
 from rotator.config.hosts import is_loopback, listening
 from rotator.config.places import place
 from rotator.config.plugged import PluggedReader
@@ -25,6 +27,7 @@ from rotator.config.secrets import (
 from rotator.config.settings import (
     BackendSettings,
     DotenvSettings,
+    HookSettings,
     HttpSettings,
     LimitsSettings,
     LogSettings,
@@ -164,6 +167,13 @@ class SectionReader:
             found = f"no token, but others reach {place[0]}"
             self._faults.add(path, found, f"{_LOGIN}; or an address of this machine alone")
         return HttpSettings(host=place[0], port=place[1], token=token)
+
+    def hooks(self, given: object, defaults: Sequence[str]) -> dict[str, HookSettings]:
+        """The hooks by name; ``defaults`` has those that policies run which name none."""
+        url = partial(self._url, plain_http=False)
+        made = HookReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
+        hook_names(defaults, ("defaults",), made, given, self._faults)
+        return made
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:
         return self._faults.file(name, self._folder, path)

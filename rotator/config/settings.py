@@ -164,6 +164,26 @@ ProviderSettings = TogetherSettings | PluggedProviderSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandHookSettings:
+    """One hook that is a program. ``command``: its absolute path and its arguments."""
+
+    command: tuple[str, ...]
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpHookSettings:
+    """One hook that is a request."""
+
+    url: str
+    token: SecretRef | None
+    timeout: timedelta
+
+
+HookSettings = CommandHookSettings | HttpHookSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """How it runs.
 
@@ -221,3 +241,4 @@ class Settings:
     service: ServiceSettings
     log: LogSettings
     http: HttpSettings | None = None
+    hooks: Mapping[str, HookSettings] = field(default_factory=dict)

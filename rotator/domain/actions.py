@@ -43,6 +43,7 @@ class Issue(Action):
     :param replaces: destination name to the fingerprint held now, of values that the provider knows.
     :param found: keys that the destinations hold and the record does not have.
     :param urgent: consumers are without a key, or soon will be: it waits for no canary.
+    :param hooks: what is run after it.
     """
 
     reason: str
@@ -52,6 +53,7 @@ class Issue(Action):
     replaces: Mapping[str, Fingerprint]
     found: tuple[Sighting, ...] = ()
     urgent: bool = False
+    hooks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +69,15 @@ class Rebuild(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume(Action):
-    """Finish a rotation whose key is in at least one destination: read it back there, publish the rest."""
+    """Finish a rotation whose key is in at least one destination: read it back there, publish the rest.
+
+    :param hooks: what is run after it.
+    """
 
     rotation_id: str
     held: tuple[Destination, ...]
     missing: tuple[Destination, ...]
+    hooks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +102,21 @@ class RollBack(Action):
 
     :param missing: the destinations that do not hold it yet, each with the version seen now.
     :param replaces: the fingerprint of the key that is taken out.
+    :param hooks: what is run after it.
     """
 
     key_id: str
     missing: tuple[tuple[Destination, str], ...]
     replaces: Fingerprint | None
+    hooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHook(Action):
+    """Let the consumers of the current key learn of it."""
+
+    key_id: str
+    hook: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

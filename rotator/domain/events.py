@@ -82,11 +82,15 @@ class OrphanLanded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraceStarted(Event):
-    """Every destination holds the new key; all others of the policy are retiring until the deadline."""
+    """Every destination holds the new key; all others of the policy are retiring until the deadline.
+
+    :param hooks: by which the consumers are to learn of the new key: those of the policy at that moment.
+    """
 
     rotation_id: str
     grace_until: datetime
     grace_limit: datetime
+    hooks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,12 +234,26 @@ class RolledBack(Event):
     """Every destination holds the former key again; the one that had replaced it is retiring.
 
     :param rest_until: the former key is not replaced again before.
+    :param hooks: see ``GraceStarted``.
     """
 
     key_id: str
     grace_until: datetime
     grace_limit: datetime
     rest_until: datetime
+    hooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookRan(Event):
+    """A hook of the current key succeeded.
+
+    :param grace_until: its consumers have only just learnt of the key: what it replaced is not revoked before.
+    """
+
+    key_id: str
+    hook: str
+    grace_until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,8 +282,10 @@ def told(event: Event) -> tuple[str, dict[str, str]]:
     flat: dict[str, str] = {}
     for one in fields(event):
         match getattr(event, one.name):
-            case None | "":
+            case None | "" | ():
                 continue
+            case tuple() as names:
+                flat[one.name] = ", ".join(map(str, names))
             case Mapping():
                 continue  # destination to fingerprint: of no use to a reader
             case KeyRecord() as key:

@@ -89,6 +89,17 @@ def grace_running(context: Context, key: KeyRecord) -> Verdict | None:
     return Verdict(check="GraceRunning", decision=Decision.WAIT, reason=reason, until=until)
 
 
+def consumers_not_told(context: Context, key: KeyRecord) -> Verdict | None:
+    """A hook of the current key did not succeed yet: who reads the key by it still uses the old one.
+
+    A key that was told to have leaked waits for nobody: the hooks are tried before it is revoked, and that is all.
+    """
+    if key.state is not KeyState.RETIRING or key.leaked or not context.hooks_due:
+        return None
+    reason = f"{key.key_id}: its consumers were not told of the new key: {', '.join(context.hooks_due)}"
+    return _kept(context, "ConsumersNotTold", reason)
+
+
 def still_in_use(context: Context, key: KeyRecord) -> Verdict | None:
     """The grace is over, and the provider says that the key was used a moment ago."""
     used_at = context.world.last_use(key.key_id)
@@ -208,6 +219,7 @@ KEY_CHAIN: tuple[Callable[[Context, KeyRecord], Verdict | None], ...] = (
     claimed_elsewhere,
     grace_running,
     orphan_unsettled,
+    consumers_not_told,
     still_in_use,
     use_unknown,
     of_another_provider,

@@ -17,6 +17,7 @@ from rotator.domain.moves import (
     forget,
     forwarded,
     found_and_retired,
+    hook_ran,
     known_key,
     known_rotation,
     may_land,
@@ -127,10 +128,15 @@ def _(event: ev.OrphanLanded, record: PolicyRecord) -> PolicyRecord:
 @fold.register
 def _(event: ev.GraceStarted, record: PolicyRecord) -> PolicyRecord:
     rotation = known_rotation(record, event.rotation_id)
-    record = replaced_all(record, rotation, event.grace_until, event.grace_limit)
+    record = replaced_all(record, rotation, event.grace_until, event.grace_limit, event.hooks)
     if rotation.compromised or not record.compromised:  # what was begun before a leak was told is no answer to it
         record = replace(record, requested="", compromised=False)
     return complete_quiet_rotations(move(record, event.rotation_id, Phase.GRACE))
+
+
+@fold.register
+def _(event: ev.HookRan, record: PolicyRecord) -> PolicyRecord:
+    return hook_ran(record, event.key_id, event.hook, event.grace_until)
 
 
 @fold.register
@@ -283,6 +289,7 @@ def _(event: ev.RolledBack, record: PolicyRecord) -> PolicyRecord:
         known_key(record, event.key_id),
         rotation_id=record.rollback.rollback_id,
         rest_until=event.rest_until,
+        hooks=event.hooks,
         newer=lambda key: retired(key, event.grace_until, event.grace_limit, replaced_by=""),
     )
 

@@ -62,6 +62,7 @@ class Policy:
     :param settle: how long after an attempt its late effects are still expected.
     :param canary: it rotates first: others of the same provider begin nothing while it is in trouble.
     :param drift: what is done about a destination that somebody else has changed.
+    :param hooks: names of what is run when every destination holds a new key, in their order.
     :param digest: changes whenever the policy's configuration does.
     """
 
@@ -78,6 +79,7 @@ class Policy:
     settle: timedelta
     canary: bool = False
     drift: Drift = Drift.ADOPT
+    hooks: tuple[str, ...] = ()
     digest: str = ""
 
     @property

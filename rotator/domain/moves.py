@@ -34,13 +34,15 @@ def found_and_retired(
     )
 
 
-def replaced_all(record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime) -> PolicyRecord:
-    """The rotation's key is the current one, and every key that it replaced is in its grace."""
+def replaced_all(
+    record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime, hooks: tuple[str, ...]
+) -> PolicyRecord:
+    """The rotation's key is the current one, with its hooks to run, and every key that it replaced is in its grace."""
     leaked = {other.rotation_id for other in record.rotations if other.compromised and other is not rotation}
 
     def turn(key: KeyRecord) -> KeyRecord | None:
         if key.key_id == rotation.key_id:
-            return replace(key, state=KeyState.CURRENT)
+            return replace(key, state=KeyState.CURRENT, hooks_due=hooks)
         was_held = key.fingerprint is not None and key.fingerprint in rotation.replaces.values()
         if key.state is KeyState.CURRENT:
             # A person's key that lay nowhere any more was not replaced by us: somebody had taken it away before.
@@ -57,12 +59,31 @@ def replaced_all(record: PolicyRecord, rotation: RotationRecord, until: datetime
 
     found = found_and_retired(record, rotation, until, limit)
     turned = (turn(key) for key in record.keys)
-    return replace(record, keys=(*(key for key in turned if key), *found))
+    kept = (*(key for key in turned if key), *found)
+    if rotation.compromised:
+        kept = tuple(replace(key, leaked=key.leaked or key.state is KeyState.RETIRING) for key in kept)
+    return replace(record, keys=kept)
 
 
 def retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:
     """The key, in its grace."""
-    return replace(key, state=KeyState.RETIRING, grace_until=until, grace_limit=limit, replaced_by=replaced_by)
+    return replace(
+        key, state=KeyState.RETIRING, grace_until=until, grace_limit=limit, replaced_by=replaced_by, hooks_due=()
+    )
+
+
+def hook_ran(record: PolicyRecord, key_id: str, hook: str, grace_until: datetime) -> PolicyRecord:
+    """One hook less to run; a grace that would be over too soon for those who have just learnt of the key is longer."""
+
+    def turn(key: KeyRecord) -> KeyRecord:
+        if key.key_id == key_id:
+            return replace(key, hooks_due=tuple(due for due in key.hooks_due if due != hook))
+        if key.state is not KeyState.RETIRING or key.leaked or key.grace_until is None or key.condemned:
+            return key
+        until = max(key.grace_until, grace_until)
+        return replace(key, grace_until=until, grace_limit=max(key.grace_limit or until, until))
+
+    return replace(record, keys=tuple(turn(key) for key in record.keys))
 
 
 def forwarded(key: KeyRecord, expires_at: datetime | None) -> KeyRecord:
@@ -79,6 +100,7 @@ def put_back(
     *,
     rotation_id: str,
     rest_until: datetime,
+    hooks: tuple[str, ...],
     newer: Callable[[KeyRecord], KeyRecord],
 ) -> PolicyRecord:
     """The former key is the current one again; its rotation has ended, and what had replaced it becomes ``newer``."""
@@ -94,6 +116,7 @@ def put_back(
                 expiry_forwarded=False,
                 rest_until=rest_until,
                 rotation_id=rotation_id,
+                hooks_due=hooks,
             )
         return newer(key) if key.state is KeyState.CURRENT else key
 

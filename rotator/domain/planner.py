@@ -18,10 +18,11 @@ from rotator.domain.actions import (
     RecordOrphan,
     RecordStray,
     Revoke,
+    RunHook,
     Settle,
 )
 from rotator.domain.drift import restore
-from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW, may_still_land
+from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW, consumers_not_told, may_still_land
 from rotator.domain.model import Policy, Refused
 from rotator.domain.naming import is_name_of
 from rotator.domain.policy_checks import ASKED_FOR, POLICY_CHAIN
@@ -73,9 +74,13 @@ def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
         for key in context.record.in_state(KeyState.RETIRING, KeyState.ORPHAN, KeyState.REVOKED)
     )
     actions: list[Action] = [*_intent_actions(context), *_stray_actions(context), *_expiration_actions(context)]
+    then, hooks = _policy_actions(context, verdict), _hook_actions(context)
+    is_urgent = any(isinstance(action, Issue) and action.urgent for action in then)
+    actions += [] if is_urgent else hooks
     for item in key_verdicts:
         actions += _key_actions(context, item)
-    actions += _policy_actions(context, verdict)
+    actions += then
+    actions += hooks if is_urgent else []  # a hook that takes its time keeps no consumer waiting for a key
     moments = [now + policy.check_every, *(item.verdict.until for item in key_verdicts), verdict.until]
     if not context.record.hold:
         moments += [intent.settled_at for intent in context.record.open_intents]
@@ -160,6 +165,13 @@ def _expiration_actions(context: Context) -> list[Action]:
     return [BelieveExpiration(key_id=key.key_id, expires_at=facts.expires_at)]
 
 
+def _hook_actions(context: Context) -> list[Action]:
+    current = context.record.current
+    if current is None or context.record.hold:
+        return []
+    return [RunHook(key_id=current.key_id, hook=hook) for hook in context.hooks_due]
+
+
 def _key_actions(context: Context, item: KeyVerdict) -> list[Action]:
     key, verdict = item.key, item.verdict
     match verdict.decision:
@@ -192,6 +204,7 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         and not world.others_unknown
         and not world.holders(key)
         and not may_still_land(context, key)
+        and not consumers_not_told(context, key)  # it would end by itself, whatever holds its revocation back
         and not world.claims.get(key.key_id)
         and (world.skew is None or abs(world.skew) <= LARGEST_SKEW)
     )
@@ -250,6 +263,7 @@ def _issue(context: Context, verdict: Verdict) -> Issue:
         replaces=known_values(context),
         found=found_unrecorded(context),
         urgent=_is_urgent(context, verdict),
+        hooks=context.policy.hooks,
     )
 
 

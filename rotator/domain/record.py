@@ -56,6 +56,8 @@ class KeyRecord:
     :param expiry_forwarded: its own expiration ends it soon after its grace, whatever becomes of us.
     :param first_expiry: its expiration before we brought that forward; ``None`` where we never did.
     :param rest_until: it was put back by a rollback, and is not replaced again before.
+    :param hooks_due: current: names of the hooks by which its consumers are still to learn of it.
+    :param leaked: retiring: it was replaced because of a leak, and waits for nobody.
     """
 
     key_id: str
@@ -80,6 +82,8 @@ class KeyRecord:
     provider: str = ""
     first_expiry: Expiration | None = None
     rest_until: datetime | None = None
+    hooks_due: tuple[str, ...] = ()
+    leaked: bool = False
 
 
 class Phase(StrEnum):

@@ -38,7 +38,12 @@ def resume(context: Context) -> Action:
         if _has_moved(context, view, rotation):
             why = f"somebody else wrote {view.destination.name} in the middle"
             return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
-    return Resume(rotation_id=rotation.rotation_id, held=held, missing=tuple(view.destination for view in missing))
+    return Resume(
+        rotation_id=rotation.rotation_id,
+        held=held,
+        missing=tuple(view.destination for view in missing),
+        hooks=context.policy.hooks,
+    )
 
 
 def _may_have_been_read(context: Context, rotation: RotationRecord) -> bool:

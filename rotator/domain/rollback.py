@@ -53,6 +53,7 @@ def roll_back(context: Context) -> Action:
         key_id=former.key_id,
         missing=tuple((view.destination, view.version) for view in missing),
         replaces=current.fingerprint,
+        hooks=context.policy.hooks,
     )
 
 

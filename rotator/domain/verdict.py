@@ -66,3 +66,9 @@ class Context:
     def record(self) -> PolicyRecord:
         """What the journal remembers."""
         return self.snapshot.record
+
+    @property
+    def hooks_due(self) -> tuple[str, ...]:
+        """The hooks of the current key that are still to be run, as far as the policy has them still."""
+        due = self.record.current.hooks_due if self.record.current else ()
+        return tuple(hook for hook in due if hook in self.policy.hooks)

@@ -23,13 +23,14 @@ def _(action: act.Adopt) -> str:
 def _(action: act.Issue) -> str:
     places = ", ".join(action.expected)
     grace = f"; the old one stays valid for {duration(action.grace)}" if action.replaces else ""
-    return f"create a key that expires {text(action.expires_at)}, verify it, publish it to {places}{grace}"
+    made = f"create a key that expires {text(action.expires_at)}, verify it, publish it to {places}{grace}"
+    return made + _then(action.hooks)
 
 
 @describe.register
 def _(action: act.Resume) -> str:
     missing = ", ".join(destination.name for destination in action.missing) or "nothing more"
-    return f"finish rotation {action.rotation_id}: publish to {missing}, start the grace"
+    return f"finish rotation {action.rotation_id}: publish to {missing}, start the grace{_then(action.hooks)}"
 
 
 @describe.register
@@ -93,7 +94,18 @@ def _(action: act.BelieveExpiration) -> str:
 @describe.register
 def _(action: act.RollBack) -> str:
     places = ", ".join(destination.name for destination, _ in action.missing) or "nothing more"
-    return f"put {action.key_id} back: write {places}, give it its expiration back, retire the newer key"
+    return f"put {action.key_id} back: write {places}, give it its expiration back, retire the newer key" + _then(
+        action.hooks
+    )
+
+
+@describe.register
+def _(action: act.RunHook) -> str:
+    return f"run hook {action.hook} for {action.key_id}"
+
+
+def _then(hooks: tuple[str, ...]) -> str:
+    return f"; then run hooks: {', '.join(hooks)}" if hooks else ""
 
 
 @describe.register

@@ -38,6 +38,7 @@ class Changes:
     policies_changed: tuple[str, ...]
     backends: tuple[str, ...]
     providers: tuple[str, ...]
+    hooks: tuple[str, ...]
     service: tuple[str, ...]
 
     def told(self) -> dict[str, list[str]]:
@@ -54,6 +55,7 @@ def changes(before: Settings, after: Settings) -> Changes:
         policies_changed=tuple(sorted(name for name in old.keys() & new.keys() if old[name] != new[name])),
         backends=_different(before.backends, after.backends),
         providers=_different(before.providers, after.providers),
+        hooks=_different(before.hooks, after.hooks),
         service=tuple(
             one.name
             for one in fields(before.service)

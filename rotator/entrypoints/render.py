@@ -106,11 +106,13 @@ def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -
         current = record.current
         others = [f"{key.key_id} {key.state}" for key in record.keys if key is not current]
         phases = [_phase(rotation, policy) for rotation in record.rotations]
+        untold = [hook for hook in (current.hooks_due if current else ()) if hook in policy.hooks]
         trouble = [
             part
             for part in (
                 record.hold and f"on hold: {record.hold}",
                 record.rollback and f"rollback asked for: {record.rollback.reason}",
+                untold and f"hooks still to run: {', '.join(untold)}",
                 look and look.problem,
             )
             if part

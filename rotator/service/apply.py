@@ -31,6 +31,7 @@ from rotator.domain.actions import (
     Resume,
     Revoke,
     RollBack,
+    RunHook,
     Settle,
 )
 from rotator.domain.model import Identity, KeyFacts, Refused
@@ -38,6 +39,7 @@ from rotator.domain.planner import Plan
 from rotator.domain.record import KeyRecord, KeyState, Origin, Phase, RotationRecord
 from rotator.errors import Deferred, JournalError, ProviderRejected, RotationFailed, RotatorError, Stopping
 from rotator.ports import KeyProvider, SecretBackend
+from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer, known_key
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
@@ -56,6 +58,7 @@ class Executor:
     issuer: Issuer
     publisher: Publisher
     put_back: PutBack
+    teller: Teller
     retired: RetiredSecrets
     draw: Callable[[], float]
 
@@ -79,6 +82,7 @@ class Executor:
             RollBack: self.put_back.roll_back,
             DropRollback: self.put_back.drop,
             Restore: self.put_back.restore,
+            RunHook: self.teller.run,
             BelieveExpiration: self._believe,
             Resume: self.publisher.resume,
             Abandon: self._abandon,

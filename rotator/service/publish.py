@@ -149,7 +149,12 @@ class Publisher:
         now, rotation = session.later(), session.rotation(rotation_id)
         replaced = session.record.in_state(KeyState.CURRENT)
         limit = session.policy.grace_limit if rotation.grace else rotation.grace
-        started = ev.GraceStarted(rotation_id=rotation_id, grace_until=now + rotation.grace, grace_limit=now + limit)
+        started = ev.GraceStarted(
+            rotation_id=rotation_id,
+            grace_until=now + rotation.grace,
+            grace_limit=now + limit,
+            hooks=session.policy.hooks,
+        )
         session.happened(*before, started)
         for key in replaced:
             secret = session.gathered.secrets.get(key.fingerprint) if key.fingerprint else None

@@ -172,6 +172,7 @@ class PutBack:
                 grace_until=now + policy.grace,
                 grace_limit=now + policy.grace_limit,
                 rest_until=now + min(rest, policy.renew_before),
+                hooks=policy.hooks,
             )
         )
         if session.record.current is None or session.record.current.key_id != former.key_id:

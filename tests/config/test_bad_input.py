@@ -44,12 +44,12 @@ CASES = {
     "an unknown field": (
         times("gracee: 3h"),
         [("rotator.yaml:9: policies[0].gracee (a): found an unknown field; allowed: lifetime, renew_before, grace, "
-         "grace_limit, check_every, settle, name, provider, project, canary, drift, destinations; "
+         "grace_limit, check_every, settle, hooks, name, provider, project, canary, drift, destinations; "
          "did you mean 'grace'?")]),
     "an unknown section": (
         GOOD + "polices: []\n",
         [("rotator.yaml:11: polices: found an unknown field; allowed: version, instance, state, defaults, providers, "
-         "backends, policies, include, service, log, http; did you mean 'policies'?")]),
+         "backends, hooks, policies, include, service, log, http; did you mean 'policies'?")]),
     "a bad duration": (
         times("grace: 48x"), [f"rotator.yaml:9: policies[0].grace (a): found '48x'; {DURATION}"]),
     "a duration of nothing": (
@@ -272,6 +272,44 @@ CASES = {
     "a destination that is a word": (
         spoilt("{backend: dotenv, path: /srv/a.env, field: KEY}", "x"),
         ["rotator.yaml:10: policies[0].destinations[0] (a): found 'x'; allowed: a mapping that begins with 'backend'"]),
+    "a hook of an unknown type": (
+        GOOD + "hooks: {reload: {type: shell}}\n",
+        ["rotator.yaml:11: hooks.reload.type: found 'shell'; allowed: a type of hook: command, systemd, http"]),
+    "a hook that would need a search": (
+        GOOD + "hooks: {reload: {type: command, command: [reload.sh]}}\n",
+        [("rotator.yaml:11: hooks.reload.command[0]: found 'reload.sh'; allowed: the absolute path of a program (there "
+          "is no shell that would search for it)")]),
+    "a hook that is a line for a shell": (
+        GOOD + "hooks: {reload: {type: command, command: /bin/reload chat}}\n",
+        ["rotator.yaml:11: hooks.reload.command: found '/bin/reload chat'; allowed: a valid list"]),
+    "a hook that waits for ever": (
+        GOOD + "hooks: {reload: {type: command, command: [/bin/reload], timeout: 1d}}\n",
+        ["rotator.yaml:11: hooks.reload.timeout: found 1d; allowed: at most 10m"]),
+    "a unit that is an option": (
+        GOOD + "hooks: {reload: {type: systemd, unit: --force.service}}\n",
+        [("rotator.yaml:11: hooks.reload.unit: found '--force.service'; allowed: the whole name of a unit, such as "
+          "chat.service")]),
+    "a hook over plain http": (
+        GOOD + "hooks: {tell: {type: http, url: 'http://example.com/x'}}\n",
+        [("rotator.yaml:11: hooks.tell.url: found 'http://example.com/x'; allowed: https (plain http only to this "
+          "machine)")]),
+    "a hook's token, written in full": (
+        GOOD + "hooks: {tell: {type: http, url: 'https://example.com', token: hunter2}}\n",
+        [("rotator.yaml:11: hooks.tell.token: found a value written into the configuration; allowed: a reference: "
+          "{env: NAME}, {file: PATH} or {credential: NAME}; never the secret itself")]),
+    "an unknown hook": (
+        times("hooks: [relaod]") + "hooks: {reload: {type: command, command: [/bin/reload]}}\n",
+        [("rotator.yaml:9: policies[0].hooks[0] (a): found 'relaod'; allowed: a configured hook: reload; did you mean "
+          "'reload'?")]),
+    "an unknown hook in the defaults": (
+        GOOD + "defaults: {hooks: [reload]}\n",
+        ["rotator.yaml:11: defaults.hooks[0]: found 'reload'; allowed: a configured hook: none is configured"]),
+    "a hook twice": (
+        times("hooks: [reload, reload]") + "hooks: {reload: {type: command, command: [/bin/reload]}}\n",
+        ["rotator.yaml:9: policies[0].hooks[1] (a): found 'reload'; allowed: each hook once"]),
+    "hooks that are a list": (
+        times("hooks: [reload]") + "hooks: [reload]\n",
+        ["rotator.yaml:12: hooks: found a list; allowed: a mapping of names"]),
     "no worker": (
         GOOD + "service: {workers: 0}\n",
         ["rotator.yaml:11: service.workers: found 0; allowed: greater than or equal to 1"]),

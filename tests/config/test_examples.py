@@ -117,7 +117,8 @@ def test_all_that_the_vault_example_says_of_the_connection_loads_together(tmp_pa
 def test_the_destinations_of_the_page_on_operating_load(tmp_path):
     """As a whole, in one policy: each form that the page shows is one that rotator takes."""
     page = (README.with_name("docs") / "operating.md").read_text()
-    shown = [yaml.safe_load(block)["destinations"] for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    shown = [block["destinations"] for block in blocks if "hooks" not in block]
     document = yaml.safe_load((CONFIG / "full.yaml").read_text())
     for number, destinations in enumerate(shown):
         document["policies"] = [{"name": "chat", "provider": "together", "project": "p", "destinations": destinations}]
@@ -128,3 +129,16 @@ def test_the_destinations_of_the_page_on_operating_load(tmp_path):
         assert len(load(file, environ_of((CONFIG / "full.yaml").read_text())).policies[0].destinations) > 1
         document["include"] = []
     assert len(shown) == 2
+
+
+def test_the_hooks_of_the_page_on_operating_load(tmp_path):
+    page = (README.with_name("docs") / "operating.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(hooks:\n.*?)```", page, re.DOTALL)
+    document = yaml.safe_load((CONFIG / "full.yaml").read_text())
+    document["hooks"] = yaml.safe_load(shown)["hooks"]
+    document["policies"][0]["hooks"] = yaml.safe_load(shown)["policies"][0]["hooks"]
+    file = tmp_path / "rotator.yaml"
+    file.write_text(yaml.safe_dump(document))
+    loaded = load(file, environ_of((CONFIG / "full.yaml").read_text()))
+    assert loaded.policies[0].hooks == ("chat-reload", "tell-gateway")
+    assert set(loaded.hooks) == {"chat-reload", "deploy", "tell-gateway"}

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy.engine import make_url
 
-from rotator.config import BackendRef, EnvRef, LimitsSettings, load, resolve
+from rotator.config import (
+    BackendRef,
+    CommandHookSettings,
+    EnvRef,
+    HttpHookSettings,
+    LimitsSettings,
+    load,
+    resolve,
+)
 from rotator.errors import ConfigError
 from tests.config.conftest import ENVIRON, GOOD
 
@@ -175,3 +183,42 @@ def test_another_version_of_a_kv_engine_is_an_error(configuration, said):
 def test_secrets_need_not_be_there_for_whoever_does_not_use_them(configuration):
     configuration.file.write_text(VAULT)
     assert load(configuration.file, {}, secrets=False).policies[0].name == "a"
+
+
+HOOKS = """\
+hooks:
+  reload: {type: systemd, unit: chat@1.service}
+  tell: {type: http, url: "https://example.com/x", token: {env: MANAGEMENT_KEY}}
+  deploy: {type: command, command: [/bin/deploy, --all], timeout: 2m}
+"""
+
+
+def test_each_type_of_hook_becomes_a_command_or_a_request(configuration):
+    hooks = configuration.load(GOOD + HOOKS).hooks
+    systemctl = ("/usr/bin/systemctl", "--no-ask-password", "reload", "--", "chat@1.service")
+    assert hooks == {
+        "reload": CommandHookSettings(command=systemctl, timeout=timedelta(seconds=30)),
+        "tell": HttpHookSettings(
+            url="https://example.com/x", token=EnvRef("MANAGEMENT_KEY"), timeout=timedelta(seconds=10)
+        ),
+        "deploy": CommandHookSettings(command=("/bin/deploy", "--all"), timeout=timedelta(minutes=2)),
+    }
+
+
+def test_a_policy_has_the_hooks_of_the_defaults_unless_it_says_which(configuration):
+    text = GOOD + HOOKS + "defaults: {hooks: [reload]}\n"
+    named = text.replace("project: proj_a\n", "project: proj_a\n    hooks: [tell, deploy]\n")
+    none = text.replace("project: proj_a\n", "project: proj_a\n    hooks: []\n")
+    for one, hooks in ((GOOD + HOOKS, ()), (text, ("reload",)), (named, ("tell", "deploy")), (none, ())):
+        assert configuration.load(one).policies[0].hooks == hooks
+
+
+def test_a_hook_that_is_changed_makes_its_policies_due_and_no_other(configuration):
+    text = GOOD.replace("project: proj_a\n", "project: proj_a\n    hooks: [deploy]\n") + HOOKS
+    without, before, changed, another = (
+        configuration.load(given).policies[0].digest
+        for given in (GOOD, text, text.replace("--all", "--one"), text.replace("chat@1", "chat@2"))
+    )
+    assert before not in {without, changed}
+    assert before == another
+    assert configuration.load(GOOD + HOOKS).policies[0].digest == without, "nor a new version of rotator"

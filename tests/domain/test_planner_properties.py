@@ -6,7 +6,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.domain.actions import Issue, Resume, Revoke
+from rotator.domain.actions import ForwardExpiry, Issue, Resume, Revoke, RunHook
 from rotator.domain.model import Identity, KeyKind
 from rotator.domain.planner import plan
 from rotator.domain.record import KeyState, OpenIntent, Origin, Phase
@@ -51,6 +51,8 @@ def records(draw):
                     grace_limit=draw(times),
                     revoke_after=draw(times),
                     revoked_at=draw(times),
+                    hooks_due=draw(st.sampled_from([(), (), ("reload",)])) if state is KeyState.CURRENT else (),
+                    leaked=draw(st.booleans()) if state is KeyState.RETIRING else False,
                 )
             )
     phase = draw(st.sampled_from([None, Phase.INTENDED, Phase.ISSUED, Phase.VERIFIED, Phase.PUBLISHING]))
@@ -174,3 +176,15 @@ def test_every_key_is_renewed_in_time(remembered, later):
     )
     decided = plan(POLICY, seen.beside(record(current)), now)
     assert [type(action) for action in decided.actions] == [Issue]
+
+
+@given(worlds(), records(), st.sampled_from([(), ("reload",), ("another",)]))
+def test_promise_2_no_key_comes_to_its_end_before_consumers_were_told_of_its_replacement(seen, remembered, hooks):
+    actions = plan(replace(POLICY, hooks=hooks), seen.beside(remembered), NOW).actions
+    current = remembered.current
+    due = [hook for hook in hooks if current and hook in current.hooks_due and not remembered.hold]
+    assert [action.hook for action in actions if isinstance(action, RunHook)] == due
+    for action in actions:
+        if due and isinstance(action, Revoke | ForwardExpiry):
+            doomed = remembered.key(action.key_id)
+            assert doomed.state is KeyState.ORPHAN or doomed.leaked

@@ -10,11 +10,13 @@ from rotator.domain.model import Policy
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
+from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Outcome, Reconciler
 from rotator.service.session import RetiredSecrets
+from tests.fakes.hooks import FakeHooks
 from tests.model.faults import Crash, Gate, Trouble
 from tests.model.history import Turn
 from tests.model.ports import GatedBackend, GatedJournal, GatedProvider, Seat
@@ -121,6 +123,7 @@ class Holder:
                 put_back=PutBack(
                     providers=lambda _name: provider, backends=backends.__getitem__, retired=self._retired
                 ),
+                teller=Teller(runner=FakeHooks()),
                 retired=self._retired,
                 draw=lambda: 0.5,
             ),

@@ -55,6 +55,7 @@ def policy_of(
         check_every=DAY,
         settle=SETTLE,
         drift=drift,
+        hooks=("reload",),
     )
     return replace(policy, digest=hashlib.sha256(repr(policy).encode()).hexdigest()[:16])
 

@@ -13,6 +13,7 @@ from rotator.errors import Stopping
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
+from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
@@ -20,6 +21,7 @@ from rotator.service.reconcile import Outcome, Reconciler
 from rotator.service.session import RetiredSecrets
 from tests.domain.build import NOW, POLICY
 from tests.fakes.backend import FakeBackend
+from tests.fakes.hooks import FakeHooks
 from tests.fakes.provider import FakeProvider
 
 PLACES = tuple(
@@ -55,6 +57,7 @@ class Stage:
         self.clock = DrivenClock()
         self.provider = FakeProvider(now=self.clock.now)
         self.backends = {"one": FakeBackend(), "two": FakeBackend(), "other": FakeBackend()}
+        self.hooks = FakeHooks()
         self.policy: Policy = replace(POLICY, destinations=PLACES)
         self.policies: list[Policy] = [self.policy]
         self.most = 50
@@ -92,6 +95,7 @@ class Stage:
                 issuer=issuer,
                 publisher=publisher,
                 put_back=put_back,
+                teller=Teller(runner=self.hooks),
                 retired=retired,
                 draw=lambda: 0.5,
             ),

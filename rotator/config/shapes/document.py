@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, SkipValidation
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import DotenvShape, VaultShape
 from rotator.config.shapes.fields import Duration, Label, Name, Shape, Text, exactly_one
+from rotator.config.shapes.hooks import CommandHookShape, HttpHookShape, SystemdHookShape
 from rotator.config.shapes.places import Place
 from rotator.config.shapes.providers import TogetherShape
 from rotator.config.shapes.secrets import Login
@@ -28,7 +29,15 @@ class Times(Shape):
     settle: Duration | None = Field(None, description="How long late effects are expected. Default: 10m.")
 
 
-class PolicyShape(Times):
+class Defaults(Times):
+    """What holds for a policy that does not say otherwise."""
+
+    hooks: list[Label] | None = Field(
+        None, description="What is run when every destination holds a new key. Default: nothing."
+    )
+
+
+class PolicyShape(Defaults):
     """Which project, which times, which destinations."""
 
     name: Name
@@ -90,9 +99,12 @@ class Document(Shape):
     version: Annotated[Literal[1], BeforeValidator(exactly_one)]
     instance: Name = Field(description="The name of this installation; part of every key name.")
     state: StateShape | None = None
-    defaults: Times = Times()
+    defaults: Defaults = Defaults()
     providers: SkipValidation[dict[Label, TogetherShape]]
     backends: SkipValidation[dict[Label, VaultShape | AwsShape | DotenvShape]] = Field(default_factory=dict)
+    hooks: SkipValidation[dict[Label, CommandHookShape | SystemdHookShape | HttpHookShape]] = Field(
+        default_factory=dict
+    )
     policies: SkipValidation[list[PolicyShape]] = Field(default_factory=list)
     include: list[Text] = Field(default_factory=list, description="More files with policies; globs, relative to this.")
     service: ServiceShape = ServiceShape()

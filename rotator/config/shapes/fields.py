@@ -23,10 +23,12 @@ _DURATION = r"^0*[1-9][0-9]*[smhd]$"
 _LONGEST = timedelta(days=36_500)  # beyond lies the end of what a date can say
 NAME = r"^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$"
 _PLAIN = r"[^{}?#\s]*"
+UNIT = r"^[a-zA-Z0-9:_.\\][a-zA-Z0-9:_.\\@-]{0,243}\.[a-z]{3,9}$"
 LABEL = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$"
 RULES = {
     NAME: "letters, digits, '.' and '-', at most 63, beginning with a letter or digit (no '_': it joins key names)",
     LABEL: "letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit",
+    UNIT: "the whole name of a unit, such as chat.service",
     (_TEXT := r"^[^\x00-\x1f\x7f]+$"): "a text of one line, not empty",
     (CREDENTIAL := r"^[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$"): "the name of a credential, without '/'",
     (VARIABLE := r"^[A-Za-z_][A-Za-z0-9_]*$"): "a variable's name: letters, digits and '_', not beginning with a digit",

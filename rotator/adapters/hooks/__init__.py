@@ -1,0 +1,1 @@
+"""How consumers learn of a new key."""

@@ -1,0 +1,79 @@
+"""Hooks: the section, and the names by which policies ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+from rotator.config.check import Faults, shown
+from rotator.config.secrets import SecretRef
+from rotator.config.settings import CommandHookSettings, HookSettings, HttpHookSettings
+from rotator.config.shapes.fields import Shape
+from rotator.config.shapes.hooks import HOOKS, CommandHookShape, HttpHookShape, SystemdHookShape
+from rotator.config.source import FieldPath
+from rotator.domain.text import duration
+
+_LONGEST = timedelta(minutes=10)
+"""A look that waits longer for one hook is no progress any more."""
+
+_SYSTEMCTL = ("/usr/bin/systemctl", "--no-ask-password")
+
+
+class HookReader:
+    """Reads the section; what is wrong goes to ``faults``."""
+
+    def __init__(
+        self,
+        faults: Faults,
+        *,
+        reference: Callable[[object, FieldPath], SecretRef | None],
+        url: Callable[[str, FieldPath], None],
+    ) -> None:
+        self._faults = faults
+        self._reference = reference
+        self._url = url
+
+    def read(self, given: object) -> dict[str, HookSettings]:
+        """The hooks by name."""
+        made: dict[str, HookSettings] = {}
+        for name, value, path in self._faults.named(given, "hooks"):
+            shape = self._faults.one_of(HOOKS, value.get("type"), (*path, "type"), "a type of hook")
+            checked = self._faults.check(shape, value, path) if shape else None
+            if checked and (settings := self._hook(checked, path)):
+                made[name] = settings
+        return made
+
+    def _hook(self, checked: Shape, path: FieldPath) -> HookSettings | None:
+        timeout: timedelta = getattr(checked, "timeout")  # noqa: B009 - every shape in the table has it
+        if timeout > _LONGEST:
+            self._faults.add((*path, "timeout"), duration(timeout), f"allowed: at most {duration(_LONGEST)}")
+        match checked:
+            case CommandHookShape():
+                if not checked.command[0].startswith("/"):
+                    allowed = "allowed: the absolute path of a program (there is no shell that would search for it)"
+                    self._faults.add((*path, "command", 0), shown(checked.command[0]), allowed)
+                return CommandHookSettings(command=tuple(checked.command), timeout=timeout)
+            case SystemdHookShape():
+                return CommandHookSettings(command=(*_SYSTEMCTL, checked.action, "--", checked.unit), timeout=timeout)
+            case HttpHookShape():
+                self._url(checked.url, (*path, "url"))
+                token = None if checked.token is None else self._reference(checked.token, (*path, "token"))
+                return HttpHookSettings(url=checked.url, token=token, timeout=timeout)
+            case _:
+                return None
+
+
+def hook_names(
+    given: Sequence[str], path: FieldPath, hooks: Mapping[str, HookSettings], written: object, faults: Faults
+) -> tuple[str, ...]:
+    """The hooks that a policy, or the defaults, ask for.
+
+    :param written: the section as written: the faults of an entry that can't be made are reported where it stands.
+    """
+    for number, name in enumerate(given):
+        where = (*path, "hooks", number)
+        if name in given[:number]:
+            faults.add(where, shown(name), "allowed: each hook once")
+        elif not (name in written if isinstance(written, Mapping) else written):
+            faults.one_of(hooks, name, where, "a configured hook")
+    return tuple(given)
