@@ -66,3 +66,8 @@ class Context:
     def record(self) -> PolicyRecord:
         """What the journal remembers."""
         return self.snapshot.record
+
+    @property
+    def hold(self) -> str:
+        """Why the policy is on hold now; empty where it is not."""
+        return self.record.held(self.now)
