@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # see ``shared``
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class Length(click.ParamType):  # type: ignore[type-arg] - generic in newer versions only
+class Length(click.ParamType):  # type: ignore[type-arg]
     """``90s``, ``30m``, ``8h``, ``2d``: a ``timedelta`` above zero, ten years at most."""
 
     name = "duration"
@@ -32,7 +32,7 @@ class Length(click.ParamType):  # type: ignore[type-arg] - generic in newer vers
         return length
 
 
-class Moment(click.ParamType):  # type: ignore[type-arg] - generic in newer versions only
+class Moment(click.ParamType):  # type: ignore[type-arg]
     """``2026-12-24T18:00Z``: an aware time; one without a zone is refused, because nobody knows which is meant."""
 
     name = "time"

@@ -90,12 +90,12 @@ def test_a_grace_is_never_made_shorter_by_what_was_decided_before() -> None:
     old = retiring("old")
     assert old.grace_until is not None
     late = old.grace_until + 9 * HOUR
-    longer = fold(ev.GraceProlonged(key_ids=("old", "gone"), grace_until=late, reason="x"), record(key("new"), old))
+    longer = fold(ev.GraceProlonged(key_ids=("key_old", "gone"), grace_until=late, reason="x"), record(key("new"), old))
     for event in (
-        ev.GraceExtended(key_id="old", grace_until=old.grace_until, why="used"),
-        ev.GraceProlonged(key_ids=("old",), grace_until=old.grace_until, reason="x"),
+        ev.GraceExtended(key_id="key_old", grace_until=old.grace_until, why="used"),
+        ev.GraceProlonged(key_ids=("key_old",), grace_until=old.grace_until, reason="x"),
     ):
-        after = fold(event, longer).key("old")
+        after = fold(event, longer).key("key_old")
         assert after is not None
         assert after.grace_until == late
 
