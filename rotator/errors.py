@@ -190,6 +190,10 @@ class IllegalMove(RotatorError):
     """A lifecycle move that the table in ``domain.lifecycle`` does not allow."""
 
 
+class Overtaken(IllegalMove):
+    """An operator asked for something else between a decision and its record; the next look decides anew."""
+
+
 class Stopping(RotatorError):
     """The service is shutting down; what is in flight is resumed by the next start."""
 

@@ -193,8 +193,23 @@ class KeyClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Event):
-    """An operator put the policy on hold; an empty text releases it."""
+    """An operator put the policy on hold; an empty text releases it. The last one given counts.
 
+    :param until: it ends by itself then; ``None`` where only an operator releases it.
+    :param by: who released it, and perhaps why; of a hold the reason tells it.
+    """
+
+    reason: str
+    until: datetime | None = None
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraceProlonged(Event):
+    """An operator lets the replaced keys live longer: each until then at least, never shorter than before."""
+
+    key_ids: tuple[str, ...]
+    grace_until: datetime
     reason: str
 
 

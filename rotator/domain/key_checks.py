@@ -24,7 +24,7 @@ ASK_AGAIN = timedelta(minutes=10)
 
 def frozen_by_hold(context: Context, key: KeyRecord) -> Verdict | None:
     """A hold covers revocations too."""
-    if not context.record.hold:
+    if not context.hold:
         return None
     return Verdict(check="OnHold", decision=Decision.KEEP, reason=f"{key.key_id}: the policy is on hold")
 

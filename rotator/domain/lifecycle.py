@@ -20,8 +20,10 @@ from rotator.domain.moves import (
     hook_ran,
     known_key,
     known_rotation,
+    lengthened,
     may_land,
     move,
+    prolonged,
     put_back,
     put_rotation,
     replaced_all,
@@ -39,7 +41,7 @@ from rotator.domain.record import (
     Rollback,
     RotationRecord,
 )
-from rotator.errors import IllegalMove
+from rotator.errors import IllegalMove, Overtaken
 
 CLOSED_REMEMBERED = 16
 """How many ended keys are remembered by their id."""
@@ -80,6 +82,8 @@ def _(event: ev.RotationIntended, record: PolicyRecord) -> PolicyRecord:
     if record.in_flight:
         raise IllegalMove(f"{record.policy}: {record.in_flight.rotation_id} is still in flight")
     rotation = event.rotation
+    if record.rollback and not record.compromised:  # told since it was decided: the next look decides anew
+        raise Overtaken(f"{record.policy}: no new key is made, because a rollback was asked for meanwhile")
     if record.compromised:  # perhaps told since it was decided; no key is made yet, so it is the answer all the same
         rotation = replace(rotation, compromised=True, grace=timedelta(0))
     return replace(record, rotations=(*record.rotations, rotation), rollback=None)
@@ -210,7 +214,7 @@ def _(event: ev.ExpiryUncertain, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.GraceExtended, record: PolicyRecord) -> PolicyRecord:
-    return change_key(record, event.key_id, lambda key: replace(key, grace_until=event.grace_until))
+    return change_key(record, event.key_id, lambda key: lengthened(key, event.grace_until))
 
 
 @fold.register
@@ -246,7 +250,16 @@ def _(event: ev.KeyClosed, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.Held, record: PolicyRecord) -> PolicyRecord:
-    return replace(record, hold=event.reason)
+    return replace(record, hold=event.reason, hold_until=event.until)
+
+
+@fold.register
+def _(event: ev.GraceProlonged, record: PolicyRecord) -> PolicyRecord:
+    for key_id in event.key_ids:
+        key = record.key(key_id)
+        if key and key.state is KeyState.RETIRING:  # it may have ended since the operator looked
+            record = change_key(record, key_id, lambda key: prolonged(key, event.grace_until))
+    return record
 
 
 @fold.register

@@ -86,6 +86,17 @@ def hook_ran(record: PolicyRecord, key_id: str, hook: str, grace_until: datetime
     return replace(record, keys=tuple(turn(key) for key in record.keys))
 
 
+def lengthened(key: KeyRecord, until: datetime) -> KeyRecord:
+    """The key, not revoked before that moment; what keeps it longer already stays."""
+    return replace(key, grace_until=max(key.grace_until or until, until))
+
+
+def prolonged(key: KeyRecord, until: datetime) -> KeyRecord:
+    """The key with a longer grace; the end that we had brought forward is to be brought along."""
+    limit = max(key.grace_limit or until, until)
+    return replace(lengthened(key, until), grace_limit=limit, expiry_forwarded=False)
+
+
 def forwarded(key: KeyRecord, expires_at: datetime | None) -> KeyRecord:
     """The key with an end that we have brought forward; the one that it had is remembered."""
     first = key.first_expiry

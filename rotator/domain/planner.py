@@ -82,7 +82,7 @@ def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     actions += then
     actions += hooks if is_urgent else []  # a hook that takes its time keeps no consumer waiting for a key
     moments = [now + policy.check_every, *(item.verdict.until for item in key_verdicts), verdict.until]
-    if not context.record.hold:
+    if not context.hold:
         moments += [intent.settled_at for intent in context.record.open_intents]
         moments += [_confirm_at(item.key, now) for item in key_verdicts if item.verdict.decision is Decision.CONFIRM]
     return Plan(
@@ -118,7 +118,7 @@ def _confirm_at(key: KeyRecord, now: datetime) -> datetime:
 
 
 def _intent_actions(context: Context) -> list[Action]:
-    if context.world.listed is None or context.record.hold:
+    if context.world.listed is None or context.hold:
         return []
     actions: list[Action] = []
     for intent in context.record.open_intents:
@@ -136,7 +136,7 @@ def _intent_actions(context: Context) -> list[Action]:
 def _stray_actions(context: Context) -> list[Action]:
     """Keys with a name of ours that the journal does not know: it was lost, restored, or its maker was very late."""
     record, policy = context.record, context.policy
-    if context.world.listed is None or record.hold:
+    if context.world.listed is None or context.hold:
         return []
     looked_for = {intent.key_name for intent in record.open_intents}
     looked_for |= {record.in_flight.key_name} if record.in_flight else set()
@@ -157,7 +157,7 @@ def _expiration_actions(context: Context) -> list[Action]:
     """
     key, record = context.record.current, context.record
     facts = context.world.facts(key.key_id) if key and key.rest_until else None
-    if key is None or facts is None or facts.expires_at is None or record.hold:
+    if key is None or facts is None or facts.expires_at is None or context.hold:
         return []
     is_late = any(one.grace_until and one.grace_until <= context.now for one in record.in_state(KeyState.RETIRING))
     if not is_late or (key.expires_at is not None and key.expires_at <= facts.expires_at):
@@ -167,7 +167,7 @@ def _expiration_actions(context: Context) -> list[Action]:
 
 def _hook_actions(context: Context) -> list[Action]:
     current = context.record.current
-    if current is None or context.record.hold:
+    if current is None or context.hold:
         return []
     return [RunHook(key_id=current.key_id, hook=hook) for hook in context.hooks_due]
 
@@ -196,7 +196,7 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         key.state is KeyState.RETIRING
         and key.origin is not Origin.LEGACY
         and not key.expiry_forwarded
-        and not context.record.hold
+        and not context.hold
         and not context.record.rollback
         and not world.provider_problem
         and key.grace_limit is not None
@@ -215,6 +215,8 @@ def _forward(context: Context, key: KeyRecord) -> ForwardExpiry:
     end = max(key.grace_limit or key.since, context.now) + FORWARD_MARGIN
     before = key.first_expiry.at if key.first_expiry else key.expires_at  # ours may not have reached the provider
     ends_sooner = before is not None and before <= end
+    if ends_sooner and before and before > context.now and key.expires_at != before:
+        return ForwardExpiry(key_id=key.key_id, expires_at=before)  # its own again: the grace was made longer
     return ForwardExpiry(key_id=key.key_id, expires_at=None if ends_sooner else end)
 
 

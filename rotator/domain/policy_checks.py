@@ -23,9 +23,11 @@ ASKED_FOR = ("Compromised", "RotateRequested")
 
 def on_hold(context: Context) -> Verdict | None:
     """An operator said: hands off."""
-    if not context.record.hold:
+    if not context.hold:
         return None
-    return Verdict(check="OnHold", decision=Decision.SKIP, reason=f"on hold: {context.record.hold}")
+    until = context.record.hold_until
+    end = f"on hold until {text(until)}" if until else "on hold"
+    return Verdict(check="OnHold", decision=Decision.SKIP, reason=f"{end}: {context.hold}", until=until)
 
 
 def wrong_destination(context: Context) -> Verdict | None:

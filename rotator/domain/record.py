@@ -158,6 +158,8 @@ class PolicyRecord:
     """All that the journal remembers of one policy.
 
     :param closed: ids of the keys that ended last: a list that is behind may still show them.
+    :param hold: why the policy is on hold; it may be over, see ``held``.
+    :param hold_until: when the hold ends by itself.
     """
 
     policy: str
@@ -166,9 +168,15 @@ class PolicyRecord:
     open_intents: tuple[OpenIntent, ...] = ()
     closed: tuple[str, ...] = ()
     hold: str = ""
+    hold_until: datetime | None = None
     requested: str = ""
     compromised: bool = False
     rollback: Rollback | None = None
+
+    def held(self, now: datetime) -> str:
+        """Why the policy is on hold; empty where it is not, or where the hold has ended by its time."""
+        is_over = self.hold_until is not None and self.hold_until <= now
+        return "" if is_over else self.hold
 
     def key(self, key_id: str) -> KeyRecord | None:
         """The key of that id, or ``None``."""

@@ -72,3 +72,8 @@ class Context:
         """The hooks of the current key that are still to be run, as far as the policy has them still."""
         due = self.record.current.hooks_due if self.record.current else ()
         return tuple(hook for hook in due if hook in self.policy.hooks)
+
+    @property
+    def hold(self) -> str:
+        """Why the policy is on hold now; empty where it is not."""
+        return self.record.held(self.now)

@@ -131,7 +131,8 @@ def status(context: click.Context, config: Path | None) -> None:
             [
                 (policy, application.journal.load(policy.name), looks.get(policy.name))
                 for policy in application.settings.policies
-            ]
+            ],
+            application.clock.now(),
         )
 
 

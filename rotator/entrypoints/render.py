@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rotator.domain.model import Policy
 from rotator.domain.planner import Plan
-from rotator.domain.record import Phase, PolicyRecord, RotationRecord
+from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.domain.text import text
 from rotator.domain.verdict import Decision
 from rotator.entrypoints.describe import describe
@@ -96,7 +96,7 @@ def print_plans(plans: Sequence[Plan], failures: Sequence[tuple[str, str]]) -> N
     _print(table)
 
 
-def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -> None:
+def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]], now: datetime) -> None:
     """What the journal knows of each policy, as a table on standard output."""
     from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
     from rich.text import Text  # noqa: PLC0415
@@ -104,13 +104,13 @@ def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -
     table = Table("policy", "current key", "expires (UTC)", "other keys", "phase", "next look (UTC)", "trouble")
     for policy, record, look in policies:
         current = record.current
-        others = [f"{key.key_id} {key.state}" for key in record.keys if key is not current]
+        others = [_other(key) for key in record.keys if key is not current]
         phases = [_phase(rotation, policy) for rotation in record.rotations]
         untold = [hook for hook in (current.hooks_due if current else ()) if hook in policy.hooks]
         trouble = [
             part
             for part in (
-                record.hold and f"on hold: {record.hold}",
+                _hold(record, now),
                 record.rollback and f"rollback asked for: {record.rollback.reason}",
                 untold and f"hooks still to run: {', '.join(untold)}",
                 look and look.problem,
@@ -127,6 +127,16 @@ def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]]) -
             Text("; ".join(trouble), style="red"),
         )
     _print(table)
+
+
+def _hold(record: PolicyRecord, now: datetime) -> str:
+    hold, until = record.held(now), record.hold_until
+    return f"on hold{f' until {text(until)}' if until else ''}: {hold}" if hold else ""
+
+
+def _other(key: KeyRecord) -> str:
+    ends = f" until {text(key.grace_until)}" if key.state is KeyState.RETIRING and key.grace_until else ""
+    return f"{key.key_id} {key.state}{ends}"
 
 
 def _phase(rotation: RotationRecord, policy: Policy) -> str:

@@ -18,6 +18,7 @@ from rotator.errors import ConfigError, RotatorError
 if TYPE_CHECKING:  # start-up is measured: what a command needs is imported where it begins
     from rotator.bootstrap import Application
     from rotator.config import Settings
+    from rotator.domain.model import Policy
 
 CONFIG = click.option(
     "--config",
@@ -68,3 +69,11 @@ def wired(settings: Settings, *, read_only: bool = False) -> Iterator[Applicatio
 
     with application(settings, read_only=read_only) as made:
         yield made
+
+
+def configured(settings: Settings, name: str) -> Policy:
+    """The policy of that name, or a usage error."""
+    for policy in settings.policies:
+        if policy.name == name:
+            return policy
+    raise click.BadParameter(f"no policy {name!r} in {settings.source}", param_hint="POLICY")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.entrypoints import exits
-from rotator.entrypoints.shared import CONFIG, failures, load_settings, operator, wired
+from rotator.entrypoints.holding import extend_grace, hold, release
+from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.bootstrap import Application
-    from rotator.config import Settings
     from rotator.domain.events import Event
     from rotator.domain.model import Policy
     from rotator.service.reconcile import Outcome
@@ -36,51 +36,34 @@ def rotate(context: click.Context, policy: str, config: Path | None, reason: str
 @click.command()
 @click.argument("policy")
 @CONFIG
-@click.option("--reason", required=True, help="Why; it is recorded and shown.")
-@click.pass_context
-def hold(context: click.Context, policy: str, config: Path | None, reason: str) -> None:
-    """Leave POLICY alone, revocations included, until it is released."""
-    from rotator.domain.events import Held  # noqa: PLC0415
-
-    _request(config or context.obj, policy, Held(reason=f"{reason} ({operator()})"))
-    click.echo(f"{policy}: on hold")
-
-
-@click.command()
-@click.argument("policy")
-@CONFIG
-@click.pass_context
-def release(context: click.Context, policy: str, config: Path | None) -> None:
-    """Take POLICY off hold."""
-    from rotator.domain.events import Held  # noqa: PLC0415
-
-    _request(config or context.obj, policy, Held(reason=""))
-    click.echo(f"{policy}: released")
-
-
-@click.command()
-@click.argument("policy")
-@CONFIG
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @click.pass_context
 def rollback(context: click.Context, policy: str, config: Path | None, reason: str) -> None:
     """Put the key back that the last rotation of POLICY replaced, within its grace, at once.
 
     The newer key stays valid for a grace of its own, because consumers may hold it already. A running service that
-    is at work on the policy does it instead.
+    is at work on the policy does it instead. On a policy that is on hold it waits for the release (exit 75).
     """
     from rotator.domain.events import RollbackRequested  # noqa: PLC0415
     from rotator.domain.rollback import former_key  # noqa: PLC0415
+    from rotator.domain.text import text  # noqa: PLC0415
 
     with failures():
         settings = load_settings(config or context.obj)
-        known = _policy(settings, policy)
+        known = configured(settings, policy)
         with wired(settings) as application:
-            former = former_key(application.journal.load(policy))
+            record, now = application.journal.load(policy), application.clock.now()
+            former = former_key(record)
             if isinstance(former, str):
                 raise click.ClickException(f"{policy}: can't be rolled back: {former}")
             event = RollbackRequested(reason=f"{reason} ({operator()})")
-            application.journal.request(policy, event, application.clock.now())
+            application.journal.request(policy, event, now)
+            held, until = record.held(now), record.hold_until
+            if held:
+                click.echo(f"{policy}: on hold ({held}): {former.key_id} is put back when the policy is released")
+                if until:
+                    click.echo(f"{policy}: the hold ends at {text(until)}")
+                context.exit(exits.LOCKED)
             click.echo(f"{policy}: {former.key_id} is to be put back")
             context.exit(_look(application, known))
 
@@ -98,20 +81,13 @@ def _look(application: Application, policy: Policy) -> int:
 
 def register(group: click.Group) -> None:
     """Add these commands to the command line."""
-    for command in (rotate, hold, release, rollback):
+    for command in (rotate, hold, release, extend_grace, rollback):
         group.add_command(command)
-
-
-def _policy(settings: Settings, name: str) -> Policy:
-    for policy in settings.policies:
-        if policy.name == name:
-            return policy
-    raise click.BadParameter(f"no policy {name!r} in {settings.source}", param_hint="POLICY")
 
 
 def _request(config: Path | None, policy: str, event: Event) -> None:
     with failures():
         settings = load_settings(config)
-        _policy(settings, policy)
+        configured(settings, policy)
         with wired(settings) as application:
             application.journal.request(policy, event, application.clock.now())

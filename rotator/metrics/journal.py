@@ -38,7 +38,7 @@ class _Gauges:
         return self._families.values()
 
 
-def of_journal(journal: Journal, policies: Mapping[str, Policy]) -> Iterable[GaugeMetricFamily]:
+def of_journal(journal: Journal, policies: Mapping[str, Policy], now: datetime) -> Iterable[GaugeMetricFamily]:
     """The gauges of these policies, and whether the journal could be read."""
     gauges, readable = _declared(), 1.0
     try:
@@ -47,7 +47,7 @@ def of_journal(journal: Journal, policies: Mapping[str, Policy]) -> Iterable[Gau
         readable = 0.0  # that is what is told; the service's own comparison logs why
     else:
         for name, policy in policies.items():
-            _put(gauges, policy, records.get(name, PolicyRecord(policy=name)), looks.get(name))
+            _put(gauges, policy, records.get(name, PolicyRecord(policy=name)), looks.get(name), now)
     yield GaugeMetricFamily("rotator_journal_readable", "Whether this scrape could read the journal.", value=readable)
     yield from gauges.all()
 
@@ -66,7 +66,7 @@ def _declared() -> _Gauges:
     return gauges
 
 
-def _put(gauges: _Gauges, policy: Policy, record: PolicyRecord, look: Look | None) -> None:
+def _put(gauges: _Gauges, policy: Policy, record: PolicyRecord, look: Look | None, now: datetime) -> None:
     name, current = policy.name, record.current
     if current is not None:
         gauges.put("key_expiry_timestamp_seconds", name, current.expires_at)
@@ -79,7 +79,7 @@ def _put(gauges: _Gauges, policy: Policy, record: PolicyRecord, look: Look | Non
     for one in PHASES:
         gauges.put("phase", name, float(one == now_in), one)
     gauges.put("consecutive_failures", name, look.failures if look else 0)
-    gauges.put("on_hold", name, float(bool(record.hold)))
+    gauges.put("on_hold", name, float(bool(record.held(now))))
     for state in _STATES:
         gauges.put("keys", name, len(record.in_state(state)), state)
 

@@ -37,6 +37,7 @@ from rotator.domain.actions import (
 from rotator.domain.model import Identity, KeyFacts, Refused
 from rotator.domain.planner import Plan
 from rotator.domain.record import KeyRecord, KeyState, Origin, Phase, RotationRecord
+from rotator.domain.text import text
 from rotator.errors import Deferred, JournalError, ProviderRejected, RotationFailed, RotatorError, Stopping
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.hooks import Teller
@@ -200,6 +201,10 @@ class Executor:
         key = session.record.key(action.key_id)
         assert key is not None, "the plan was made from this record, and a key that is not ours has raised"
         session.happened(ev.ExpiryForwarded(key_id=key.key_id, expires_at=action.expires_at or key.expires_at))
+        known = session.record.key(key.key_id)
+        if known and known.grace_limit != key.grace_limit:  # an operator has made the grace longer meanwhile
+            session.happened(ev.ExpiryUncertain(key_id=key.key_id))
+            return
         if action.expires_at is None:
             return
         try:
@@ -213,10 +218,13 @@ class Executor:
 
     def _revoke(self, session: Session, action: Revoke) -> None:
         session.happened(ev.RevocationIntended(key_id=action.key_id, why=action.why))
-        if session.record.hold:  # it came while we looked
-            raise Deferred(f"{action.key_id}: the policy is on hold: {session.record.hold}")
+        hold = session.record.held(session.now())
+        if hold:  # it came while we looked
+            raise Deferred(f"{action.key_id}: the policy is on hold: {hold}")
         key = session.record.key(action.key_id)
         assert key is not None, "its revocation was just recorded"
+        if key.state is KeyState.RETIRING and key.grace_until and key.grace_until > session.now():  # so did that
+            raise Deferred(f"{action.key_id}: its grace was extended until {text(key.grace_until)}")
         self._provider(session).revoke_key(key.project, action.key_id)
         session.happened(ev.KeyRevoked(key_id=action.key_id, revoked_at=session.now()))
         session.gathered = replace(session.gathered, world=replace(session.gathered.world, listed=None))

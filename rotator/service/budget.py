@@ -45,7 +45,7 @@ class Budget:
         policy = session.policy
         most = self.most * (1 + action.urgent)
         if not action.urgent:
-            self._wait_for_canaries(policy, action)
+            self._wait_for_canaries(policy, action, session.clock.now())
         with self._lock:
             now = session.clock.now()
             begun = self.journal.begun_since(self.begins_at(now), besides=policy.name) + len(self._reserved)
@@ -58,20 +58,20 @@ class Budget:
             with self._lock:
                 self._reserved.remove(policy.name)
 
-    def _wait_for_canaries(self, policy: Policy, action: Issue) -> None:
+    def _wait_for_canaries(self, policy: Policy, action: Issue, now: datetime) -> None:
         for canary in self.policies:
             if policy.canary or not canary.canary or canary.provider != policy.provider:
                 continue
-            what = self._unproven(canary)
+            what = self._unproven(canary, now)
             if what:
                 raise Deferred(f"{action.reason}; left for later: the canary {canary.name} {what}")
 
-    def _unproven(self, canary: Policy) -> str:
+    def _unproven(self, canary: Policy, now: datetime) -> str:
         """Why a canary does not yet show that all is well; empty when it does."""
         look = self.journal.look(canary.name)
         if look is None or look.digest != canary.digest:
             return "was not looked at yet with this configuration"
         record = self.journal.load(canary.name)
-        if record.hold:
+        if record.held(now):
             return ""  # somebody decided that it tells nothing now
         return "is in trouble" if look.failures else "is being rotated" if record.in_flight else ""

@@ -137,7 +137,7 @@ class Gatherer:
         for one in self._seen_elsewhere(policy, ending):
             if one.fingerprint:
                 held[one.fingerprint] = (*held.get(one.fingerprint, ()), one.destination)
-        claims = {key.key_id: self._claims(policy, key) for key in ending}
+        claims = {key.key_id: self._claims(policy, key, now) for key in ending}
         return replace(world, held_by_others=held, ids_held_by_others=ids, others_unknown=tuple(unknown), claims=claims)
 
     def _observe(self, policy: Policy, destination: Destination, *, by_id: bool, now: datetime) -> Observation | None:
@@ -177,13 +177,13 @@ class Gatherer:
         elsewhere = {d.name for other in self.policies if other.project != policy.project for d in other.destinations}
         return [one for one in seen if one.destination in elsewhere]
 
-    def _claims(self, policy: Policy, key: KeyRecord) -> tuple[Claim, ...]:
+    def _claims(self, policy: Policy, key: KeyRecord, now: datetime) -> tuple[Claim, ...]:
         records = self.journal.others_with(key.key_id, policy.name)
         configured = {other.name for other in self.policies} if records else set()
         return tuple(
             Claim(
                 policy=record.policy,
-                until=theirs.grace_until if theirs and not _is_needed(record, theirs) else None,
+                until=theirs.grace_until if theirs and not _is_needed(record, theirs, now) else None,
             )
             for record in records
             if record.policy in configured and ((theirs := record.key(key.key_id)) is None or theirs.state in _CLAIMING)
@@ -262,10 +262,10 @@ def _may_be_ended(key: KeyRecord, now: datetime) -> bool:
     return brought_forward or may_be_revoked(key, now)
 
 
-def _is_needed(record: PolicyRecord, key: KeyRecord) -> bool:
+def _is_needed(record: PolicyRecord, key: KeyRecord, now: datetime) -> bool:
     """Whether a policy needs the key beyond its grace: it is no replaced one, on hold, or about to be put back."""
     put_back = record.rollback is not None and former_key(record) == key
-    return key.state is not KeyState.RETIRING or bool(record.hold) or put_back
+    return key.state is not KeyState.RETIRING or bool(record.held(now)) or put_back
 
 
 def _use_is_untold(world: World, key: KeyRecord) -> bool:

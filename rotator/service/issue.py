@@ -19,8 +19,10 @@ from rotator.domain.naming import key_name
 from rotator.domain.record import KeyRecord, KeyState, Origin, Phase, RotationRecord
 from rotator.domain.secret import SecretValue
 from rotator.errors import (
+    Deferred,
     JournalError,
     OutcomeUnknown,
+    Overtaken,
     ProviderError,
     ProviderUnavailable,
     RotationFailed,
@@ -79,7 +81,10 @@ class Issuer:
             grace=action.grace,
             found=tuple(found),
         )
-        session.happened(ev.RotationIntended(rotation=rotation))
+        try:
+            session.happened(ev.RotationIntended(rotation=rotation))
+        except Overtaken as error:  # nothing was written, and the next look is at once
+            raise Deferred(str(error)) from error
         return rotation
 
     def _create(self, session: Session, rotation: RotationRecord) -> IssuedKey:

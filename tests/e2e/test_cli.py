@@ -58,7 +58,7 @@ def test_help_says_what_it_is_where_to_start_and_what_the_exit_codes_mean(option
 
 
 @pytest.mark.parametrize(
-    "command", ["validate", "schema", "status", "rotate", "hold", "release", "policy", "simulator"]
+    "command", ["validate", "schema", "status", "rotate", "hold", "release", "extend-grace", "policy", "simulator"]
 )
 def test_every_command_has_help_and_the_overview_names_it(command: str) -> None:
     assert f"  {command} " in call("--help").stdout
@@ -303,3 +303,26 @@ def test_the_simulator_command_says_in_one_line_that_its_port_is_taken(simulator
     assert "Traceback" not in done.stderr
     (said,) = done.stderr.splitlines()
     assert said.startswith("Error: ")
+
+
+WRONG_STEERING = {
+    "neither a policy nor all": (["hold", "--reason", "x"], 2, "say one POLICY, or --all"),
+    "a policy and all": (["release", "chat", "--all"], 2, "say one POLICY, or --all"),
+    "two ends": (["hold", "chat", "--reason", "x", "--for", "8h", "--until", "2999-01-01T00:00Z"], 2, "and not both"),
+    "a past end": (["hold", "chat", "--reason", "x", "--until", "2001-01-01T00:00Z"], 2, "is past"),
+    "no zone": (["hold", "chat", "--reason", "x", "--until", "2999-01-01T00:00"], 2, "no time with a zone"),
+    "no duration": (["hold", "chat", "--reason", "x", "--for", "8 hours"], 2, "is no duration"),
+    "no end of the grace": (["extend-grace", "chat", "--reason", "x"], 2, "say --by or --until"),
+    "no grace": (["extend-grace", "chat", "--reason", "x", "--by", "1h"], 1, "no key is in its grace"),
+}
+
+
+@pytest.mark.parametrize(("command", "code", "said"), WRONG_STEERING.values(), ids=WRONG_STEERING.keys())
+def test_an_order_that_makes_no_sense_is_refused_with_a_sentence(
+    rotator: Rotator, command: list[str], code: int, said: str
+) -> None:
+    done = rotator.call(*command)
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

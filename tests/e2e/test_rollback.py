@@ -94,3 +94,33 @@ def test_a_policy_with_nothing_but_dotenv_files_says_that_they_keep_no_value(
     assert "a dotenv file keeps none" in refused.stdout
     assert file.read_text() == before
     assert "rollback" not in rotator.call("status").stdout
+
+
+def test_a_rollback_of_a_policy_on_hold_says_that_it_waits_and_an_extended_grace_moves_the_old_keys_end(
+    installed: Installed,
+) -> None:
+    """One installation for both, because setting it up takes longer than all of this."""
+    rotator, before = installed.rotator, installed.expiration()
+    refused = rotator.call("extend-grace", "chat", "--by", "100d", "--reason", "a slow consumer")
+    assert refused.returncode == 1
+    assert f"{installed.former_id} ends by itself at" in refused.stderr
+
+    longer = rotator.call("extend-grace", "chat", "--by", "10d", "--reason", "a slow consumer")
+    assert (longer.returncode, longer.stderr) == (0, "")
+    assert f"chat: {installed.former_id} stays valid until " in longer.stdout
+    assert f"{installed.former_id} retiring until " in rotator.call("status").stdout
+    rotator.call("--run-once")
+    assert installed.expiration() > before + timedelta(days=8)
+    assert installed.simulator.chat(SecretValue(installed.former)) == 200
+
+    assert rotator.call("hold", "--all", "--for", "8h", "--reason", "a freeze").stdout.startswith(
+        "chat: on hold until "
+    )
+    assert "on hold until " in rotator.call("status").stdout
+    waits = rotator.call("rollback", "chat", "--reason", "requests fail")
+    assert waits.returncode == 75
+    assert f"{installed.former_id} is put back when the policy is released" in waits.stdout
+    assert installed.places.held() == {installed.newer}
+    rotator.call("release", "--all")
+    rotator.call("--run-once")
+    assert installed.places.held() == {installed.former}

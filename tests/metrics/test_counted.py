@@ -65,7 +65,7 @@ class Broken(Journal):
 
 def samples(journal):
     found = {}
-    for family in of_journal(journal, {"chat": POLICY}):
+    for family in of_journal(journal, {"chat": POLICY}, datetime.now(UTC)):
         for sample in family.samples:
             found[(sample.name, *sample.labels.values())] = sample.value
     return found

@@ -55,7 +55,7 @@ class Readiness:
             "policy": name,
             "ready": not reason,
             "reason": reason,
-            "hold": record.hold,
+            "hold": record.held(application.clock.now()),
             "phase": record.in_flight.phase if record.in_flight else "",
             "next_look": look.next_at.isoformat() if look else "",
             "key_expires": current.expires_at.isoformat() if current and current.expires_at else "",

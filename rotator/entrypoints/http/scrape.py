@@ -50,7 +50,7 @@ class Scrape(Collector):
         yield GaugeMetricFamily("rotator_stuck", "1 while the service does not get on.", value=stuck)
         yield GaugeMetricFamily("rotator_policies", "Policies that are served.", value=len(policies))
         yield from _of_guards(application)
-        yield from of_journal(application.journal, policies)
+        yield from of_journal(application.journal, policies, application.clock.now())
 
 
 def _of_guards(application: Application) -> Iterable[Metric]:
