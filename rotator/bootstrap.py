@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Generic, TypeVar
 
 import stamina.instrumentation
 
 from rotator import process
 from rotator.adapters.journal.sql import SqlJournal
+from rotator.bootstrap_lazy import Lazy
 from rotator.clock import SystemClock
 from rotator.config import (
     AwsSettings,
@@ -30,6 +28,7 @@ from rotator.config import (
     Settings,
     TogetherSettings,
     VaultSettings,
+    references,
     resolve,
 )
 from rotator.domain.secret import SecretValue
@@ -50,19 +49,53 @@ from rotator.service.session import RetiredSecrets
 SERVICE_RUN = timedelta(hours=1)
 """What ``max_rotations_per_run`` means for a service, which has no end: a sliding hour."""
 
-_Adapter = TypeVar("_Adapter", bound=KeyProvider | SecretBackend)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lasting:
+    """What outlives a change of the configuration, once for each process."""
+
+    environ: Mapping[str, str]
+    journal: Journal
+    clock: SystemClock
+    retired: RetiredSecrets
+    observer: Observer
+    holder: str
+    budget: Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """Everything that an entry point needs."""
+    """Everything that an entry point needs, for one configuration."""
 
     settings: Settings
     journal: Journal
     clock: SystemClock
     reconciler: Reconciler
     observer: Observer
-    _adapters: tuple[_Lazy[KeyProvider], _Lazy[SecretBackend]]
+    _adapters: tuple[Lazy[KeyProvider], Lazy[SecretBackend]]
+    _lasting: _Lasting
+
+    def rewired(self, settings: Settings) -> Application:
+        """The same process with another configuration: it shares the journal, and has every adapter for itself.
+
+        :param settings: with the same journal, instance and number of workers.
+        """
+        return _wire(settings, self._lasting)
+
+    def adapters(self) -> Iterator[tuple[str, Callable[[], object]]]:
+        """What makes each adapter, by its name; without those whose credential is in a backend, which may hang."""
+        providers, backends = self._adapters
+        for name in self.settings.backends:
+            yield f"backend {name}", partial(backends, name)
+        for name, one in self.settings.providers.items():
+            given = one.given if isinstance(one, PluggedProviderSettings) else one.management_key
+            if not any(isinstance(ref, BackendRef) for ref in references(given)):
+                yield f"provider {name}", partial(providers, name)
+
+    def close_adapters(self) -> None:
+        """Give back the connections of this configuration. No look may use it any more."""
+        for adapters in self._adapters:
+            adapters.close()
 
     def troubles(self) -> dict[str, str]:
         """What is wrong with which endpoint (``provider together``), as its guard knows; without those that are well.
@@ -84,41 +117,8 @@ class Application:
 
     def close(self) -> None:
         """Give back every connection and file."""
-        for adapters in self._adapters:
-            adapters.close()
+        self.close_adapters()
         self.journal.close()
-
-
-class _Lazy(Generic[_Adapter]):
-    """Adapters by their name in the configuration, each made when it is first asked for.
-
-    Making one can take as long as a backend that holds its credential hangs: it keeps nobody from another one.
-    """
-
-    def __init__(self, make: Callable[[str], _Adapter]) -> None:
-        self._make: Callable[[str], _Adapter] = make
-        self._made: dict[str, _Adapter] = {}
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._lock = threading.Lock()
-
-    def __call__(self, name: str) -> _Adapter:
-        made = self._made.get(name)
-        if made is None:
-            with self._lock:
-                lock = self._locks[name]
-            with lock:
-                made = self._made.get(name)
-                if made is None:
-                    made = self._made[name] = self._make(name)
-        return made
-
-    def made(self) -> list[tuple[str, _Adapter]]:
-        """What was needed so far, by name."""
-        return list(self._made.items())
-
-    def close(self) -> None:
-        for adapter in list(self._made.values()):
-            adapter.close()
 
 
 @contextmanager
@@ -142,24 +142,45 @@ def application(
     process.forbid_core_dumps()
     # Its own hook logs each retry with the call's arguments; ours are secrets, and a retry that helps is no news.
     stamina.instrumentation.set_on_retry_hooks(())
-    clock, draw = clock or SystemClock(), random.SystemRandom().random
-    observer = observer or _observer(settings, service=service)
+    clock = clock or SystemClock()
     journal = _journal(settings, environ, read_only=read_only)
-    backends: _Lazy[SecretBackend] = _Lazy(partial(_guarded_backend, settings, clock, environ, observer))
+    begun = clock.now()
+    wired = _wire(
+        settings,
+        _Lasting(
+            environ=environ,
+            journal=journal,
+            clock=clock,
+            retired=RetiredSecrets(),
+            observer=observer or _observer(settings, service=service),
+            holder=process.holder_name(),
+            budget=Budget(
+                most=settings.service.max_rotations_per_run,
+                begins_at=(lambda now: now - SERVICE_RUN) if service else (lambda _now: begun),
+                journal=journal,
+                policies=settings.policies,
+            ),
+        ),
+    )
+    try:
+        yield wired
+    finally:
+        wired.close()
+
+
+def _wire(settings: Settings, lasting: _Lasting) -> Application:
+    journal, clock, environ, retired = lasting.journal, lasting.clock, lasting.environ, lasting.retired
+    observer = lasting.observer
+    draw = random.SystemRandom().random
+    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer))
     secret = partial(_secret, environ=environ, backends=backends)
-    providers: _Lazy[KeyProvider] = _Lazy(partial(_guarded_provider, settings, clock, secret, observer))
-    retired = RetiredSecrets()
+    providers: Lazy[KeyProvider] = Lazy(partial(_guarded_provider, settings, clock, secret, observer))
     publisher = Publisher(backends=backends, retired=retired)
     put_back = PutBack(providers=providers, backends=backends, retired=retired)
-    begun = clock.now()
-    budget = Budget(
-        most=settings.service.max_rotations_per_run,
-        begins_at=(lambda now: now - SERVICE_RUN) if service else (lambda _now: begun),
-        journal=journal,
-        policies=settings.policies,
-    )
+    # Its reservations stay: a look of the configuration before may be about to begin a rotation.
+    budget = replace(lasting.budget, most=settings.service.max_rotations_per_run, policies=settings.policies)
     issuer = Issuer(providers=providers, backends=backends, publisher=publisher, budget=budget, draw=draw)
-    wired = Application(
+    return Application(
         settings=settings,
         journal=journal,
         clock=clock,
@@ -176,18 +197,15 @@ def application(
             ),
             journal=journal,
             clock=clock,
-            holder=process.holder_name(),
+            holder=lasting.holder,
             lease_ttl=settings.service.lease,
             draw=draw,
             observer=observer,
         ),
         observer=observer,
         _adapters=(providers, backends),
+        _lasting=lasting,
     )
-    try:
-        yield wired
-    finally:
-        wired.close()
 
 
 def _observer(settings: Settings, *, service: bool) -> Observer:
@@ -267,50 +285,13 @@ def _backend(
 
             return vault_backend(settings, secret, connections, clock)
         case AwsSettings():
-            return _aws(settings, secret, connections, clock)
+            from rotator.bootstrap_aws import aws_backend  # noqa: PLC0415
+
+            return aws_backend(settings, secret, connections, clock)
         case _:
             from rotator.adapters.backends.dotenv import DotenvBackend  # noqa: PLC0415
 
             return DotenvBackend()
-
-
-def _aws(
-    settings: AwsSettings, secret: Callable[[SecretRef], SecretValue], connections: int, clock: Clock
-) -> SecretBackend:
-    from rotator.adapters.backends.aws_secrets_manager import (  # noqa: PLC0415 - see _backend
-        AssumeRole,
-        AwsAccess,
-        AwsSecretsManagerBackend,
-        WebIdentity,
-    )
-
-    role, web = settings.assume_role, settings.web_identity
-    access = AwsAccess(
-        region=settings.region,
-        endpoint_url=settings.endpoint_url,
-        sts_endpoint_url=settings.sts_endpoint_url,
-        profile=settings.profile,
-        assume_role=AssumeRole(
-            arn=role.arn,
-            external_id=_text_or_secret(role.external_id, secret),
-            session_name=role.session_name,
-            duration=int(role.duration.total_seconds()) if role.duration else None,
-        )
-        if role
-        else None,
-        web_identity=WebIdentity(role_arn=web.role_arn, token_file=web.token_file, session_name=web.session_name)
-        if web
-        else None,
-        use_fips=settings.use_fips,
-        use_dualstack=settings.use_dualstack,
-        timeout=settings.timeout.total_seconds(),
-        pool_size=connections,
-    )
-    return AwsSecretsManagerBackend(access, pause=clock.sleep)
-
-
-def _text_or_secret(given: str | SecretRef | None, secret: Callable[[SecretRef], SecretValue]) -> SecretValue | None:
-    return SecretValue(given) if isinstance(given, str) else secret(given) if given else None
 
 
 def _together(

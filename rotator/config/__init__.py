@@ -19,8 +19,10 @@ from rotator.config.settings import (
     TogetherSettings,
     VaultSettings,
     WebIdentitySettings,
+    references,
 )
 from rotator.config.vault_settings import AppRoleSettings, AuthSettings, TokenSettings
+from rotator.config.watch import Watched
 
 __all__ = [
     "AppRoleSettings",
@@ -45,8 +47,10 @@ __all__ = [
     "TogetherSettings",
     "TokenSettings",
     "VaultSettings",
+    "Watched",
     "WebIdentitySettings",
     "load",
+    "references",
     "resolve",
     "schema",
 ]

@@ -58,6 +58,7 @@ def service(shape: ServiceShape) -> ServiceSettings:
         max_rotations_per_run=shape.max_rotations_per_run,
         lease=shape.lease,
         shutdown_timeout=shape.shutdown_timeout,
+        reload=shape.reload,
     )
 
 

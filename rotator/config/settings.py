@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -150,6 +150,15 @@ def with_secrets(given: object, secret: Callable[[SecretRef], SecretValue]) -> A
     return given
 
 
+def references(given: object) -> Iterator[SecretRef]:
+    """Every reference to a secret in it, however deep."""
+    if isinstance(given, EnvRef | FileRef | CredentialRef | BackendRef):
+        yield given
+    elif isinstance(given, Mapping | list):
+        for value in given.values() if isinstance(given, Mapping) else given:
+            yield from references(value)
+
+
 BackendSettings = VaultSettings | AwsSettings | DotenvSettings | PluggedBackendSettings
 ProviderSettings = TogetherSettings | PluggedProviderSettings
 
@@ -162,12 +171,14 @@ class ServiceSettings:
     :param max_rotations_per_run: how many rotations one run may begin; a service's run is any hour.
     :param lease: after how much silence another process may take a policy over.
     :param shutdown_timeout: how long SIGTERM waits for what is in flight.
+    :param reload: ``on-signal``, or ``on-change`` of a file too.
     """
 
     workers: int
     max_rotations_per_run: int
     lease: timedelta
     shutdown_timeout: timedelta
+    reload: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

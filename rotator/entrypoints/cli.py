@@ -152,14 +152,14 @@ def simulator(host: str, port: int, seed: Path | None, faults: Path | None) -> N
 
 
 def _pass(settings: Settings, *, once: bool) -> int:
-    with wired(settings, service=not once) as application:
-        if once:
-            from rotator.entrypoints.once import run_once  # noqa: PLC0415
+    if not once:
+        from rotator.entrypoints.serve import serve  # noqa: PLC0415 - the scheduler is slow to import
 
-            return run_once(application)
-        from rotator.entrypoints.daemon import Daemon  # noqa: PLC0415
+        return serve(settings)
+    from rotator.entrypoints.once import run_once  # noqa: PLC0415
 
-        return Daemon(application).run()
+    with wired(settings) as application:
+        return run_once(application)
 
 
 def _dry_run(settings: Settings, style: str) -> int:

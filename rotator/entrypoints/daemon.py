@@ -8,21 +8,26 @@ got lost, or that waits for a moment which a stepping clock has moved away. syst
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.reload import Changes, Reloader
+from rotator.entrypoints.runtimes import Runtimes
+from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
@@ -30,8 +35,6 @@ from rotator.service.reconcile import Outcome, due_since, is_due
 
 if TYPE_CHECKING:
     from rotator.entrypoints.http.server import Listener
-
-_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
@@ -49,47 +52,59 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 class Daemon:
     """Runs until a signal; see ``run``."""
 
-    def __init__(self, application: Application) -> None:
-        self._application = application
-        self._policies = {policy.name: policy for policy in application.settings.policies}
+    def __init__(self, application: Application, signals: Signals, supervisor: Supervisor) -> None:
+        """``signals``: heeded already."""
+        self._runtimes = Runtimes(application)
         self._log = structlog.get_logger()
-        self._stop = threading.Event()
+        self._signals = signals
+        self._supervisor = supervisor
+        self._reloader = Reloader(application, supervisor, signals.wake.set)
+        self._moving = threading.RLock()  # jobs, and the policies that they are for
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
-        self._supervisor = Supervisor()
         self._heart = Heart()
         self._listener: Listener | None = None
         self._progress = Progress(patience=PATIENCE * application.settings.service.lease)
         self._trouble = ""
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
+        self._anew: set[str] = set()  # looks of another configuration: after them comes one of the new one
+        self._lanes = set(map(lane_of, application.settings.policies))
+        self._unused: set[str] = set()
         # A look takes its policy's lease, so that even a doubled job does no harm; a late one is still wanted.
         self._scheduler = BackgroundScheduler(
-            executors={
-                lane: ThreadPoolExecutor(application.settings.service.workers)
-                for lane in set(map(lane_of, application.settings.policies))
-            }
-            | {_PULSE: ThreadPoolExecutor(1)},
+            executors={lane: self._new_executor() for lane in self._lanes} | {_PULSE: ThreadPoolExecutor(1)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone=UTC,
         )
         # After the job is over: a job that sets itself anew while it runs counts as running twice, and is dropped.
         self._scheduler.add_listener(self._after, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
 
+    @property
+    def _application(self) -> Application:
+        return self._runtimes.current.application
+
+    @property
+    def _policies(self) -> Mapping[str, Policy]:
+        return self._runtimes.current.policies
+
     def run(self) -> int:
         """Serve in the foreground. SIGTERM and SIGINT finish what is in flight; a second signal ends at once.
 
-        Signals are blocked, and a thread waits for them: a handler would only run when the kernel gives the signal to
-        the main thread, and could then interrupt it in a lock that the handler needs.
+        SIGHUP reads the configuration anew; see ``Reloader``.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # every thread that is started from here on inherits it
-        threading.Thread(target=self._heed_signals, name="signals", daemon=True).start()
         self._listen()
         self._sync()
         self._scheduler.start()
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
         self._tell_supervisor()
-        while not self._stop.wait(SYNC_EVERY.total_seconds()):
-            self._sync()
-            self._tell_supervisor()
+        self._reloader.run(self._signals, SYNC_EVERY)
+        while not self._signals.stop.is_set():
+            self._signals.wake.wait(SYNC_EVERY.total_seconds())
+            self._signals.wake.clear()
+            if not self._signals.stop.is_set():
+                self._reload()
+                self._sync()
+                self._close_lanes()
+                self._tell_supervisor()
         return self._shut_down()
 
     def _listen(self) -> None:
@@ -100,11 +115,53 @@ class Daemon:
                 http, application=lambda: self._application, policies=lambda: self._policies, heart=self._heart
             )
 
-    def _heed_signals(self) -> None:
-        signal.sigwait(_SIGNALS)
-        self._application.clock.stop()
-        self._stop.set()
-        exits.at_once(128 + signal.sigwait(_SIGNALS))
+    def _reload(self) -> None:
+        """Put in force what the reloader has made ready."""
+        while ready := self._reloader.take():
+            application, changes = ready
+            self._apply(application, changes)
+            self._log.info("configuration.reloaded", policies=len(self._policies), **changes.told())
+            self._supervisor.reloaded("the new configuration is in force")
+
+    def _apply(self, application: Application, changes: Changes) -> None:
+        """Every job has its policy's lane and moment of the new configuration. What runs ends as it began."""
+        concerned = {*changes.backends, *changes.providers}
+        with self._moving:
+            self._runtimes.swap(application)
+            self._progress.patience = PATIENCE * application.settings.service.lease
+            for name in changes.policies_removed:
+                self._waiting.pop(name, None)
+                self._known.pop(name, None)
+                with suppress(JobLookupError):  # it runs, and its job is gone already
+                    self._scheduler.remove_job(name)
+            for lane in set(map(lane_of, self._policies.values())) - self._lanes:
+                self._scheduler.add_executor(self._new_executor(), lane)
+                self._lanes.add(lane)
+            now = application.clock.now()
+            for name, policy in self._policies.items():
+                is_concerned = not concerned.isdisjoint({policy.provider, *(d.backend for d in policy.destinations)})
+                if is_concerned and self._progress.is_running(name):
+                    self._anew.add(name)
+                elif is_concerned:
+                    self._schedule(policy, now)
+                elif (at := self._waiting.get(name)) is not None:
+                    self._schedule(policy, at)
+
+    def _new_executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._application.settings.service.workers)
+
+    def _close_lanes(self) -> None:
+        """Give back the threads of lanes that no policy uses any more; what still runs there ends as it began.
+
+        One comparison later: the scheduler may be about to give one of them a job that it took before.
+        """
+        unused = self._lanes - set(map(lane_of, self._policies.values()))
+        for lane in unused & self._unused:
+            self._lanes.discard(lane)
+            executor = self._scheduler._executors[lane]  # noqa: SLF001 - removing one would wait for what runs there
+            self._scheduler.remove_executor(lane, shutdown=False)
+            executor.shutdown(wait=False)
+        self._unused = unused & self._lanes
 
     def _shut_down(self) -> int:
         bound = self._application.settings.service.shutdown_timeout
@@ -127,28 +184,34 @@ class Daemon:
         self._scheduler.pause()
         self._scheduler.get_jobs()  # returns when no job is being started any more
         self._scheduler.shutdown()
+        self._runtimes.wait_idle()  # in a lane that was closed, a look may still run
 
-    def _look(self, policy: Policy) -> Outcome | None:
+    def _look(self, name: str) -> Outcome | None:
         """One look. What is still queued when the service stops is left for the next start."""
-        if self._application.clock.stopping:
-            return None
-        self._progress.began(policy.name)
-        self._waiting.pop(policy.name, None)
-        began = time.monotonic()
-        try:
-            outcome = self._application.reconciler.reconcile(policy)
-            self._application.observer.looked(policy.name, outcome.result, time.monotonic() - began)
-            return outcome
-        finally:
-            self._progress.ended(policy.name)
+        with self._runtimes.used() as runtime:
+            policy = runtime.policies.get(name)
+            if policy is None or runtime.application.clock.stopping:
+                return None
+            self._progress.began(name)
+            self._waiting.pop(name, None)
+            began = time.monotonic()
+            try:
+                outcome = runtime.application.reconciler.reconcile(policy)
+                runtime.application.observer.looked(name, outcome.result, time.monotonic() - began)
+                return outcome
+            finally:
+                self._progress.ended(name)
 
     def _after(self, event: JobExecutionEvent) -> None:
         outcome = event.retval
-        if isinstance(outcome, Outcome):
-            self._known[outcome.policy] = outcome.next_at
-            self._schedule(self._policies[outcome.policy], outcome.next_at)
-        else:
-            self._waiting.pop(event.job_id, None)  # it told nothing: the next comparison schedules it anew
+        with self._moving:
+            if not isinstance(outcome, Outcome):
+                self._waiting.pop(event.job_id, None)  # it told nothing: the next comparison schedules it anew
+            elif policy := self._policies.get(outcome.policy):
+                self._known[outcome.policy] = outcome.next_at
+                is_anew = outcome.policy in self._anew
+                self._schedule(policy, self._application.clock.now() if is_anew else outcome.next_at)
+            self._anew.discard(event.job_id)
 
     def _schedule(self, policy: Policy, at: datetime) -> None:
         if not self._application.clock.stopping:
@@ -156,7 +219,7 @@ class Daemon:
             self._scheduler.add_job(
                 self._look,
                 "date",
-                [policy],
+                [policy.name],
                 id=policy.name,
                 run_date=at,
                 executor=lane_of(policy),
@@ -180,9 +243,10 @@ class Daemon:
             moved = name in looks and looks[name].next_at != self._known.get(name)
             is_at_hand = name in self._waiting and not (due and self._waiting[name] > now)
             if moved or not is_at_hand:
-                if name in looks:
-                    self._known[name] = looks[name].next_at
-                self._schedule(policy, journaled)
+                with self._moving:
+                    if name in looks:
+                        self._known[name] = looks[name].next_at
+                    self._schedule(policy, journaled)
         self._progress.compared(succeeded=True)
 
     def _tell_supervisor(self) -> None:
@@ -192,7 +256,8 @@ class Daemon:
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")
-        status = trouble or self._progress.status(len(self._policies))
+        told = (self._progress.status(len(self._policies)), self._reloader.trouble)
+        status = trouble or "; ".join(filter(None, told))
         if self._progress.is_new:
             self._supervisor.starting(status)
         elif trouble:

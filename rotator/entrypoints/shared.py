@@ -62,9 +62,9 @@ def load_settings(config: Path | None, *, secrets: bool = True) -> Settings:
 
 
 @contextmanager
-def wired(settings: Settings, *, read_only: bool = False, service: bool = False) -> Iterator[Application]:
+def wired(settings: Settings, *, read_only: bool = False) -> Iterator[Application]:
     """The application, closed at the end."""
     from rotator.bootstrap import application  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    with application(settings, read_only=read_only, service=service) as made:
+    with application(settings, read_only=read_only) as made:
         yield made

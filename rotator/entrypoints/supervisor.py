@@ -16,6 +16,9 @@ import structlog
 _SEND_SECONDS = 1.0
 """A manager that takes no datagram must not keep the service from its work."""
 
+_MORE_TIME_USEC = 180_000_000
+"""How soon the next word comes while it starts: a connection that hangs, and the longest pause between two tries."""
+
 PULSE_SECONDS = 10.0
 """How late the scheduler may run a job that is due, on a busy machine."""
 
@@ -29,8 +32,8 @@ class Supervisor:
         self._told_of_failure = False
 
     def starting(self, status: str) -> None:
-        """It is not ready yet, and this is why."""
-        self._send(f"STATUS={status}")
+        """It is not ready yet, and this is why. It is given more time: an outage at the start is sat out."""
+        self._send(f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={_MORE_TIME_USEC}")
 
     def alive(self, status: str) -> None:
         """It got on: ready, when said for the first time. To be said for real progress alone: see ``Progress``."""
@@ -41,6 +44,16 @@ class Supervisor:
     def in_trouble(self, status: str) -> None:
         """It does not get on: the watchdog is not fed, and an operator can read why."""
         self._send(f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """It reads its configuration anew; ``reloaded`` follows. Nothing is said before it was ready."""
+        if self._is_ready:
+            self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reloaded(self, status: str) -> None:
+        """The new configuration is in force, or refused."""
+        if self._is_ready:
+            self._send("READY=1", f"STATUS={status}")
 
     def stopping(self) -> None:
         """It ends; what is in flight is finished first."""
@@ -77,7 +90,7 @@ class Progress:
     """
 
     def __init__(self, *, patience: timedelta, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._patience = patience.total_seconds()
+        self.patience = patience
         self._monotonic = monotonic
         self._compared = monotonic()
         self._is_readable = self._was_readable = False
@@ -124,12 +137,12 @@ class Progress:
         if asked is not None and now - asked > PULSE_SECONDS:
             return "the scheduler runs no jobs"
         began = self._running.copy()  # in one step: other threads begin and end looks meanwhile
-        stuck = sorted(policy for policy, since in began.items() if now - since > self._patience)
+        stuck = sorted(policy for policy, since in began.items() if now - since > self.patience.total_seconds())
         if stuck:
             more = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
             return f"a look does not end: {stuck[0]}{more}"
-        if now - self._compared > self._patience:
-            return f"the journal can't be read, for more than {self._patience:.0f} s; the log says why"
+        if now - self._compared > self.patience.total_seconds():
+            return f"the journal can't be read, for more than {self.patience.total_seconds():.0f} s; the log says why"
         return ""
 
     def status(self, policies: int) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -30,27 +31,36 @@ STEPS = (
 )
 """After each of these lines a kill or a freeze hits another step of a rotation."""
 
+_POLICY = re.compile(r'"policy": "([^"]+)"')
 _LONGEST_LIFE = 20.0  # seconds, where the step did not come
 
 
 class Trigger:
     """Sends a signal, from the thread that reads the log, right after a chosen line was written.
 
+    The line is one of a policy that uses a chosen kind of backend. Chosen among the lines of all, it would nearly
+    always be one of the quickest backend's: a process whose life ends after two seconds does not even come to AWS,
+    whose client takes as long to load, and the steps there would meet no kill and get no turn.
+
     :param number: the signal; ``None`` only sets ``due``.
     :param most: at which line of its kind at the latest.
+    :param users: the policies that use a backend, by its kind.
     """
 
-    def __init__(self, rng: random.Random, number: signal.Signals | None, *, most: int) -> None:
-        self._rng, self._number, self._most = rng, number, most
+    def __init__(
+        self, rng: random.Random, number: signal.Signals | None, *, most: int, users: Mapping[str, Collection[str]]
+    ) -> None:
+        self._rng, self._number, self._most, self._users = rng, number, most, users
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
-        self._event, self._left = "", 0
+        self._event, self._among, self._left = "", frozenset[str](), 0
         self.due = threading.Event()
 
     def arm(self, process: subprocess.Popen[str]) -> None:
         """Choose a line, and wait for it."""
         with self._lock:
             self._event = f'"event": "{self._rng.choice(STEPS)}"'
+            self._among = frozenset(self._users[self._rng.choice(sorted(self._users))])
             self._left = self._rng.randint(2, self._most)
             self._process = process
             self.due.clear()
@@ -59,6 +69,9 @@ class Trigger:
         """One line of the log."""
         with self._lock:
             if self._process is None or self._event not in line:
+                return
+            policy = _POLICY.search(line)
+            if policy is None or policy[1] not in self._among:
                 return
             self._left -= 1
             if self._left <= 0:
@@ -126,7 +139,7 @@ class Crew:
     def frozen(self, rotator: Rotator, rng: random.Random, lease: float) -> None:
         """A service that is stopped in the middle of a step for longer than its leases last, again and again."""
 
-        trigger = Trigger(rng, signal.SIGSTOP, most=8)
+        trigger = Trigger(rng, signal.SIGSTOP, most=8, users=self._stage.users)
 
         def freezes() -> None:
             with rotator.service(trigger.watch, arguments=("--log-level", "debug")) as service:
@@ -149,7 +162,7 @@ class Crew:
 
     def _one_life(self, rotator: Rotator, rng: random.Random, name: str) -> None:
         gently = rng.random() < 0.1
-        fate = Trigger(rng, None if gently else signal.SIGKILL, most=25)
+        fate = Trigger(rng, None if gently else signal.SIGKILL, most=25, users=self._stage.users)
         with rotator.service(fate.watch, arguments=("--log-level", "debug")) as service:
             fate.arm(service.process)
             until = time.monotonic() + _LONGEST_LIFE

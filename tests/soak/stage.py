@@ -140,6 +140,14 @@ class Stage:
             self._furnish(policy, number)
         self._credentials = self._log_in()
 
+    @property
+    def users(self) -> dict[str, list[str]]:
+        """The policies that use a backend, by its kind."""
+        return {
+            kind: sorted({place.policy for place in self.places if place.kind == kind})
+            for kind in {place.kind for place in self.places}
+        }
+
     def _furnish(self, policy: str, number: int) -> None:
         """A person's key in every place of the policy; most of them end soon, so that each is replaced at once."""
         lifetime = timedelta(seconds=160 + 5 + number % 8) if number % 6 else timedelta(hours=2)

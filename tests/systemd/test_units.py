@@ -78,6 +78,7 @@ def test_the_watchdog_waits_longer_than_a_slow_journal_and_the_manager_longer_th
         (tmp_path / name).write_text("x")
     loaded = load(UNITS / "rotator.yaml", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert settings["Type"] == "notify"
+    assert settings["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert int(settings["WatchdogSec"].removesuffix("s")) >= 60
     assert int(settings["TimeoutStopSec"].removesuffix("s")) > loaded.service.shutdown_timeout.total_seconds()
     assert settings["RestartPreventExitStatus"] == "2 243"

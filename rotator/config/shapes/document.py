@@ -61,6 +61,11 @@ class ServiceShape(Shape):
     )
     lease: Duration = timedelta(minutes=5)
     shutdown_timeout: Duration = timedelta(seconds=30)
+    reload: Literal["on-signal", "on-change"] = Field(
+        "on-signal",
+        description="When the running service reads its configuration anew: at SIGHUP alone, or also when one of its "
+        "files changes.",
+    )
 
 
 class LogShape(Shape):
