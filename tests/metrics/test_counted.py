@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 from rotator.domain.record import KeyState, Phase
 from rotator.errors import JournalUnavailable
