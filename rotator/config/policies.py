@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rotator.config.check import Faults, one_line, shown
 from rotator.config.places import Placed, place
 from rotator.config.settings import BackendSettings, ProviderSettings
 from rotator.config.shapes.document import Document, PolicyShape
 from rotator.config.source import FieldPath
+from rotator.config.spread import Dependencies, spread
+from rotator.config.windows import CronWindows
 from rotator.domain.layout import PLAIN
 from rotator.domain.model import Drift, Policy
 from rotator.domain.text import duration
@@ -53,6 +56,7 @@ class PolicyReader:
         self._places = dict(reserved)  # identity to whose it is
         self._fields: dict[tuple[str, ...], str] = {}  # whole places with a field in use, to whose it is
         self._known: set[str] = set()
+        self._dependencies = Dependencies()
         self.made: list[Policy] = []
 
     def read(self, given: object, faults: Faults) -> None:
@@ -63,6 +67,10 @@ class PolicyReader:
         for number, value in enumerate(given):
             self._policy(value, ("policies", number), faults)
 
+    def finish(self) -> None:
+        """After the last file: what policies say of each other."""
+        self._dependencies.check()
+
     def _policy(self, value: object, path: FieldPath, faults: Faults) -> None:
         shape = faults.check(PolicyShape, value, path)
         if shape is None:
@@ -71,9 +79,11 @@ class PolicyReader:
         if shape.name in self._names:
             faults.add((*path, "name"), shown(shape.name), "allowed: each policy name once")
         self._names.add(shape.name)
+        self._dependencies.add(shape, path, faults)
         if not self._is_reported("providers", self._document.providers, shape.provider):
             faults.one_of(self._providers, shape.provider, (*path, "provider"), "a configured provider")
         times = self._times(shape, path, faults)
+        spreading = spread(shape, self._document.defaults, times, path, faults)
         placed = self._destinations(shape, path, faults)
         if len(faults.found) > before:
             return
@@ -83,7 +93,9 @@ class PolicyReader:
             sorted(times.items()),
             [_matters(one) for one in placed],
             *([shape.drift] if Drift(shape.drift) is not Drift.ADOPT else []),
+            *([_in_order(spreading)] if spreading else []),
         )
+        every: dict[str, Any] = {**times, **spreading}
         digest = hashlib.sha256(repr(matters).encode())
         self.made.append(
             Policy(
@@ -95,7 +107,7 @@ class PolicyReader:
                 canary=shape.canary,
                 drift=Drift(shape.drift),
                 digest=digest.hexdigest()[:16],
-                **times,
+                **every,
             )
         )
 
@@ -174,3 +186,14 @@ def _matters(placed: Placed) -> tuple[object, ...]:
     more = (destination.layout, destination.expect)
     # Only where there are any: a new version of rotator must not find every policy changed.
     return (destination, placed.identity, *(more if destination.layout != PLAIN or destination.expect else ()))
+
+
+def _in_order(spreading: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The same text in every process: the order of a set is not."""
+    windows = spreading.get("windows")
+    lines = windows.lines if isinstance(windows, CronWindows) else ()
+    told = {
+        **spreading,
+        "windows": [(one.cron, one.duration, one.timezone, sorted(one.closed)) for one in lines],
+    }
+    return [(name, repr(value)) for name, value in sorted(told.items())]

@@ -250,6 +250,7 @@ def _issue(context: Context, verdict: Verdict) -> Issue:
         replaces=known_values(context),
         found=found_unrecorded(context),
         urgent=_is_urgent(context, verdict),
+        can_wait=verdict.check in {"ExpiryNear", "TooOld"},
     )
 
 
