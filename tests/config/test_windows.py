@@ -1,6 +1,8 @@
 """Windows as the configuration has them: cron expressions, changes of the clocks, days on which they stay closed."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,18 @@ def test_a_window_that_is_added_makes_the_policy_due(configuration):
     assert policy.windows is None
     (other,) = configuration.load(windows("{cron: '0 2 * * *', duration: 3h}")).policies
     assert policy.digest != other.digest
+
+
+def test_the_windows_of_the_page_on_operating_load(configuration):
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    (shown,) = re.findall(r"```yml\npolicies:\n  - name: chat-prod\n(.*?)```", page, re.DOTALL)
+    staging = GOOD[GOOD.index("  - name: a") :].replace("name: a", "name: chat-staging").replace("a.env", "b.env")
+    # Windows on three nights of a week are five days apart, which is what a renew_before of seven has.
+    (policy, _) = configuration.load(
+        GOOD.replace("    project: proj_a\n", f"    project: proj_a\n{shown}") + staging
+    ).policies
+    assert (policy.group, policy.distance, policy.jitter) == ("chat", HOUR, 6 * HOUR)
+    assert policy.depends_on == ("chat-staging",)
 
 
 WRONG = {
