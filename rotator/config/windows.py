@@ -47,7 +47,8 @@ class CronWindow:
     def _start(self, at: datetime, zone: ZoneInfo) -> datetime | None:
         """Of the first window that ends after ``at``."""
         before = at - self.duration
-        for moment in CronSim(self.cron, (before - _FOLD).astimezone(zone)):
+        earlier, here = (before - _FOLD).astimezone(zone), before.astimezone(zone)
+        for moment in CronSim(self.cron, here if here.utcoffset() == earlier.utcoffset() else earlier):
             start = moment.astimezone(UTC)
             if start > before:
                 return start
