@@ -40,6 +40,7 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
     for file in (main, *files):
         given = file.data.get("policies")
         policies.read(given if given is not None else [], file.faults)
+    policies.finish()
     problems = [*(problem for file in (main, *files) for problem in file.problems()), *problems]
     if problems:
         raise ConfigError(problems)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rotator.config.check import Faults, one_line, shown
 from rotator.config.hooks import hook_names
@@ -13,6 +14,8 @@ from rotator.config.places import Placed, place
 from rotator.config.settings import BackendSettings, HookSettings, ProviderSettings
 from rotator.config.shapes.document import Document, PolicyShape
 from rotator.config.source import FieldPath
+from rotator.config.spread import Dependencies, spread
+from rotator.config.windows import CronWindows
 from rotator.domain.layout import PLAIN
 from rotator.domain.model import Drift, Policy
 from rotator.domain.text import duration
@@ -56,6 +59,7 @@ class PolicyReader:
         self._places = dict(reserved)  # identity to whose it is
         self._fields: dict[tuple[str, ...], str] = {}  # whole places with a field in use, to whose it is
         self._known: set[str] = set()
+        self._dependencies = Dependencies()
         self.made: list[Policy] = []
 
     def read(self, given: object, faults: Faults) -> None:
@@ -66,6 +70,10 @@ class PolicyReader:
         for number, value in enumerate(given):
             self._policy(value, ("policies", number), faults)
 
+    def finish(self) -> None:
+        """After the last file: what policies say of each other."""
+        self._dependencies.check()
+
     def _policy(self, value: object, path: FieldPath, faults: Faults) -> None:
         shape = faults.check(PolicyShape, value, path)
         if shape is None:
@@ -74,9 +82,11 @@ class PolicyReader:
         if shape.name in self._names:
             faults.add((*path, "name"), shown(shape.name), "allowed: each policy name once")
         self._names.add(shape.name)
+        self._dependencies.add(shape, path, faults)
         if not self._is_reported("providers", self._document.providers, shape.provider):
             faults.one_of(self._providers, shape.provider, (*path, "provider"), "a configured provider")
         times = self._times(shape, path, faults)
+        spreading = spread(shape, self._document.defaults, times, path, faults)
         placed = self._destinations(shape, path, faults)
         hooks = hook_names(shape.hooks or (), path, self._hooks, self._document.hooks, faults)
         hooks = tuple(self._document.defaults.hooks or ()) if shape.hooks is None else hooks
@@ -89,7 +99,9 @@ class PolicyReader:
             [_matters(one) for one in placed],
             *([shape.drift] if Drift(shape.drift) is not Drift.ADOPT else []),
             *((hook, self._hooks.get(hook)) for hook in hooks),
+            *([_in_order(spreading)] if spreading else []),
         )
+        every: dict[str, Any] = {**times, **spreading}
         digest = hashlib.sha256(repr(matters).encode())
         self.made.append(
             Policy(
@@ -102,7 +114,7 @@ class PolicyReader:
                 drift=Drift(shape.drift),
                 hooks=hooks,
                 digest=digest.hexdigest()[:16],
-                **times,
+                **every,
             )
         )
 
@@ -181,3 +193,14 @@ def _matters(placed: Placed) -> tuple[object, ...]:
     more = (destination.layout, destination.expect)
     # Only where there are any: a new version of rotator must not find every policy changed.
     return (destination, placed.identity, *(more if destination.layout != PLAIN or destination.expect else ()))
+
+
+def _in_order(spreading: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The same text in every process: the order of a set is not."""
+    windows = spreading.get("windows")
+    lines = windows.lines if isinstance(windows, CronWindows) else ()
+    told = {
+        **spreading,
+        "windows": [(one.cron, one.duration, one.timezone, sorted(one.closed)) for one in lines],
+    }
+    return [(name, repr(value)) for name, value in sorted(told.items())]

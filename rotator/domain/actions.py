@@ -42,6 +42,7 @@ class Issue(Action):
     :param expected: destination name to the version seen now.
     :param replaces: destination name to the fingerprint held now, of values that the provider knows.
     :param found: keys that the destinations hold and the record does not have.
+    :param can_wait: for the others of its group and for what its policy depends on, unless it is urgent.
     :param urgent: consumers are without a key, or soon will be: it waits for no canary.
     :param hooks: what is run after it.
     """
@@ -54,6 +55,7 @@ class Issue(Action):
     found: tuple[Sighting, ...] = ()
     urgent: bool = False
     hooks: tuple[str, ...] = ()
+    can_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Protocol
 
 from rotator.domain.layout import PLAIN, Layout
 from rotator.domain.secret import SecretValue
@@ -49,6 +50,14 @@ class Drift(StrEnum):
     RESTORE = "restore"  # put the current key back
 
 
+class Windows(Protocol):
+    """Maintenance windows. The configuration knows their cron expressions; the core asks for moments only."""
+
+    def opens(self, now: datetime) -> datetime | None:
+        """``now`` itself while one is open, or when the next one opens; ``None`` where none ever does. In UTC."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Which project, which lifetime, grace and checks, which destinations.
@@ -63,6 +72,10 @@ class Policy:
     :param canary: it rotates first: others of the same provider begin nothing while it is in trouble.
     :param drift: what is done about a destination that somebody else has changed.
     :param hooks: names of what is run when every destination holds a new key, in their order.
+    :param windows: when a rotation may begin that can wait; ``None``: at any time.
+    :param jitter: how much earlier than necessary a key may be renewed; ``None``: a tenth of ``renew_before`` at most.
+    :param group: policies that keep ``distance`` between the beginnings of their rotations; empty: none.
+    :param depends_on: policies that rotate first; this one waits while they are due, at work or in trouble.
     :param digest: changes whenever the policy's configuration does.
     """
 
@@ -80,6 +93,11 @@ class Policy:
     canary: bool = False
     drift: Drift = Drift.ADOPT
     hooks: tuple[str, ...] = ()
+    windows: Windows | None = None
+    jitter: timedelta | None = None
+    group: str = ""
+    distance: timedelta = timedelta(0)
+    depends_on: tuple[str, ...] = ()
     digest: str = ""
 
     @property

@@ -266,6 +266,7 @@ def _issue(context: Context, verdict: Verdict) -> Issue:
         found=found_unrecorded(context),
         urgent=_is_urgent(context, verdict),
         hooks=context.policy.hooks,
+        can_wait=verdict.check in {"ExpiryNear", "TooOld"},
     )
 
 

@@ -16,6 +16,7 @@ from rotator.domain.renewal import renewal_at, slack
 from rotator.domain.snapshot import DestinationView, Reach
 from rotator.domain.text import text
 from rotator.domain.verdict import Context, Decision, Verdict
+from rotator.domain.windows import in_window
 
 ASKED_FOR = ("Compromised", "RotateRequested")
 """Checks that find what an operator asked for by the policy's name."""
@@ -204,7 +205,7 @@ def rotate_requested(context: Context) -> Verdict | None:
     if not context.record.requested:
         return None
     reason = f"requested: {context.record.requested}"
-    return Verdict(check="RotateRequested", decision=Decision.ISSUE, reason=reason)
+    return in_window(context, Verdict(check="RotateRequested", decision=Decision.ISSUE, reason=reason))
 
 
 def expiry_near(context: Context) -> Verdict | None:
@@ -215,7 +216,7 @@ def expiry_near(context: Context) -> Verdict | None:
     if key.expires_at > context.now + policy.renew_before + slack(policy):
         return None
     reason = f"{key.key_id} expires at {text(key.expires_at)}"
-    return Verdict(check="ExpiryNear", decision=Decision.ISSUE, reason=reason)
+    return in_window(context, Verdict(check="ExpiryNear", decision=Decision.ISSUE, reason=reason))
 
 
 def too_old(context: Context) -> Verdict | None:
@@ -224,7 +225,7 @@ def too_old(context: Context) -> Verdict | None:
     if key is None or renewal_at(context.policy, key) > context.now:
         return None
     reason = f"{key.key_id} was created at {text(key.created_at or key.since)}, too long ago for the policy"
-    return Verdict(check="TooOld", decision=Decision.ISSUE, reason=reason)
+    return in_window(context, Verdict(check="TooOld", decision=Decision.ISSUE, reason=reason))
 
 
 def hints_differ(context: Context) -> Verdict | None:

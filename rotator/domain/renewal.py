@@ -36,4 +36,6 @@ def _due_at(policy: Policy, key: KeyRecord) -> datetime:
 
 def slack(policy: Policy) -> timedelta:
     """How much earlier than necessary a key may be renewed, so that keys made together are not renewed together."""
+    if policy.jitter is not None:
+        return policy.jitter
     return min(policy.renew_before, policy.lifetime - policy.renew_before) / 10

@@ -13,11 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import structlog
+
 from rotator.domain.actions import Issue
 from rotator.domain.model import Policy
 from rotator.errors import Deferred
 from rotator.ports import Journal
 from rotator.service.session import Session
+from rotator.service.turns import too_near, waits_for_others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +49,12 @@ class Budget:
         most = self.most * (1 + action.urgent)
         if not action.urgent:
             self._wait_for_canaries(policy, action, session.clock.now())
+        if action.can_wait:
+            self._let_wait(policy, action, waits_for_others(policy, self.policies, self.journal, session.now()))
         with self._lock:
             now = session.clock.now()
+            if action.can_wait:  # under the lock: of two that look at the same time, one is the first
+                self._let_wait(policy, action, self._too_near(policy, now))
             begun = self.journal.begun_since(self.begins_at(now), besides=policy.name) + len(self._reserved)
             if begun >= most:
                 raise Deferred(f"{action.reason}; left for later: {begun} rotations were begun, {most} are allowed")
@@ -65,6 +72,19 @@ class Budget:
             what = self._unproven(canary, now)
             if what:
                 raise Deferred(f"{action.reason}; left for later: the canary {canary.name} {what}")
+
+    def _too_near(self, policy: Policy, now: datetime) -> str:
+        """Which other policy of the group began a rotation just now; empty when none did."""
+        return too_near(policy, self.policies, self.journal, now, begin_now=self._reserved)
+
+    @staticmethod
+    def _let_wait(policy: Policy, action: Issue, why: str) -> None:
+        if not why:
+            return
+        if not action.urgent:
+            raise Deferred(f"{action.reason}; left for later: {why}")
+        log = structlog.get_logger().bind(policy=policy.name)
+        log.warning("alert", check="OutOfTurn", reason=f"{action.reason}; goes ahead although {why}")
 
     def _unproven(self, canary: Policy, now: datetime) -> str:
         """Why a canary does not yet show that all is well; empty when it does."""

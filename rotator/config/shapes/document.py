@@ -14,7 +14,10 @@ from rotator.config.shapes.hooks import CommandHookShape, HttpHookShape, Systemd
 from rotator.config.shapes.places import Place
 from rotator.config.shapes.providers import TogetherShape
 from rotator.config.shapes.secrets import Login
+from rotator.config.shapes.spread import GroupShape, WindowShape
 
+_JITTER = "How much earlier than necessary a key may be replaced. Default: a tenth of renew_before at most."
+_WINDOWS = "When a rotation may begin that can wait; a key that would end before is replaced at once."
 _GRACE_LIMIT = "The longest grace while the old key is in use. Default: 4 x grace."
 
 
@@ -27,6 +30,9 @@ class Times(Shape):
     grace_limit: Duration | None = Field(None, description=_GRACE_LIMIT)
     check_every: Duration | None = Field(None, description="How often a destination is looked at. Default: 6h.")
     settle: Duration | None = Field(None, description="How long late effects are expected. Default: 10m.")
+    jitter: Duration | None = Field(None, description=_JITTER)
+    windows: list[WindowShape] | None = Field(None, description=_WINDOWS)
+    group: GroupShape | None = Field(None, description="Policies that keep a distance in time from each other.")
 
 
 class Defaults(Times):
@@ -46,6 +52,7 @@ class PolicyShape(Defaults):
     canary: bool = Field(
         False, description="It rotates first: others of its provider begin no rotation while it is in trouble."
     )
+    depends_on: list[Name] = Field(default_factory=list, description="Policies that rotate before this one.")
     drift: Literal["alert", "adopt", "restore"] = Field(
         "adopt",
         description="What is done about a destination that others have changed: leave it and tell, look at theirs "
