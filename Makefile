@@ -31,7 +31,8 @@ parts:
 	@command -v systemd-analyze >/dev/null \
 	  || { echo "the tests need systemd-analyze, which need not run: install it (Debian: apt-get install systemd)" >&2; exit 1; }
 
-test: parts setup lint unit ## lint, types, import contracts and all tests
+test: parts setup ## lint, types, import contracts and all tests
+	@$(MAKE) --no-print-directory -j2 lint unit
 
 lint: setup ## lint, types, import contracts
 	$(BIN)/ruff check .

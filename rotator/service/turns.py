@@ -47,7 +47,7 @@ def _not_done(other: Policy, journal: Journal, now: datetime) -> str:
     if look is None or look.digest != other.digest:
         return "was not looked at yet with this configuration"
     record = journal.load(other.name)
-    if record.hold:
+    if record.held(now):
         return ""  # somebody decided that it is not to be rotated now
     if look.failures:
         return "is in trouble"
