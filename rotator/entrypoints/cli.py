@@ -12,7 +12,7 @@ import click
 from rotator import __version__
 from rotator.entrypoints import exits, steering
 from rotator.entrypoints.policy import policy
-from rotator.entrypoints.shared import CONFIG, failures, load_settings, wired
+from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.config import Settings
@@ -119,21 +119,31 @@ def schema() -> None:
 
 
 @cli.command()
+@click.argument("policy", required=False)
 @CONFIG
+@click.option("--json", "as_document", is_flag=True, help="For programs.")
+@click.option("--watch", is_flag=True, help="On a terminal: anew every two seconds, until Ctrl-C.")
 @click.pass_context
-def status(context: click.Context, config: Path | None) -> None:
-    """Print what the journal knows of every policy; asks nobody else, changes nothing."""
-    with failures(), wired(load_settings(config or context.obj), read_only=True) as application:
-        from rotator.entrypoints.render import print_status  # noqa: PLC0415 - with rich, slow to import
+def status(context: click.Context, policy: str | None, config: Path | None, *, as_document: bool, watch: bool) -> None:
+    """Print what the journal knows of every policy, or of POLICY; asks nobody else, changes nothing."""
+    if watch and as_document:
+        raise click.UsageError("--watch and --json exclude each other")
+    if watch and not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal; for programs there is --json")
+    with failures():
+        settings = load_settings(config or context.obj)
+        if policy is not None:
+            configured(settings, policy)
+        from rotator.entrypoints import status as shown  # noqa: PLC0415 - with rich, slow to import
 
-        looks = application.journal.looks()
-        print_status(
-            [
-                (policy, application.journal.load(policy.name), looks.get(policy.name))
-                for policy in application.settings.policies
-            ],
-            application.clock.now(),
-        )
+        if watch:
+            shown.watch_status(lambda: wired(settings, read_only=True), policy)
+            return
+        with wired(settings, read_only=True) as application:
+            if as_document:
+                click.echo(shown.as_json(shown.rows_of(application, policy), application.clock.now()), nl=False)
+            else:
+                shown.print_status(application, policy)
 
 
 @cli.command()

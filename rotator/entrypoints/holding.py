@@ -139,6 +139,9 @@ def extend_grace(
                 raise click.ClickException(f"{policy}: no grace can be extended: {keys}")
             latest = max(key.grace_until or now for key in keys)
             end = until or latest + (length or timedelta(0))
+            if until == latest:  # told a second time
+                click.echo(f"{policy}: stays valid until {text(latest)} already")
+                return
             why = _refused(keys, end, max(latest, now))
             if why:
                 raise click.ClickException(f"{policy}: the grace can't be extended: {why}")
@@ -152,11 +155,10 @@ def _in_grace(record: PolicyRecord) -> tuple[KeyRecord, ...] | str:
     """The keys whose grace can be extended, or why there is none."""
     from rotator.domain.record import KeyState, Origin  # noqa: PLC0415
 
-    leaked = {rotation.rotation_id for rotation in record.rotations if rotation.compromised}
     retiring = [key for key in record.in_state(KeyState.RETIRING) if key.origin is not Origin.LEGACY]
     if not retiring:
         return "no key is in its grace"
-    if record.compromised or any(key.replaced_by in leaked for key in retiring):
+    if record.compromised or any(key.leaked for key in retiring):
         return "the key before was told to have leaked"
     keys = tuple(key for key in retiring if not key.condemned)
     return keys or "the revocation was decided, and perhaps sent"

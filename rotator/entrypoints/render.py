@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rotator.domain.model import Policy
 from rotator.domain.planner import Plan
-from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.domain.text import text
 from rotator.domain.verdict import Decision
 from rotator.entrypoints.describe import describe
@@ -93,59 +91,10 @@ def print_plans(plans: Sequence[Plan], failures: Sequence[tuple[str, str]]) -> N
         )
     for policy, problem in failures:
         table.add_row(Text(policy), Text("failed", style="red"), Text(problem), Text("nothing"), Text(""))
-    _print(table)
+    print_table(table)
 
 
-def print_status(policies: Sequence[tuple[Policy, PolicyRecord, Look | None]], now: datetime) -> None:
-    """What the journal knows of each policy, as a table on standard output."""
-    from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table("policy", "current key", "expires (UTC)", "other keys", "phase", "next look (UTC)", "trouble")
-    for policy, record, look in policies:
-        current = record.current
-        others = [_other(key) for key in record.keys if key is not current]
-        phases = [_phase(rotation, policy) for rotation in record.rotations]
-        untold = [hook for hook in (current.hooks_due if current else ()) if hook in policy.hooks]
-        trouble = [
-            part
-            for part in (
-                _hold(record, now),
-                record.rollback and f"rollback asked for: {record.rollback.reason}",
-                untold and f"hooks still to run: {', '.join(untold)}",
-                look and look.problem,
-            )
-            if part
-        ]
-        table.add_row(
-            Text(policy.name),
-            Text(current.key_id if current else "none yet"),
-            Text(text(current.expires_at) if current and current.expires_at else "not known"),
-            Text("\n".join(others)),
-            Text(", ".join(phases)),
-            Text(text(look.next_at) if look else "never looked at"),
-            Text("; ".join(trouble), style="red"),
-        )
-    _print(table)
-
-
-def _hold(record: PolicyRecord, now: datetime) -> str:
-    hold, until = record.held(now), record.hold_until
-    return f"on hold{f' until {text(until)}' if until else ''}: {hold}" if hold else ""
-
-
-def _other(key: KeyRecord) -> str:
-    ends = f" until {text(key.grace_until)}" if key.state is KeyState.RETIRING and key.grace_until else ""
-    return f"{key.key_id} {key.state}{ends}"
-
-
-def _phase(rotation: RotationRecord, policy: Policy) -> str:
-    if rotation.phase is not Phase.PUBLISHING:
-        return rotation.phase
-    return f"published to {len(rotation.published)} of {len(policy.destinations)}"
-
-
-def _print(table: Table) -> None:
+def print_table(table: Table) -> None:
     """On a terminal as wide as it is; in a file or a pipe wide enough that nothing is cut."""
     from rich.console import Console  # noqa: PLC0415 - see print_plans
 

@@ -1,0 +1,158 @@
+"""``rotator status``: what the journal knows of every policy. It asks nobody else, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rotator.bootstrap import Application
+from rotator.domain.model import Policy
+from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
+from rotator.domain.renewal import renewal_at
+from rotator.domain.text import text
+from rotator.entrypoints.render import print_table
+from rotator.ports import Look
+from rotator.telemetry import redact_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+AGAIN = timedelta(seconds=2)
+"""How often ``--watch`` reads the journal."""
+
+Rows = Sequence[tuple[Policy, PolicyRecord, Look | None]]
+
+
+def rows_of(application: Application, policy: str | None) -> Rows:
+    """Each policy of the configuration, or that one."""
+    journal = application.journal
+    records, looks = journal.records(), journal.looks()
+    return [
+        (one, records.get(one.name, PolicyRecord(policy=one.name)), looks.get(one.name))
+        for one in application.settings.policies
+        if policy in {None, one.name}
+    ]
+
+
+def print_status(application: Application, policy: str | None) -> None:
+    """As a table on standard output."""
+    print_table(_table(rows_of(application, policy), application.clock.now()))
+
+
+def watch_status(opened: Callable[[], AbstractContextManager[Application]], policy: str | None) -> None:
+    """The table on a terminal, anew every two seconds, until Ctrl-C.
+
+    :param opened: the application, with a journal that is opened for reading: that shows one moment for ever.
+    """
+    from rich.live import Live  # noqa: PLC0415 - see ``_table``
+
+    def table() -> Table:
+        with opened() as application:
+            return _table(rows_of(application, policy), application.clock.now())
+
+    try:
+        with Live(table(), auto_refresh=False) as shown:
+            while True:
+                time.sleep(AGAIN.total_seconds())
+                shown.update(table(), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def as_json(rows: Rows, now: datetime) -> str:
+    """``{"version": 1, "at", "policies": [...]}``; times are RFC 3339 in UTC, ``null`` where there is none."""
+    document = {"version": 1, "at": text(now), "policies": [_as_dict(*row, now) for row in rows]}
+    return redact_text(json.dumps(document, indent=2)) + "\n"
+
+
+def _as_dict(policy: Policy, record: PolicyRecord, look: Look | None, now: datetime) -> dict[str, object]:
+    current, hold = record.current, record.held(now)
+    return {
+        "policy": policy.name,
+        "provider": policy.provider,
+        "project": policy.project,
+        "destinations": [destination.name for destination in policy.destinations],
+        "next_rotation": _text(renewal_at(policy, current) if current else None),
+        "next_look": _text(look.next_at if look else None),
+        "failures": look.failures if look else 0,
+        "problem": look.problem if look else "",
+        "hold": {"reason": hold, "until": _text(record.hold_until)} if hold else None,
+        "rollback": record.rollback.reason if record.rollback else None,
+        "hooks_due": _untold(policy, record),
+        "keys": [_key_as_dict(key) for key in record.keys],
+        "rotations": [_rotation_as_dict(rotation) for rotation in record.rotations],
+    }
+
+
+def _key_as_dict(key: KeyRecord) -> dict[str, object]:
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "state": key.state,
+        "origin": key.origin,
+        "created_at": _text(key.created_at),
+        "expires_at": _text(key.expires_at),
+        "grace_until": _text(key.grace_until),
+    }
+
+
+def _rotation_as_dict(rotation: RotationRecord) -> dict[str, object]:
+    return {
+        "rotation_id": rotation.rotation_id,
+        "phase": rotation.phase,
+        "reason": rotation.reason,
+        "started_at": text(rotation.started_at),
+    }
+
+
+def _text(moment: datetime | None) -> str | None:
+    return text(moment) if moment else None
+
+
+def _table(rows: Rows, now: datetime) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table("policy", "current key", "expires (UTC)", "other keys", "phase", "next look (UTC)", "trouble")
+    for policy, record, look in rows:
+        current, untold = record.current, _untold(policy, record)
+        trouble = (
+            _hold(record, now),
+            record.rollback and f"rollback asked for: {record.rollback.reason}",
+            untold and f"hooks still to run: {', '.join(untold)}",
+            look and look.problem,
+        )
+        table.add_row(
+            Text(policy.name),
+            Text(current.key_id if current else "none yet"),
+            Text(text(current.expires_at) if current and current.expires_at else "not known"),
+            Text("\n".join(_other(key) for key in record.keys if key is not current)),
+            Text(", ".join(_phase(rotation, policy) for rotation in record.rotations)),
+            Text(text(look.next_at) if look else "never looked at"),
+            Text(redact_text("; ".join(part for part in trouble if part)), style="red"),
+        )
+    return table
+
+
+def _untold(policy: Policy, record: PolicyRecord) -> list[str]:
+    return [hook for hook in (record.current.hooks_due if record.current else ()) if hook in policy.hooks]
+
+
+def _hold(record: PolicyRecord, now: datetime) -> str:
+    hold, until = record.held(now), record.hold_until
+    return f"on hold{f' until {text(until)}' if until else ''}: {hold}" if hold else ""
+
+
+def _other(key: KeyRecord) -> str:
+    ends = f" until {text(key.grace_until)}" if key.state is KeyState.RETIRING and key.grace_until else ""
+    return f"{key.key_id} {key.state}{ends}"
+
+
+def _phase(rotation: RotationRecord, policy: Policy) -> str:
+    if rotation.phase is not Phase.PUBLISHING:
+        return rotation.phase
+    return f"published to {len(rotation.published)} of {len(policy.destinations)}"
