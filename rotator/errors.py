@@ -18,6 +18,7 @@
     │   └── VersionConflict         somebody else wrote in between; nothing was written               retryable
     ├── JournalError
     │   ├── JournalUnavailable      it can't be read or written (locked, disk full, read-only)        retryable
+    │   │   └── JournalUnusable     it is no journal, or of a newer version; or a library is missing
     │   ├── LeaseHeld               another holder is at work on this policy                          retryable
     │   └── LeaseLost               this holder's lease was taken over; it must stop
     ├── HookFailed                  a hook did not succeed: consumers may not have learnt of a key        retryable
@@ -156,6 +157,12 @@ class JournalUnavailable(JournalError):
     """The journal can't be read or written now; no effect outside may follow."""
 
     retryable = True
+
+
+class JournalUnusable(JournalUnavailable):
+    """What is there is no journal, or one of a newer version, or a library for it is missing: a person has to look."""
+
+    retryable = False
 
 
 class LeaseHeld(JournalError):

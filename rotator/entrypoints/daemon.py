@@ -8,6 +8,7 @@ got lost, or that waits for a moment which a stepping clock has moved away. syst
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Mapping
@@ -59,7 +60,9 @@ class Daemon:
         self._signals = signals
         self._supervisor = supervisor
         self._reloader = Reloader(application, supervisor, signals.wake.set)
-        self._moving = threading.RLock()  # jobs, and the policies that they are for
+        # What a listener of the scheduler is told waits here for the main thread: the scheduler's own thread may call
+        # it, in the middle of its work and with its lock, so that it must wait for nobody.
+        self._ended: queue.SimpleQueue[JobExecutionEvent] = queue.SimpleQueue()
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
         self._heart = Heart()
         self._listener: Listener | None = None
@@ -97,14 +100,19 @@ class Daemon:
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
         self._tell_supervisor()
         self._reloader.run(self._signals, SYNC_EVERY)
+        every = SYNC_EVERY.total_seconds()
+        next_round = time.monotonic() + every
         while not self._signals.stop.is_set():
-            self._signals.wake.wait(SYNC_EVERY.total_seconds())
+            self._signals.wake.wait(max(0.0, next_round - time.monotonic()))
             self._signals.wake.clear()
-            if not self._signals.stop.is_set():
-                self._reload()
+            if self._signals.stop.is_set():
+                break
+            self._take_outcomes()
+            if self._reload() or time.monotonic() >= next_round:
                 self._sync()
                 self._close_lanes()
                 self._tell_supervisor()
+                next_round = time.monotonic() + every
         return self._shut_down()
 
     def _listen(self) -> None:
@@ -115,37 +123,39 @@ class Daemon:
                 http, application=lambda: self._application, policies=lambda: self._policies, heart=self._heart
             )
 
-    def _reload(self) -> None:
-        """Put in force what the reloader has made ready."""
+    def _reload(self) -> bool:
+        """Put in force what the reloader has made ready; whether there was anything."""
+        is_new = False
         while ready := self._reloader.take():
             application, changes = ready
             self._apply(application, changes)
             self._log.info("configuration.reloaded", policies=len(self._policies), **changes.told())
             self._supervisor.reloaded("the new configuration is in force")
+            is_new = True
+        return is_new
 
     def _apply(self, application: Application, changes: Changes) -> None:
         """Every job has its policy's lane and moment of the new configuration. What runs ends as it began."""
         concerned = {*changes.backends, *changes.providers}
-        with self._moving:
-            self._runtimes.swap(application)
-            self._progress.patience = PATIENCE * application.settings.service.lease
-            for name in changes.policies_removed:
-                self._waiting.pop(name, None)
-                self._known.pop(name, None)
-                with suppress(JobLookupError):  # it runs, and its job is gone already
-                    self._scheduler.remove_job(name)
-            for lane in set(map(lane_of, self._policies.values())) - self._lanes:
-                self._scheduler.add_executor(self._new_executor(), lane)
-                self._lanes.add(lane)
-            now = application.clock.now()
-            for name, policy in self._policies.items():
-                is_concerned = not concerned.isdisjoint({policy.provider, *(d.backend for d in policy.destinations)})
-                if is_concerned and self._progress.is_running(name):
-                    self._anew.add(name)
-                elif is_concerned:
-                    self._schedule(policy, now)
-                elif (at := self._waiting.get(name)) is not None:
-                    self._schedule(policy, at)
+        self._runtimes.swap(application)
+        self._progress.patience = PATIENCE * application.settings.service.lease
+        for name in changes.policies_removed:
+            self._waiting.pop(name, None)
+            self._known.pop(name, None)
+            with suppress(JobLookupError):  # it runs, and its job is gone already
+                self._scheduler.remove_job(name)
+        for lane in set(map(lane_of, self._policies.values())) - self._lanes:
+            self._scheduler.add_executor(self._new_executor(), lane)
+            self._lanes.add(lane)
+        now = application.clock.now()
+        for name, policy in self._policies.items():
+            is_concerned = not concerned.isdisjoint({policy.provider, *(d.backend for d in policy.destinations)})
+            if is_concerned and self._progress.is_running(name):
+                self._anew.add(name)
+            elif is_concerned:
+                self._schedule(policy, now)
+            elif (at := self._waiting.get(name)) is not None:
+                self._schedule(policy, at)
 
     def _new_executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._application.settings.service.workers)
@@ -203,8 +213,14 @@ class Daemon:
                 self._progress.ended(name)
 
     def _after(self, event: JobExecutionEvent) -> None:
-        outcome = event.retval
-        with self._moving:
+        self._ended.put(event)
+        self._signals.wake.set()
+
+    def _take_outcomes(self) -> None:
+        """Each look that has ended sets its policy's next one."""
+        while not self._ended.empty():
+            event = self._ended.get()
+            outcome = event.retval
             if not isinstance(outcome, Outcome):
                 self._waiting.pop(event.job_id, None)  # it told nothing: the next comparison schedules it anew
             elif policy := self._policies.get(outcome.policy):
@@ -243,10 +259,9 @@ class Daemon:
             moved = name in looks and looks[name].next_at != self._known.get(name)
             is_at_hand = name in self._waiting and not (due and self._waiting[name] > now)
             if moved or not is_at_hand:
-                with self._moving:
-                    if name in looks:
-                        self._known[name] = looks[name].next_at
-                    self._schedule(policy, journaled)
+                if name in looks:
+                    self._known[name] = looks[name].next_at
+                self._schedule(policy, journaled)
         self._progress.compared(succeeded=True)
 
     def _tell_supervisor(self) -> None:

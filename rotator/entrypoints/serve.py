@@ -65,6 +65,8 @@ class Opener:
             try:
                 return self._wire(settings)
             except (JournalError, MissingSecret) as error:
+                if isinstance(error, JournalError) and not error.retryable:
+                    raise  # waiting would not mend it
                 seconds = pause.total_seconds()
                 self._log.error("journal.not_opened", reason=str(error), again_in_seconds=seconds)
             self._supervisor.starting(f"waits for the journal, tries every {seconds:.0f} s; the log says why")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from apscheduler.events import EVENT_JOB_EXECUTED, JobExecutionEvent
 
 from rotator.bootstrap import Application, application
 from rotator.clock import SystemClock
@@ -21,6 +24,7 @@ from rotator.entrypoints.serve import AGAIN_LAST, Opener
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
 from rotator.errors import BackendDenied, BackendUnavailable, JournalUnavailable
+from rotator.service.reconcile import Outcome, Result
 from tests.e2e.installation import document, in_file, policy
 from tests.parts.postgres import Postgres
 from tests.systemd.manager import Manager, manager, status_of
@@ -287,6 +291,25 @@ def test_lanes_come_and_go_with_the_policies_and_jobs_move_with_them(new_desk: C
         assert set(daemon._scheduler._executors) - {_PULSE, "default"} == lanes
         assert {job.executor for job in daemon._scheduler.get_jobs()} == lanes
         assert {job.id for job in daemon._scheduler.get_jobs()} == {one["name"] for one in policies}
+    daemon._scheduler.shutdown()
+    daemon._application.close_adapters()
+
+
+def test_the_end_of_a_look_waits_for_nothing_that_the_scheduler_holds(new_desk: Callable[..., Desk]) -> None:
+    """The scheduler's thread tells it with its lock held, while another thread may want that lock to set a job."""
+    desk = new_desk()
+    daemon = Daemon(desk.application, Signals(SystemClock()), Supervisor({}))
+    outcome = Outcome(policy="chat", result=Result.OK, next_at=datetime(2999, 1, 1, tzinfo=UTC))
+    event = JobExecutionEvent(EVENT_JOB_EXECUTED, "chat", "default", None, retval=outcome)
+    told = threading.Thread(target=daemon._after, args=(event,), daemon=True)
+    with daemon._scheduler._jobstores_lock:
+        told.start()
+        told.join(10)
+        assert not told.is_alive()
+    daemon._scheduler.start(paused=True)
+    daemon._take_outcomes()
+    (job,) = daemon._scheduler.get_jobs()
+    assert (job.id, job.next_run_time) == ("chat", outcome.next_at)
     daemon._scheduler.shutdown()
     daemon._application.close_adapters()
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.journal import sqlite, tables
 from rotator.domain.secret import SecretValue
-from rotator.errors import JournalUnavailable
+from rotator.errors import JournalUnavailable, JournalUnusable
 
 Password = Callable[[], SecretValue]
 """Asked for each new connection, so that a password can change while rotator runs. Raises ``MissingSecret``."""
@@ -54,7 +54,7 @@ def open_read_only(url: str, *, password: Password | None = None) -> Engine:
     engine.dispose()
     if found is None and postgresql:
         return _empty()
-    raise JournalUnavailable(
+    raise JournalUnusable(
         f"the journal {_named(parsed)} has schema {found or 'none'}, this version reads {tables.REVISION}"
     )
 
@@ -90,7 +90,13 @@ def _failures(url: URL, done: str) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
-        raise JournalUnavailable(f"the journal {_named(url)} can't be {done}: {cause(error)}") from error
+        kind = JournalUnusable if _is_hopeless(error) else JournalUnavailable
+        raise kind(f"the journal {_named(url)} can't be {done}: {cause(error)}") from error
+
+
+def _is_hopeless(error: BaseException) -> bool:
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
+    return code & 0xFF in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}  # the low byte: the primary code
 
 
 @contextmanager
@@ -108,7 +114,7 @@ def _postgresql(url: URL, pool_size: int, password: Password | None, *, read_onl
     try:
         return postgresql.connecting(url, pool_size=pool_size, password=password, read_only=read_only)
     except ModuleNotFoundError as error:
-        raise JournalUnavailable(f"{error.name} is missing: pip install 'rotator[postgresql]'") from error
+        raise JournalUnusable(f"{error.name} is missing: pip install 'rotator[postgresql]'") from error
 
 
 def _empty() -> Engine:
@@ -150,6 +156,6 @@ def _upgrade(engine: Engine, name: str) -> None:
         try:
             command.upgrade(config, "head")
         except CommandError as error:
-            raise JournalUnavailable(
+            raise JournalUnusable(
                 f"the journal {name} has schema {found or 'none'}, this version knows {tables.REVISION}"
             ) from error
