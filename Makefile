@@ -19,7 +19,7 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	  || { echo "Python lacks 'venv': install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "setting up $(VENV) from requirements-dev.lock ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

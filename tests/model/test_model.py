@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.machine import Machine
 from tests.model.quiet import quiet_log
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "160"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "120"))
 SHARDS = 4
 # Shrinking takes minutes, and the story is readable without it: `make model SEED=0 EXAMPLES=160` shrinks the same run.
 SHRINK = (Phase.shrink,) if os.environ.get("MODEL_SHRINK") else ()
