@@ -41,6 +41,7 @@ from rotator.domain.record import (
     Rollback,
     RotationRecord,
 )
+from rotator.domain.request_moves import REQUEST_MOVES
 from rotator.errors import IllegalMove, Overtaken
 
 CLOSED_REMEMBERED = 16
@@ -97,7 +98,8 @@ def _(event: ev.KeyIssued, record: PolicyRecord) -> PolicyRecord:
         Phase.ISSUED,
         lambda rotation: replace(rotation, key_id=event.key.key_id, fingerprint=event.key.fingerprint),
     )
-    return replace(record, keys=(*record.keys, event.key))
+    others = (key for key in record.keys if key.key_id != event.key.key_id)  # it was handed over before, to no end
+    return replace(record, keys=(*others, event.key))
 
 
 @fold.register
@@ -316,3 +318,7 @@ def _(event: ev.RollbackDropped, record: PolicyRecord) -> PolicyRecord:
 def _(event: ev.DestinationRestored, record: PolicyRecord) -> PolicyRecord:
     known_key(record, event.key_id)
     return record
+
+
+for _kind, _move in REQUEST_MOVES.items():
+    fold.register(_kind, _move)
