@@ -11,6 +11,7 @@ import click
 
 from rotator import __version__
 from rotator.entrypoints import exits, steering
+from rotator.entrypoints.people import requests, submit
 from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
 
@@ -191,4 +192,6 @@ def _dry_run(settings: Settings, style: str) -> int:
 
 
 steering.register(cli)
+cli.add_command(submit)
+cli.add_command(requests)
 cli.add_command(policy)
