@@ -28,6 +28,8 @@ parts:
 	  || { echo "the tests need a PostgreSQL server: install it (Debian: apt-get install postgresql)" >&2; exit 1; }
 	@command -v promtool >/dev/null \
 	  || { echo "the tests need promtool, no server: install it (Debian: apt-get install prometheus)" >&2; exit 1; }
+	@command -v chromium >/dev/null \
+	  || { echo "the tests need a browser: install it (Debian: apt-get install chromium)" >&2; exit 1; }
 	@command -v systemd-analyze >/dev/null \
 	  || { echo "the tests need systemd-analyze, which need not run: install it (Debian: apt-get install systemd)" >&2; exit 1; }
 
