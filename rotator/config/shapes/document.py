@@ -92,7 +92,7 @@ class LogShape(Shape):
 
 
 class HttpShape(Shape):
-    """The HTTP listener: /healthz, /readyz and /metrics."""
+    """The HTTP listener: /healthz, /readyz, /metrics, and a page for people."""
 
     listen: Text = Field("127.0.0.1:9464", description="ADDRESS:PORT; an address that others reach needs a token.")
     token: SkipValidation[Login | None] = Field(

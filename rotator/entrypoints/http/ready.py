@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from rotator.bootstrap import Application
 from rotator.domain.model import Policy
+from rotator.entrypoints.standing import LATE
 from rotator.errors import JournalError
 from rotator.ports import Look
-
-LATE = timedelta(minutes=5)
-"""A policy waits its turn for a while where many are due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
