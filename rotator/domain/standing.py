@@ -21,7 +21,7 @@ class Standing:
     """What one channel was told of one condition. Durable.
 
     :param since: when it was seen first.
-    :param told: how often.
+    :param told: how often; ``repeats`` of these at the same level, after the first.
     :param level: at which it was told last.
     :param next_at: when it is told again.
     :param what: as it was told last.
@@ -31,6 +31,7 @@ class Standing:
     kind: Kind
     since: datetime
     told: int = 0
+    repeats: int = 0
     level: Level = Level.INFO
     next_at: datetime | None = None
     what: str = ""
@@ -63,11 +64,12 @@ def is_to_be_told(standing: Standing, condition: Condition, now: datetime) -> bo
 def after_telling(standing: Standing, condition: Condition, now: datetime) -> Standing:
     """The same, told once more."""
     level = level_now(standing, condition, now)
-    told = 0 if level is not standing.level else standing.told  # of something worse, the pauses begin anew
-    pause = min(FIRST[level] * 2 ** min(max(told, 0), 10), LAST[level])
+    repeats = standing.repeats + 1 if standing.told and level is standing.level else 0  # worse: the pauses begin anew
+    pause = min(FIRST[level] * 2 ** min(repeats, 10), LAST[level])
     return replace(
         standing,
         told=standing.told + 1,
+        repeats=repeats,
         level=level,
         next_at=now + pause,
         what=condition.what,

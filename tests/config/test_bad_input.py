@@ -44,8 +44,8 @@ CASES = {
     "an unknown field": (
         times("gracee: 3h"),
         [("rotator.yaml:9: policies[0].gracee (a): found an unknown field; allowed: lifetime, renew_before, grace, "
-         "grace_limit, check_every, settle, jitter, windows, group, hooks, notify, escalate, name, provider, project, canary, "
-         "depends_on, drift, destinations; "
+         "grace_limit, check_every, settle, jitter, windows, group, hooks, notify, escalate, name, provider, project, "
+         "canary, depends_on, drift, destinations; "
          "did you mean 'grace'?")]),
     "an unknown section": (
         GOOD + "polices: []\n",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,16 +23,17 @@ _TYPES = {"info": "info", "warning": "warning", "critical": "failure"}
 _STATUS = re.compile(r"\berror=(\d{3})\b")
 
 
-class _Overheard(logging.Handler):
-    """Keeps the last HTTP status that apprise told in each thread, and nothing else."""
+_statuses: ContextVar[list[str] | None] = ContextVar("statuses", default=None)
+"""Where the statuses that are told during one call are kept."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.statuses: dict[int, str] = {}
+
+class _Overheard(logging.Handler):
+    """Keeps each HTTP status that apprise tells, and nothing else."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if found := _STATUS.search(record.getMessage()):
-            self.statuses[threading.get_ident()] = found[1]
+        heard, found = _statuses.get(), _STATUS.search(record.getMessage())
+        if heard is not None and found:
+            heard.append(found[1])
 
 
 _overheard = _Overheard()
@@ -69,16 +70,17 @@ class AppriseChannel:
         except ModuleNotFoundError as error:
             raise SendFailed(f"{error.name} is missing: pip install 'rotator[notifications]'") from None
         _cut_off()
-        # Without plug-ins from folders, and without its own threads: one URL is one request, made here.
-        service = Apprise(asset=AppriseAsset(app_id="rotator", app_desc="rotator", app_url="", async_mode=False))
+        # In this thread: its own would be waited for when the process ends, however long they hang.
+        asset = AppriseAsset(app_id="rotator", app_desc="rotator", app_url="", async_mode=False, service_timeout=0)
+        service = Apprise(asset=asset)
         if not service.add(self.url.reveal()) or len(service) != 1:
             raise SendFailed("its URL is not one that apprise knows")
-        _overheard.statuses.pop(threading.get_ident(), None)
+        heard: list[str] = []
+        _statuses.set(heard)
         taken = service.notify(
             title=message.title,
             body=message.body,
             notify_type=_TYPES[message.level],
             body_format=NotifyFormat.TEXT,
         )
-        status = _overheard.statuses.pop(threading.get_ident(), "")
-        return None if taken else status
+        return None if taken else next(reversed(heard), "")
