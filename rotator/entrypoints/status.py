@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rotator.bootstrap import Application
+from rotator.domain.channel import troubles_of
 from rotator.domain.model import Policy
 from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.domain.renewal import renewal_at
@@ -39,8 +41,15 @@ def rows_of(application: Application, policy: str | None) -> Rows:
 
 
 def print_status(application: Application, policy: str | None) -> None:
-    """As a table on standard output."""
+    """As a table on standard output, and a line for each channel of notifications that fails."""
     print_table(_table(rows_of(application, policy), application.clock.now()))
+    for trouble in _channels(application):
+        sys.stdout.write(f"{redact_text(trouble)}\n")
+
+
+def _channels(application: Application) -> list[str]:
+    names = application.settings.notifications
+    return troubles_of(names, application.outbox.channels()) if names else []
 
 
 def watch_status(opened: Callable[[], AbstractContextManager[Application]], policy: str | None) -> None:
