@@ -105,6 +105,7 @@ def _key_as_dict(key: KeyRecord) -> dict[str, object]:
         "origin": key.origin,
         "created_at": _text(key.created_at),
         "expires_at": _text(key.expires_at),
+        "expires_told_by": key.expires_told_by or None,
         "grace_until": _text(key.grace_until),
     }
 
@@ -138,13 +139,19 @@ def _table(rows: Rows, now: datetime) -> Table:
         table.add_row(
             Text(policy.name),
             Text(current.key_id if current else "none yet"),
-            Text(text(current.expires_at) if current and current.expires_at else "not known"),
+            Text(_end(current)),
             Text("\n".join(_other(key) for key in record.keys if key is not current)),
             Text(", ".join(_phase(rotation, policy) for rotation in record.rotations)),
             Text(text(look.next_at) if look else "never looked at"),
             Text(redact_text("; ".join(part for part in trouble if part)), style="red"),
         )
     return table
+
+
+def _end(key: KeyRecord | None) -> str:
+    if key and key.expires_at:
+        return text(key.expires_at)
+    return "never" if key and key.expires_told_by else "not known"
 
 
 def _untold(policy: Policy, record: PolicyRecord) -> list[str]:
