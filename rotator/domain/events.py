@@ -24,11 +24,14 @@ class KeyAdopted(Event):
 
     A displaced current key becomes retiring if we had issued it, or had begun to replace it; one that a person had
     made is theirs again.
+
+    :param by: the operator who said so; empty where a look found it.
     """
 
     key: KeyRecord
     grace_until: datetime
     grace_limit: datetime
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

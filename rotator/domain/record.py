@@ -58,6 +58,7 @@ class KeyRecord:
     :param rest_until: it was put back by a rollback, and is not replaced again before.
     :param hooks_due: current: names of the hooks by which its consumers are still to learn of it.
     :param leaked: retiring: it was replaced because of a leak, and waits for nobody.
+    :param expires_told_by: the person who told of its expiration, or that it has none; empty where the provider did.
     """
 
     key_id: str
@@ -84,6 +85,7 @@ class KeyRecord:
     rest_until: datetime | None = None
     hooks_due: tuple[str, ...] = ()
     leaked: bool = False
+    expires_told_by: str = ""
 
 
 class Phase(StrEnum):

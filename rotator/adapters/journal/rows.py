@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,9 +25,15 @@ class State:
     record: PolicyRecord
 
 
-def look_of(row: Row[Any, Any, Any, Any, Any]) -> Look:
+def look_of(row: Row[Any, Any, Any, Any, Any, Any]) -> Look:
     """The end of a policy's last look."""
-    return Look(next_at=time_from_text(row.next_at), digest=row.digest, failures=row.failures, problem=row.problem)
+    return Look(
+        next_at=time_from_text(row.next_at),
+        digest=row.digest,
+        failures=row.failures,
+        problem=row.problem,
+        alerts=tuple((check, reason) for check, reason in json.loads(row.alerts or "[]")),
+    )
 
 
 def observation_of(row: Row[Any, Any, Any, Any, Any]) -> Observation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from rotator.adapters.journal.codec import (
 )
 from rotator.adapters.journal.commits import Commits, OwnCommits, SharedCommits
 from rotator.adapters.journal.engine import Password, cause, is_postgresql, open_engine, open_read_only, upsert_of
+from rotator.adapters.journal.outbox import SqlOutbox
 from rotator.adapters.journal.rows import State, event_row, holding, is_valid, look_of, observation_of, row_of
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import Event
@@ -176,6 +178,7 @@ class SqlJournal:
             "digest": look.digest,
             "failures": look.failures,
             "problem": look.problem,
+            "alerts": json.dumps(look.alerts) if look.alerts else "",
             "lease_holder": "",
             "lease_until": "",
         }
@@ -233,6 +236,10 @@ class SqlJournal:
             connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(due))
 
         self._commits.carry_out(ask)
+
+    def outbox(self) -> SqlOutbox:
+        """What notifications remember, in the same database."""
+        return SqlOutbox(self._engine, reading=self._reading, commits=self._commits, is_dead=self._is_dead)
 
     def close(self) -> None:
         """See ``ports.Journal``."""

@@ -46,6 +46,7 @@ LOOKS = select(
     policy_state.c.digest,
     policy_state.c.failures,
     policy_state.c.problem,
+    policy_state.c.alerts,
 ).where(policy_state.c.next_at.is_not(None))
 LOOK = LOOKS.where(OF_POLICY)
 

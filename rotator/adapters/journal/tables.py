@@ -1,13 +1,14 @@
 """The tables, as they are at the newest migration. Times are RFC 3339 text in UTC, so that people can read them.
 
-``policy_state.state`` is the folded ``PolicyRecord`` as JSON; ``event`` is how it came to be, in order.
+``policy_state.state`` is the folded ``PolicyRecord`` as JSON; ``event`` is how it came to be, in order. ``channel`` is
+how far each channel of notifications got with the events, and ``told`` what it was told of conditions that last.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, Table, Text
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration. A test compares it with the migrations' own head."""
 
 metadata = MetaData()
@@ -25,6 +26,7 @@ policy_state = Table(
     Column("lease_token", Integer, nullable=False, server_default="0"),
     Column("lease_until", Text, nullable=False, server_default=""),
     Column("lease_seconds", Integer, nullable=False, server_default="0"),
+    Column("alerts", Text, nullable=False, server_default=""),
 )
 
 event = Table(
@@ -50,4 +52,23 @@ observation = Table(
     Column("seen_at", Text, nullable=False),
     Column("key_id", Text, nullable=False, server_default=""),
     Index("observation_by_scope", "scope"),
+)
+
+channel = Table(
+    "channel",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("cursor", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("holder", Text, nullable=False, server_default=""),
+    Column("held_until", Text, nullable=False, server_default=""),
+)
+
+told = Table(
+    "told",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("policy", Text, primary_key=True),
+    Column("condition", Text, primary_key=True),
+    Column("standing", Text, nullable=False),
 )

@@ -91,7 +91,8 @@ class Pages:
         if path == "/readyz":
             problems = self.ready.problems(detailed=knows)
             status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-            return Answer.json(status, {"ready": not problems, "problems": problems})
+            warnings = {"warnings": found} if knows and (found := self.ready.warnings()) else {}
+            return Answer.json(status, {"ready": not problems, "problems": problems, **warnings})
         if not knows:
             way = _BASIC if path == "/" else "Bearer"
             return Answer.text(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong", WWW_Authenticate=way)
