@@ -29,7 +29,7 @@ from rotator.entrypoints import exits
 from rotator.entrypoints.heart import Heart
 from rotator.entrypoints.reload import Changes, Reloader
 from rotator.entrypoints.runtimes import Runtimes
-from rotator.entrypoints.senders import Senders
+from rotator.entrypoints.senders import Senders, begin
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
@@ -98,6 +98,7 @@ class Daemon:
         SIGHUP reads the configuration anew; see ``Reloader``.
         """
         self._listen()
+        begin(self._application)
         self._sync()
         self._scheduler.start()
         self._senders.start(self._application)
