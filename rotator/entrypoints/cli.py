@@ -145,7 +145,9 @@ def status(context: click.Context, policy: str | None, config: Path | None, *, a
             return
         with wired(settings, read_only=True) as application:
             if as_document:
-                click.echo(shown.as_json(shown.rows_of(application, policy), application.clock.now()), nl=False)
+                others = shown.not_configured(application) if policy is None else {}
+                rows = shown.rows_of(application, policy)
+                click.echo(shown.as_json(rows, application.clock.now(), others), nl=False)
             else:
                 shown.print_status(application, policy)
 
