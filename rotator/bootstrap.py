@@ -39,11 +39,14 @@ from rotator.ports import Clock, Journal, KeyProvider, Observer, SecretBackend
 from rotator.ports_notify import Outbox
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
+from rotator.service.desk import Desk
 from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
+from rotator.service.handover import Acceptor
 from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
 from rotator.service.observe import SILENT
+from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Reconciler
@@ -76,6 +79,7 @@ class Application:
     outbox: Outbox
     clock: SystemClock
     reconciler: Reconciler
+    desk: Desk
     observer: Observer
     _adapters: tuple[Lazy[KeyProvider], Lazy[SecretBackend]]
     _lasting: _Lasting
@@ -185,31 +189,42 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
     put_back = PutBack(providers=providers, backends=backends, retired=retired)
     # Its reservations stay: a look of the configuration before may be about to begin a rotation.
     budget = replace(lasting.budget, most=settings.service.max_rotations_per_run, policies=settings.policies)
+    acceptor = Acceptor(providers=providers, backends=backends, publisher=publisher, retired=retired, draw=draw)
     issuer = Issuer(providers=providers, backends=backends, publisher=publisher, budget=budget, draw=draw)
+    reconciler = Reconciler(
+        gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=settings.policies),
+        executor=Executor(
+            providers=providers,
+            backends=backends,
+            issuer=issuer,
+            publisher=publisher,
+            put_back=put_back,
+            teller=Teller(runner=hook_runner(settings, environ)),
+            people=People(
+                providers=providers,
+                backends=backends,
+                acceptor=acceptor,
+                budget=budget,
+                put_back=put_back,
+                retired=retired,
+            ),
+            retired=retired,
+            draw=draw,
+        ),
+        journal=journal,
+        clock=clock,
+        holder=lasting.holder,
+        lease_ttl=settings.service.lease,
+        draw=draw,
+        observer=observer,
+    )
     return Application(
         settings=settings,
         journal=journal,
         outbox=lasting.outbox,
         clock=clock,
-        reconciler=Reconciler(
-            gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=settings.policies),
-            executor=Executor(
-                providers=providers,
-                backends=backends,
-                issuer=issuer,
-                publisher=publisher,
-                put_back=put_back,
-                teller=Teller(runner=hook_runner(settings, environ)),
-                retired=retired,
-                draw=draw,
-            ),
-            journal=journal,
-            clock=clock,
-            holder=lasting.holder,
-            lease_ttl=settings.service.lease,
-            draw=draw,
-            observer=observer,
-        ),
+        reconciler=reconciler,
+        desk=Desk(reconciler=reconciler, acceptor=acceptor),
         observer=observer,
         _adapters=(providers, backends),
         _lasting=lasting,

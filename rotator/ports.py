@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rotator.domain.events import Event
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
@@ -104,6 +104,23 @@ class SecretBackend(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
+        ...
+
+
+@runtime_checkable
+class Destroyer(Protocol):
+    """What a ``SecretBackend`` can besides, if it is fit for an inbox: a place where people put new keys."""
+
+    def read(self, destination: Destination) -> Held:
+        """See ``SecretBackend``."""
+        ...
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """Destroy for ever what ``read`` gave with the version ``expected``, and all that lay there before.
+
+        The whole secret that the destination is a field of, every version of it. Safe to repeat. ``VersionConflict``
+        where something newer lies there: that stays, and is to be looked at. Raises besides what ``write`` raises.
+        """
         ...
 
 

@@ -159,6 +159,21 @@ class AwsSecretsManagerBackend:
         self._promote(place, version_id, expected)
         self._finish(place, version_id, metadata)
 
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``rotator.ports.Destroyer``: the secret itself, at once and without recovery. Two requests.
+
+        A version can't be destroyed alone: AWS deletes one without a label when it likes (User Guide, "Versions"). So
+        what somebody puts there between the two requests is destroyed unseen.
+        """
+        place = place_of(destination)
+        current = self._calls.version(place, VersionStage=CURRENT)
+        self._check_arn(place, current.arn)
+        if not current.version_id:
+            return
+        if current.version_id != expected:
+            raise VersionConflict(f"{place.name}: somebody put another value there")
+        self._calls.delete(place)
+
     def close(self) -> None:
         """Give back connections."""
         self._session.close()

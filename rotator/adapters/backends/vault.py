@@ -81,6 +81,11 @@ class VaultBackend:
         place, kv = self._at(destination)
         kv.write(place, value, metadata, expected)
 
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``rotator.ports.Destroyer``: all versions up to that one; in KV version 1 the secret."""
+        place, kv = self._at(destination)
+        kv.destroy(place, expected)
+
     def close(self) -> None:
         """Give back connections and the token of our own login."""
         self._session.close()

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
 from rotator.domain.secret import SecretValue
-from rotator.errors import BackendUnavailable, ProviderUnavailable, RotatorError
-from rotator.ports import Clock, KeyProvider, Observer, SecretBackend
+from rotator.errors import BackendUnavailable, ProviderUnavailable, RotatorError, WrongDestination
+from rotator.ports import Clock, Destroyer, KeyProvider, Observer, SecretBackend
 from rotator.service.guard.circuit import DEFAULT, Circuit, Thresholds
 from rotator.service.guard.flow import Elapsed, Limits, Pace, Refusal, Slots
 from rotator.service.observe import SILENT
@@ -192,6 +192,13 @@ class GuardedBackend:
         """See ``SecretBackend``."""
         with self._guard.call("write"):
             self._inner.write(destination, value, metadata, expected)
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``Destroyer``. ``WrongDestination`` where the backend is none."""
+        if not isinstance(self._inner, Destroyer):
+            raise WrongDestination(f"{destination}: this type of backend can destroy nothing for good: it is no inbox")
+        with self._guard.call("destroy"):
+            self._inner.destroy(destination, expected)
 
     def close(self) -> None:
         """See ``SecretBackend``."""
