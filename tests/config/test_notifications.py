@@ -30,9 +30,11 @@ CASES = {
     ),
     "an unknown event": (
         HOOK % ", events: [rotatted]",
-        "notifications.ops.events[0]: found 'rotatted'; allowed: 'rotated', 'revoked', 'adopted', 'rolled-back', "
-        "'about-to-revoke', 'still-in-use', 'changed-by-others', 'abandoned', 'compromised', 'failed', 'overdue', "
-        "'needs-person' or 'recovered'",
+        (
+            "notifications.ops.events[0]: found 'rotatted'; allowed: 'rotated', 'revoked', 'adopted', 'rolled-back', "
+            "'about-to-revoke', 'still-in-use', 'changed-by-others', 'abandoned', 'compromised', 'failed', 'overdue', "
+            "'needs-person' or 'recovered'"
+        ),
     ),
     "a wait that is too long": (
         HOOK % ", timeout: 2m",
@@ -57,7 +59,10 @@ def test_promise_10_each_fault_has_one_clear_line(configuration, text, expected)
 def test_a_policy_may_name_only_channels_that_there_are_and_each_once(configuration):
     text = GOOD.replace("project: proj_a\n", "project: proj_a\n    notify: [opps]\n    escalate: [ops, ops]\n")
     assert configuration.problems(text + HOOK % "") == [
-        "rotator.yaml:9: policies[0].notify[0] (a): found 'opps'; allowed: a configured channel: ops; did you mean 'ops'?",
+        (
+            "rotator.yaml:9: policies[0].notify[0] (a): found 'opps'; allowed: a configured channel: ops; did you mean "
+            "'ops'?"
+        ),
         "rotator.yaml:10: policies[0].escalate[1] (a): found 'ops'; allowed: each channel once",
     ]
 
