@@ -22,6 +22,8 @@
     │   ├── LeaseHeld               another holder is at work on this policy                          retryable
     │   └── LeaseLost               this holder's lease was taken over; it must stop
     ├── HookFailed                  a hook did not succeed: consumers may not have learnt of a key        retryable
+    ├── AnchorFailed                a head of the journal could not be written down elsewhere             retryable
+    ├── HistoryUnreadable           an export or a file of anchors can't be read, or can't be written
     ├── RotationFailed              a rotation did not come through; the journal knows how far it got   retryable
     ├── IllegalMove                 a lifecycle move that the table does not allow: a defect of ours
     ├── ListenFailed                the HTTP listener can't be opened (port taken, foreign address)       retryable
@@ -179,6 +181,16 @@ class HookFailed(RotatorError):
     """A hook did not succeed; its key's predecessor stays until it does."""
 
     retryable = True
+
+
+class AnchorFailed(RotatorError):
+    """A head of the journal's chain could not be written down elsewhere; the next one stands for it too."""
+
+    retryable = True
+
+
+class HistoryUnreadable(RotatorError):
+    """An export, or a file of anchors, is not what it should be; or it can't be written."""
 
 
 class RotationFailed(RotatorError):

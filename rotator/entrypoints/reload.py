@@ -40,6 +40,7 @@ class Changes:
     providers: tuple[str, ...]
     hooks: tuple[str, ...]
     service: tuple[str, ...]
+    state: tuple[str, ...]
 
     def told(self) -> dict[str, list[str]]:
         """For the log: what there is any of."""
@@ -60,6 +61,11 @@ def changes(before: Settings, after: Settings) -> Changes:
             one.name
             for one in fields(before.service)
             if getattr(before.service, one.name) != getattr(after.service, one.name)
+        ),
+        state=tuple(
+            one.name
+            for one in fields(before.history)
+            if getattr(before.history, one.name) != getattr(after.history, one.name)
         ),
     )
 
