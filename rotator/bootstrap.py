@@ -16,6 +16,7 @@ from rotator import process
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.bootstrap_hooks import hook_runner
 from rotator.bootstrap_lazy import Lazy
+from rotator.bootstrap_upkeep import upkeep
 from rotator.clock import SystemClock
 from rotator.config import (
     AwsSettings,
@@ -34,6 +35,7 @@ from rotator.config import (
 )
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendUnavailable, MissingSecret, ProviderUnavailable, WrongDestination
+from rotator.ledger import History
 from rotator.plugins import Context
 from rotator.ports import Clock, Journal, KeyProvider, Observer, SecretBackend
 from rotator.ports_notify import Outbox
@@ -51,6 +53,7 @@ from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Reconciler
 from rotator.service.session import RetiredSecrets
+from rotator.service.upkeep import Upkeep
 
 SERVICE_RUN = timedelta(hours=1)
 """What ``max_rotations_per_run`` means for a service, which has no end: a sliding hour."""
@@ -61,7 +64,7 @@ class _Lasting:
     """What outlives a change of the configuration, once for each process."""
 
     environ: Mapping[str, str]
-    journal: Journal
+    journal: SqlJournal
     outbox: Outbox
     clock: SystemClock
     retired: RetiredSecrets
@@ -81,6 +84,8 @@ class Application:
     reconciler: Reconciler
     desk: Desk
     observer: Observer
+    history: History
+    upkeep: Upkeep
     _adapters: tuple[Lazy[KeyProvider], Lazy[SecretBackend]]
     _lasting: _Lasting
 
@@ -137,6 +142,7 @@ def application(
     *,
     read_only: bool = False,
     service: bool = False,
+    who: str = "",
     clock: SystemClock | None = None,
     observer: Observer | None = None,
 ) -> Iterator[Application]:
@@ -144,6 +150,7 @@ def application(
 
     :param read_only: open the journal for reading alone: for a dry run.
     :param service: it runs until it is stopped: its budget is for each hour.
+    :param who: on whose behalf it records, beside this host's name; see ``domain.chain.Entry``.
     :param observer: one that counts where the service is asked over HTTP, unless it is given.
     :param clock: the system's where it is not given; a rehearsal brings one that it can drive.
     :raises JournalUnavailable: when the journal can't be opened.
@@ -152,7 +159,7 @@ def application(
     # Its own hook logs each retry with the call's arguments; ours are secrets, and a retry that helps is no news.
     stamina.instrumentation.set_on_retry_hooks(())
     clock = clock or SystemClock()
-    journal = _journal(settings, environ, read_only=read_only)
+    journal = _journal(settings, environ, read_only=read_only, who=process.on_this_host("service" if service else who))
     begun = clock.now()
     wired = _wire(
         settings,
@@ -226,6 +233,8 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
         reconciler=reconciler,
         desk=Desk(reconciler=reconciler, acceptor=acceptor),
         observer=observer,
+        history=journal.history,
+        upkeep=upkeep(settings, journal.history, environ),
         _adapters=(providers, backends),
         _lasting=lasting,
     )
@@ -239,13 +248,13 @@ def _observer(settings: Settings, *, service: bool) -> Observer:
     return Counted()
 
 
-def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool) -> SqlJournal:
+def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool, who: str) -> SqlJournal:
     ref = settings.state_password
     password = partial(_secret, ref, environ=environ, backends=None) if ref else None
     if read_only:
         return SqlJournal.open_read_only(settings.state_url, password=password)
     pool_size = settings.service.workers + 2
-    return SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=pool_size, password=password)
+    return SqlJournal.open(settings.state_url, is_dead=process.is_dead, who=who, pool_size=pool_size, password=password)
 
 
 def _guarded_backend(

@@ -247,6 +247,23 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySettings:
+    """What becomes of the journal's events.
+
+    :param retention: they are kept for so long at least.
+    :param anchor_every: how often the head of the chain is written down: in the log, and
+    :param anchor_file: at the end of a file, where there is one;
+    :param anchor_url: with a POST, where there is one.
+    """
+
+    retention: timedelta = timedelta(days=400)
+    anchor_every: timedelta = timedelta(hours=1)
+    anchor_file: Path | None = None
+    anchor_url: str | None = None
+    anchor_token: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration.
 
@@ -266,3 +283,4 @@ class Settings:
     http: HttpSettings | None = None
     hooks: Mapping[str, HookSettings] = field(default_factory=dict)
     notifications: Mapping[str, ChannelSettings] = field(default_factory=dict)
+    history: HistorySettings = HistorySettings()

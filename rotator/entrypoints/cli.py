@@ -11,6 +11,7 @@ import click
 
 from rotator import __version__
 from rotator.entrypoints import exits, steering
+from rotator.entrypoints.history import history
 from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
 
@@ -185,7 +186,7 @@ def _pass(settings: Settings, *, once: bool) -> int:
         return serve(settings)
     from rotator.entrypoints.once import run_once  # noqa: PLC0415
 
-    with wired(settings) as application:
+    with wired(settings, who="once") as application:
         return run_once(application)
 
 
@@ -197,4 +198,5 @@ def _dry_run(settings: Settings, style: str) -> int:
 
 
 steering.register(cli)
+cli.add_command(history)
 cli.add_command(policy)

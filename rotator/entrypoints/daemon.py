@@ -27,6 +27,7 @@ from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.keeper import Keeper
 from rotator.entrypoints.reload import Changes, Reloader
 from rotator.entrypoints.runtimes import Runtimes
 from rotator.entrypoints.senders import Senders, begin
@@ -68,6 +69,7 @@ class Daemon:
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
         self._heart = Heart()
         self._senders = Senders(os.environ)
+        self._keeper = Keeper(lambda: self._application)
         self._listener: Listener | None = None
         self._progress = Progress(patience=PATIENCE * application.settings.service.lease)
         self._trouble = ""
@@ -105,6 +107,7 @@ class Daemon:
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
         self._tell_supervisor()
         self._reloader.run(self._signals, SYNC_EVERY)
+        self._keeper.start()
         every = SYNC_EVERY.total_seconds()
         next_round = time.monotonic() + every
         while not self._signals.stop.is_set():
@@ -185,6 +188,7 @@ class Daemon:
         self._supervisor.stopping()
         waiting = threading.Thread(target=self._end_looks, name="shutdown", daemon=True)
         waiting.start()
+        self._keeper.stop()
         waiting.join(bound.total_seconds())
         if waiting.is_alive():
             self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")

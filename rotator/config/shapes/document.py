@@ -16,6 +16,7 @@ from rotator.config.shapes.places import Place
 from rotator.config.shapes.providers import TogetherShape
 from rotator.config.shapes.secrets import Login
 from rotator.config.shapes.spread import GroupShape, WindowShape
+from rotator.config.shapes.state import StateShape
 
 _JITTER = "How much earlier than necessary a key may be replaced. Default: a tenth of renew_before at most."
 _WINDOWS = "When a rotation may begin that can wait; a key that would end before is replaced at once."
@@ -63,13 +64,6 @@ class PolicyShape(Defaults):
         "like at any other key, or put the current key back.",
     )
     destinations: SkipValidation[list[Place]]
-
-
-class StateShape(Shape):
-    """Where the journal is."""
-
-    url: Text = Field(description="sqlite:////absolute/path or postgresql+psycopg://USER@HOST/DATABASE?sslmode=...")
-    password: SkipValidation[Login | None] = Field(None, description="For PostgreSQL, unless libpq finds one itself.")
 
 
 class ServiceShape(Shape):
