@@ -116,6 +116,13 @@ class AwsSession:
                 self._sts_client = self._sts(self._session)("sts")
             return self._sts_client
 
+    def iam(self) -> Any:  # noqa: ANN401 -- botocore makes its classes at run time
+        """A client of IAM with the same credentials, for an audit; its endpoint is the partition's own."""
+        self._clients()
+        with self._lock:
+            assert self._session is not None, "made with the clients"
+            return self._session.create_client("iam", config=self._config(_READ_ATTEMPTS))
+
     def close(self) -> None:
         """Give back connections."""
         with self._lock:
