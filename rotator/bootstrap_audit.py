@@ -80,10 +80,16 @@ class Around:
     lying: Mapping[Fingerprint, tuple[str, ...]]
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
-    def look(self, policies: frozenset[str]) -> tuple[Surroundings, tuple[str, ...]]:
-        """All of it, and what could not be known. ``policies``: whose destinations are looked at."""
+    def look(self, policies: frozenset[str], *, narrowed: bool) -> tuple[Surroundings, tuple[str, ...]]:
+        """All of it, and what could not be known.
+
+        :param policies: whose destinations are looked at.
+        :param narrowed: at nothing else: what is everybody's matters to no single policy.
+        """
         unknown: list[str] = []
         settings = self.settings
+        if narrowed:
+            return Surroundings(files=tuple(self._destinations(policies))), ()
         seen = Surroundings(
             files=tuple({one.path: one for one in self._files(policies)}.values()),
             connections=tuple(connections(settings, self.environ)),
@@ -94,17 +100,21 @@ class Around:
 
     def _files(self, policies: frozenset[str]) -> Iterator[FileSeen]:
         settings = self.settings
-        paths = [(path.absolute(), Purpose.CONFIGURATION, "") for path in Watched(settings.source).files()]
+        paths = [(path.absolute(), Purpose.CONFIGURATION) for path in Watched(settings.source).files()]
         if state := state_file(settings):
-            paths += [(state.with_name(state.name + end), Purpose.STATE, "") for end in _EXTENSIONS]
-        paths += [(path, Purpose.CREDENTIAL, "") for path in self._credential_files()]
-        for policy in settings.policies:
-            for place in policy.destinations if policy.name in policies else ():
-                if path := _path_of(settings, place):
-                    paths.append((path, Purpose.DESTINATION, policy.name))
-        for path, purpose, policy_name in paths:
-            if found := file_seen(path, purpose, policy=policy_name):
+            paths += [(state.with_name(state.name + end), Purpose.STATE) for end in _EXTENSIONS]
+        paths += [(path, Purpose.CREDENTIAL) for path in self._credential_files()]
+        for path, purpose in paths:
+            if found := file_seen(path, purpose):
                 yield found
+        yield from self._destinations(policies)
+
+    def _destinations(self, policies: frozenset[str]) -> Iterator[FileSeen]:
+        for policy in self.settings.policies:
+            for place in policy.destinations if policy.name in policies else ():
+                path = _path_of(self.settings, place)
+                if path and (found := file_seen(path, Purpose.DESTINATION, policy=policy.name)):
+                    yield found
 
     def _credential_files(self) -> Iterator[Path]:
         settings = self.settings

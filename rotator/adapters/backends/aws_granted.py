@@ -8,6 +8,7 @@ not what comes of it. Source: IAM API Reference; policy grammar in the IAM User 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -38,6 +39,9 @@ Statement = dict[str, Any]
 
 def rights_of(session: AwsSession, places: Sequence[tuple[Destination, bool]]) -> Granted:
     """``backend`` is left to the caller, who knows its name."""
+    if session.has_own_endpoint and not (os.environ.get("AWS_ENDPOINT_URL_IAM") or os.environ.get("AWS_ENDPOINT_URL")):
+        # Nobody is asked whom the configuration does not name.
+        raise BackendDenied("what its identity may do is not asked beside an endpoint_url: set AWS_ENDPOINT_URL_IAM")
     try:
         documents = list(_documents(session))
     except (ClientError, BotoCoreError) as error:

@@ -100,6 +100,11 @@ class AwsSession:
         """Where its calls go."""
         return self._access.region
 
+    @property
+    def has_own_endpoint(self) -> bool:
+        """Whether its calls go elsewhere than to AWS's own endpoints."""
+        return self._access.endpoint_url is not None
+
     def asking(self) -> Any:  # noqa: ANN401 -- botocore makes its classes at run time
         """A client of Secrets Manager for what is harmless to repeat: up to three attempts (retry mode standard)."""
         return self._clients()[0]

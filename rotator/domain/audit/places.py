@@ -235,7 +235,8 @@ def in_git(seen: Seen) -> Iterator[Finding]:
     for file in _files(seen):
         if file.git in {Git.TRACKED, Git.NOT_IGNORED}:
             worse = Severity.CRITICAL if file.git is Git.TRACKED else None
-            yield IN_GIT.found(file.path, f"{file.git} there", policy=file.policy, severity=worse)
+            told = "git tracks it" if worse else "git does not ignore it"
+            yield IN_GIT.found(file.path, told, policy=file.policy, severity=worse)
 
 
 def _files(seen: Seen) -> Iterator[FileSeen]:

@@ -59,7 +59,9 @@ def _audited(settings: Settings, wanted: Wanted, *, reads: bool, gap: str = "", 
         journal = application.journal if reads else None
         gathered = auditor(application, journal, wanted.limits).look(wanted.scope, unknown)
         names = frozenset(policy.name for policy in gathered.seen.policies)
-        around, gaps = Around(application=application, settings=settings, lying=gathered.lying).look(names)
+        around, gaps = Around(application=application, settings=settings, lying=gathered.lying).look(
+            names, narrowed=not wanted.scope.is_all
+        )
     seen = replace(gathered.seen, surroundings=around, journal_problem=problem, unknown=(*gathered.seen.unknown, *gaps))
     return report(
         seen,
