@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rotator.bootstrap import Application
+from rotator.domain.channel import troubles_of
 from rotator.domain.model import Policy
 from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.domain.renewal import renewal_at
@@ -38,9 +40,29 @@ def rows_of(application: Application, policy: str | None) -> Rows:
     ]
 
 
+def not_configured(application: Application) -> Mapping[str, Sequence[str]]:
+    """Policies that the journal remembers and the configuration does not have, with the ids of their keys."""
+    configured = {policy.name for policy in application.settings.policies}
+    return {
+        name: [key.key_id for key in record.keys]
+        for name, record in sorted(application.journal.records().items())
+        if name not in configured and (record.keys or record.rotations or record.open_intents)
+    }
+
+
 def print_status(application: Application, policy: str | None) -> None:
-    """As a table on standard output."""
+    """As a table on standard output, and a line for each channel of notifications that fails."""
     print_table(_table(rows_of(application, policy), application.clock.now()))
+    for name, keys in not_configured(application).items() if policy is None else ():
+        told = ", ".join(keys) or "none"
+        sys.stdout.write(f"{name}: not configured any more; keys that nobody renews or revokes: {told}\n")
+    for trouble in _channels(application):
+        sys.stdout.write(f"{redact_text(trouble)}\n")
+
+
+def _channels(application: Application) -> list[str]:
+    names = application.settings.notifications
+    return troubles_of(names, application.outbox.channels()) if names else []
 
 
 def watch_status(opened: Callable[[], AbstractContextManager[Application]], policy: str | None) -> None:
@@ -63,9 +85,17 @@ def watch_status(opened: Callable[[], AbstractContextManager[Application]], poli
         return
 
 
-def as_json(rows: Rows, now: datetime) -> str:
-    """``{"version": 1, "at", "policies": [...]}``; times are RFC 3339 in UTC, ``null`` where there is none."""
-    document = {"version": 1, "at": text(now), "policies": [_as_dict(*row, now) for row in rows]}
+def as_json(rows: Rows, now: datetime, others: Mapping[str, Sequence[str]]) -> str:
+    """``{"version": 1, "at", "policies": [...]}``; times are RFC 3339 in UTC, ``null`` where there is none.
+
+    :param others: see ``not_configured``.
+    """
+    document = {
+        "version": 1,
+        "at": text(now),
+        "policies": [_as_dict(*row, now) for row in rows],
+        "not_configured": [{"policy": name, "keys": list(keys)} for name, keys in others.items()],
+    }
     return redact_text(json.dumps(document, indent=2)) + "\n"
 
 
@@ -96,6 +126,7 @@ def _key_as_dict(key: KeyRecord) -> dict[str, object]:
         "origin": key.origin,
         "created_at": _text(key.created_at),
         "expires_at": _text(key.expires_at),
+        "expires_told_by": key.expires_told_by or None,
         "grace_until": _text(key.grace_until),
     }
 
@@ -129,13 +160,19 @@ def _table(rows: Rows, now: datetime) -> Table:
         table.add_row(
             Text(policy.name),
             Text(current.key_id if current else "none yet"),
-            Text(text(current.expires_at) if current and current.expires_at else "not known"),
+            Text(_end(current)),
             Text("\n".join(_other(key) for key in record.keys if key is not current)),
             Text(", ".join(_phase(rotation, policy) for rotation in record.rotations)),
             Text(text(look.next_at) if look else "never looked at"),
             Text(redact_text("; ".join(part for part in trouble if part)), style="red"),
         )
     return table
+
+
+def _end(key: KeyRecord | None) -> str:
+    if key and key.expires_at:
+        return text(key.expires_at)
+    return "never" if key and key.expires_told_by else "not known"
 
 
 def _untold(policy: Policy, record: PolicyRecord) -> list[str]:
