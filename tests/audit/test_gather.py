@@ -91,7 +91,7 @@ def test_promise_6_an_audit_of_a_grace_does_not_make_the_old_key_look_used(stage
 
 def test_without_a_journal_a_key_that_may_be_in_its_grace_is_not_asked_about(stage):
     in_grace(stage)
-    old, current = stage.journal.load("chat").keys
+    _old, current = stage.journal.load("chat").keys
     place = stage.policy.destinations[0]
     stage.backends["one"].read(place)
     hints = stage.backends["one"].read(place).metadata
