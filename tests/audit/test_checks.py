@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +14,9 @@ from rotator.domain.model import Destination, KeyKind, Refused
 from rotator.domain.record import KeyState, Phase
 from rotator.domain.snapshot import DestinationView, Reach
 from tests.audit.build import CURRENT, around, place, project, record, row, seen, told
+from tests.audit.catalogue import DOC, written
 from tests.domain.build import DAY, HOUR, NOW, POLICY, VAULT, identity, key, retiring, rotation
 
-DOC = Path(__file__).parents[2] / "docs" / "audit.md"
 OTHER = replace(POLICY, name="batch", destinations=(Destination(backend="vault", name="vault:secret/batch#KEY"),))
 NEVER = type("Never", (), {"opens": staticmethod(lambda _now: None)})()
 ALWAYS = type("Always", (), {"opens": staticmethod(lambda now: now)})()
@@ -247,3 +246,8 @@ def test_without_a_journal_nothing_is_said_that_only_the_journal_knows():
 
 def test_a_project_without_a_list_has_no_shadow_keys_and_no_missing_ones():
     assert told(examine(seen(projects=(project(listed=None),)))) == []
+
+
+def test_the_documentation_has_every_finding_in_the_words_of_its_rule():
+    text = DOC.read_text()
+    assert written(text) == text, "run: python -m tests.audit.catalogue"
