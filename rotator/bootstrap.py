@@ -106,6 +106,11 @@ class Application:
             if not any(isinstance(ref, BackendRef) for ref in references(given)):
                 yield f"provider {name}", partial(providers, name)
 
+    @property
+    def endpoints(self) -> tuple[Lazy[KeyProvider], Lazy[SecretBackend]]:
+        """What makes providers and backends by their names, for an audit."""
+        return self._adapters
+
     def close_adapters(self) -> None:
         """Give back the connections of this configuration. No look may use it any more."""
         for adapters in self._adapters:

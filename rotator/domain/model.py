@@ -154,7 +154,10 @@ class KeyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFacts:
-    """One row of the provider's key list."""
+    """One row of the provider's key list.
+
+    :param creator_left: whether who made it has left the organisation; ``None`` where the list does not tell.
+    """
 
     key_id: str
     name: str
@@ -163,6 +166,7 @@ class KeyFacts:
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
     created_by: str | None = None
+    creator_left: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import click
 
 from rotator import __version__
 from rotator.entrypoints import exits, steering
+from rotator.entrypoints.audit.command import audit
 from rotator.entrypoints.history import history
 from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
@@ -23,7 +24,7 @@ Exit codes:
   0   fine
   1   something failed
   2   usage or configuration
-  3   --dry-run found work to do
+  3   --dry-run found work to do; audit found what --fail-on names
   75  another process holds the lock
 
 \b
@@ -200,3 +201,4 @@ def _dry_run(settings: Settings, style: str) -> int:
 steering.register(cli)
 cli.add_command(history)
 cli.add_command(policy)
+cli.add_command(audit)

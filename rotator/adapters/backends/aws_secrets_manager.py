@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, timedelta
 
 from rotator.adapters.backends.aws_calls import AwsCalls
@@ -46,8 +46,10 @@ from rotator.adapters.backends.aws_content import (
     place_of,
     with_key,
 )
+from rotator.adapters.backends.aws_granted import rights_of
 from rotator.adapters.backends.aws_preflight import CURRENT, MARK, PENDING, PREVIOUS, problem_of
 from rotator.adapters.backends.aws_session import AssumeRole, AwsAccess, AwsSession, WebIdentity
+from rotator.domain.audit.surroundings import Granted
 from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.errors import OutcomeUnknown, RotatorError, VersionConflict, WrongDestination
@@ -173,6 +175,10 @@ class AwsSecretsManagerBackend:
         if current.version_id != expected:
             raise VersionConflict(f"{place.name}: somebody put another value there")
         self._calls.delete(place)
+
+    def rights(self, places: Sequence[tuple[Destination, bool]]) -> Granted:
+        """See ``ports.TellsRights``. One request to STS, and a few to IAM."""
+        return rights_of(self._session, places)
 
     def close(self) -> None:
         """Give back connections."""
