@@ -338,7 +338,7 @@ def _together(
 
     return TogetherProvider(
         base_url=settings.base_url,
-        management_key=secret(settings.management_key),
+        management_key=secret(settings.management_key) if settings.management_key else None,
         paths=TogetherPaths(**settings.paths),
         timeout=settings.timeout.total_seconds(),
         max_connections=connections,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef
+from rotator.config.shapes.assisted import AssistedShape
 from rotator.config.vault_settings import AuthSettings
 from rotator.domain.channel import Rules
 from rotator.domain.model import Policy
@@ -30,13 +31,18 @@ class LimitsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TogetherSettings:
-    """One provider of type ``together``. ``paths``: where an endpoint is, if not at its usual place."""
+    """One provider of type ``together``. ``paths``: where an endpoint is, if not at its usual place.
+
+    :param management_key: ``None`` where people make and revoke keys.
+    :param assisted: how they do, where no policy says otherwise; ``None``: an endpoint does it.
+    """
 
     base_url: str
-    management_key: SecretRef
+    management_key: SecretRef | None
     paths: Mapping[str, str]
     timeout: timedelta
     limits: LimitsSettings
+    assisted: AssistedShape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

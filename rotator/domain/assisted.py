@@ -150,7 +150,7 @@ def with_revocation(context: Context, key: KeyRecord, verdict: Verdict) -> Verdi
     level, since = level_of(request, assistance, context.now), context.now - request.opened_at
     watch = context.now + min(WATCH_LAST, max(WATCH_FIRST, since / 4))
     ends = f"; it ends by itself at {text(key.expires_at)}" if key.expires_at else ""
-    told = f"; {request.done_by} says that this is done, and it is still accepted" if request.done_by else ""
+    told = f"; {request.done_by} says that this is done" if request.done_by else ""
     return Verdict(
         check="AwaitingRevocation",
         decision=Decision.WATCH,

@@ -12,11 +12,18 @@ from rotator.domain.text import text
 DAILY = timedelta(days=1)
 
 
+def escalated_at(request: PersonRequest, assistance: Assistance) -> datetime:
+    """When others are told too: at once where it is urgent, and otherwise not before half of the time is over."""
+    if request.urgent:
+        return request.opened_at
+    return request.deadline - min(assistance.escalate_before, (request.deadline - request.opened_at) / 2)
+
+
 def level_of(request: PersonRequest, assistance: Assistance, now: datetime) -> Level:
     """How pressing it is at that moment."""
     if now >= request.deadline:
         return Level.OVERDUE
-    return Level.ESCALATED if now >= request.deadline - assistance.escalate_before else Level.ASKED
+    return Level.ESCALATED if now >= escalated_at(request, assistance) else Level.ASKED
 
 
 def told_next(request: PersonRequest, assistance: Assistance) -> datetime:
@@ -29,7 +36,7 @@ def told_next(request: PersonRequest, assistance: Assistance) -> datetime:
     step = assistance.remind_first
     while request.opened_at + step <= last:
         step *= 2
-    daily_from = max(request.deadline - assistance.escalate_before, request.opened_at)
+    daily_from = escalated_at(request, assistance)
     daily = daily_from if last < daily_from else daily_from + ((last - daily_from) // DAILY + 1) * DAILY
     moments = [request.opened_at + step, daily]
     return min([*moments, request.deadline] if request.deadline > last else moments)

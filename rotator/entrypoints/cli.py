@@ -13,6 +13,7 @@ from rotator import __version__
 from rotator.entrypoints import exits, steering
 from rotator.entrypoints.audit.command import audit
 from rotator.entrypoints.history import history
+from rotator.entrypoints.people import requests, submit
 from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
 
@@ -200,5 +201,7 @@ def _dry_run(settings: Settings, style: str) -> int:
 
 steering.register(cli)
 cli.add_command(history)
+cli.add_command(submit)
+cli.add_command(requests)
 cli.add_command(policy)
 cli.add_command(audit)

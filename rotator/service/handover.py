@@ -86,10 +86,10 @@ class Acceptor:
         if why := malformed(secret):
             self._refuse(session, handed, why)
         identity = self._identified(session, handed, secret)
-        offer = self._offer(session, handed, identity)
         current = session.record.current
         if current and current.key_id == identity.key_id and not session.record.awaiting:
             return identity.key_id  # an earlier handover of it broke off, and was finished meanwhile
+        offer = self._offer(session, handed, identity)
         if why := refusal(offer) or "":
             self._refuse(session, handed, why, identity.key_id)
         if why := comes_too_late(offer) or "":
@@ -141,7 +141,7 @@ class Acceptor:
         world, record = session.gathered.world, session.record
         open_one = record.awaiting
         if handed.expires is None and open_one is None and handed.began is not None and not handed.began.rotation_id:
-            raise HandoverPostponed("no key is asked for now: say which expiration this one has")
+            raise HandoverPostponed("no key is asked for now: say which expiration this one has (--expires)")
         asked = open_one.expires_at if open_one else None
         current = world.identity(record.current.fingerprint) if record.current else None
         return Offer(
