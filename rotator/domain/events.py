@@ -294,6 +294,22 @@ class DestinationRestored(Event):
     was: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyForgotten(Event):
+    """An operator said: this key is no business of ours any more. It is not revoked."""
+
+    key_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyForgotten(Event):
+    """An operator said so of a policy that is not configured any more. No key of it is revoked."""
+
+    key_ids: tuple[str, ...]
+    reason: str
+
+
 def told(event: Event) -> tuple[str, dict[str, str]]:
     """The event for a log: ``("key.issued", {"key_id": ..., ...})``, flat and short."""
     name = ".".join(re.findall("[A-Z][a-z]+", type(event).__name__)).lower()

@@ -160,6 +160,7 @@ class PolicyRecord:
     """All that the journal remembers of one policy.
 
     :param closed: ids of the keys that ended last: a list that is behind may still show them.
+    :param forgotten: ids of keys that an operator made us forget: wherever they are listed, they are not ours.
     :param hold: why the policy is on hold; it may be over, see ``held``.
     :param hold_until: when the hold ends by itself.
     """
@@ -174,6 +175,7 @@ class PolicyRecord:
     requested: str = ""
     compromised: bool = False
     rollback: Rollback | None = None
+    forgotten: tuple[str, ...] = ()
 
     def held(self, now: datetime) -> str:
         """Why the policy is on hold; empty where it is not, or where the hold has ended by its time."""

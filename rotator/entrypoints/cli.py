@@ -76,24 +76,25 @@ def cli(
     it, and revokes the old key after a grace period. Without a command it runs as a service.
     """
     context.obj = config
+    trials = {"--test-hooks": test_hooks, "--test-notifications": test_notifications}
+    trial = next((option for option, given in trials.items() if given), None)
     if context.invoked_subcommand is not None:
         if run_once or dry_run:
             raise click.UsageError("--run-once and --dry-run go without a command")
-        if test_hooks or test_notifications:
-            raise click.UsageError("--test-hooks and --test-notifications go without a command")
+        if trial:
+            raise click.UsageError(f"{trial} goes without a command")
         return
     if run_once and dry_run:
         raise click.UsageError("--run-once and --dry-run exclude each other")
-    tests = test_hooks or test_notifications
-    if tests and (run_once or dry_run or (test_hooks and test_notifications)):
-        raise click.UsageError("--test-hooks and --test-notifications go alone")
+    if trial and (run_once or dry_run or all(trials.values())):
+        raise click.UsageError(f"{trial} goes alone")
     with failures():
         settings = load_settings(config)
         from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
 
-        quiet = "warning" if run_once or dry_run or tests else settings.log.level
+        quiet = "warning" if run_once or dry_run or trial else settings.log.level
         telemetry.configure(level=log_level or quiet, style=settings.log.format)
-        if tests:
+        if trial:
             from rotator.entrypoints.trial import try_hooks, try_notifications  # noqa: PLC0415
 
             context.exit(try_hooks(settings) if test_hooks else try_notifications(settings))
@@ -144,7 +145,9 @@ def status(context: click.Context, policy: str | None, config: Path | None, *, a
             return
         with wired(settings, read_only=True) as application:
             if as_document:
-                click.echo(shown.as_json(shown.rows_of(application, policy), application.clock.now()), nl=False)
+                others = shown.not_configured(application) if policy is None else {}
+                rows = shown.rows_of(application, policy)
+                click.echo(shown.as_json(rows, application.clock.now(), others), nl=False)
             else:
                 shown.print_status(application, policy)
 

@@ -28,7 +28,7 @@ from rotator.entrypoints import exits
 from rotator.entrypoints.front import Front
 from rotator.entrypoints.reload import Changes, Reloader
 from rotator.entrypoints.runtimes import Runtimes
-from rotator.entrypoints.senders import Senders
+from rotator.entrypoints.senders import Senders, begin
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
@@ -94,6 +94,7 @@ class Daemon:
         """
         self._front.serve(lambda: self._application, lambda: self._policies)
         self._front.heart.beat("")
+        begin(self._application)
         self._sync()
         self._scheduler.start()
         self._senders.start(self._application)

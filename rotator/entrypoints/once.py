@@ -16,7 +16,7 @@ from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.entrypoints.render import outcome_line, waiting_line
-from rotator.entrypoints.senders import flush
+from rotator.entrypoints.senders import begin, flush
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, Result, due_since, is_due
 
@@ -59,6 +59,7 @@ class Summary:
 
 def run_once(application: Application) -> int:
     """Look at every policy that is due; returns the exit code."""
+    begin(application)
     looks, now = application.journal.looks(), application.clock.now()
     due, summary = [], Summary()
     for policy in application.settings.policies:

@@ -23,7 +23,10 @@ LASTING_EVERY = timedelta(seconds=30)
 """How soon a condition is: that takes reading all records."""
 
 FLUSH_AT_MOST = timedelta(seconds=20)
-"""How long one pass, or the end of the service, waits for what is being sent; the rest is sent by the next."""
+"""How long one pass waits for what is being sent; the rest is sent by the next."""
+
+LEFT_AFTER = timedelta(seconds=5)
+"""How long the end of the service waits; the next start sends the rest."""
 
 
 class Senders:
@@ -45,7 +48,7 @@ class Senders:
         """Send what there is, for a bounded time, and no more."""
         for loop in self._loops:
             loop.stop()
-        _join([loop.thread for loop in self._loops])
+        _join(self._loops, LEFT_AFTER)
 
     @property
     def trouble(self) -> str:
@@ -54,13 +57,22 @@ class Senders:
         return f"notifications fail: {', '.join(failing)}" if failing else ""
 
 
+def begin(application: Application) -> None:
+    """Let new channels begin now: before the looks, so that what these do is told."""
+    for name in application.settings.notifications:
+        try:
+            application.outbox.begin(name)
+        except JournalError as error:
+            structlog.get_logger().warning("notification.not_begun", channel=name, reason=str(error))
+
+
 def flush(application: Application, environ: Mapping[str, str]) -> None:
     """One round of every channel, side by side, for a bounded time: at the end of one pass."""
     loops = [_Loop(sender) for sender in _made(application, environ)]
     for loop in loops:
-        loop.stop()  # which leaves the one round at its end
+        loop.stop(FLUSH_AT_MOST)  # which leaves the one round at its end
         loop.start()
-    _join([loop.thread for loop in loops])
+    _join(loops, FLUSH_AT_MOST)
 
 
 def _made(application: Application, environ: Mapping[str, str]) -> list[Sender]:
@@ -71,10 +83,10 @@ def _made(application: Application, environ: Mapping[str, str]) -> list[Sender]:
     return senders(application, environ)
 
 
-def _join(threads: list[threading.Thread]) -> None:
-    until = time.monotonic() + FLUSH_AT_MOST.total_seconds()
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
+def _join(loops: list[_Loop], at_most: timedelta) -> None:
+    until = time.monotonic() + at_most.total_seconds()
+    for loop in loops:
+        loop.thread.join(max(0.0, until - time.monotonic()))
 
 
 class _Loop:
@@ -89,8 +101,8 @@ class _Loop:
     def start(self) -> None:
         self.thread.start()
 
-    def stop(self) -> None:
-        self._until = time.monotonic() + FLUSH_AT_MOST.total_seconds()
+    def stop(self, at_most: timedelta = LEFT_AFTER) -> None:
+        self._until = time.monotonic() + at_most.total_seconds()
         self._stopped.set()
 
     def _run(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -41,9 +41,22 @@ def rows_of(application: Served, policy: str | None) -> Rows:
     ]
 
 
+def not_configured(application: Application) -> Mapping[str, Sequence[str]]:
+    """Policies that the journal remembers and the configuration does not have, with the ids of their keys."""
+    configured = {policy.name for policy in application.settings.policies}
+    return {
+        name: [key.key_id for key in record.keys]
+        for name, record in sorted(application.journal.records().items())
+        if name not in configured and (record.keys or record.rotations or record.open_intents)
+    }
+
+
 def print_status(application: Application, policy: str | None) -> None:
     """As a table on standard output, and a line for each channel of notifications that fails."""
     print_table(_table(rows_of(application, policy), application.clock.now()))
+    for name, keys in not_configured(application).items() if policy is None else ():
+        told = ", ".join(keys) or "none"
+        sys.stdout.write(f"{name}: not configured any more; keys that nobody renews or revokes: {told}\n")
     for trouble in _channels(application):
         sys.stdout.write(f"{redact_text(trouble)}\n")
 
@@ -73,9 +86,17 @@ def watch_status(opened: Callable[[], AbstractContextManager[Application]], poli
         return
 
 
-def as_json(rows: Rows, now: datetime) -> str:
-    """``{"version": 1, "at", "policies": [...]}``; times are RFC 3339 in UTC, ``null`` where there is none."""
-    document = {"version": 1, "at": text(now), "policies": [_as_dict(*row, now) for row in rows]}
+def as_json(rows: Rows, now: datetime, others: Mapping[str, Sequence[str]]) -> str:
+    """``{"version": 1, "at", "policies": [...]}``; times are RFC 3339 in UTC, ``null`` where there is none.
+
+    :param others: see ``not_configured``.
+    """
+    document = {
+        "version": 1,
+        "at": text(now),
+        "policies": [_as_dict(*row, now) for row in rows],
+        "not_configured": [{"policy": name, "keys": list(keys)} for name, keys in others.items()],
+    }
     return redact_text(json.dumps(document, indent=2)) + "\n"
 
 

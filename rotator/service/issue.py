@@ -218,7 +218,11 @@ def adopted_key(sighting: Sighting, known: KeyRecord | None, policy: Policy, now
 def _is_known(session: Session, key_id: str) -> bool:
     """Whether that id is of a key that was there before: a new key has a new id."""
     world, record = session.gathered.world, session.record
-    return bool(record.key(key_id) or world.facts(key_id)) or key_id in {*world.held_ids, *record.closed}
+    return bool(record.key(key_id) or world.facts(key_id)) or key_id in {
+        *world.held_ids,
+        *record.closed,
+        *record.forgotten,
+    }
 
 
 def _revoke_unrecorded(provider: KeyProvider, facts: KeyFacts, error: JournalError) -> None:

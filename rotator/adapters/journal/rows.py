@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
 
-from rotator.adapters.journal.codec import event_to_json, time_from_text, time_to_text
-from rotator.domain.events import Event
+from rotator.adapters.journal.codec import event_to_json, record_from_json, time_from_text, time_to_text
+from rotator.domain.chain import Entry, Head
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
@@ -19,10 +20,30 @@ from rotator.ports import Lease, Look, Observation
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A record, and its text in the database."""
+    """A record, its text in the database, and where its chain of events ends.
+
+    :param failures: looks in a row that ended in an error, when the lease was taken.
+    """
 
     text: str
     record: PolicyRecord
+    head: Head
+    failures: int = 0
+
+
+def state_of(row: Row[Any]) -> State:
+    """What a row of ``policy_state`` says."""
+    return State(row.state, record_from_json(row.state), head_of(row), row.failures)
+
+
+def head_of(row: Row[Any]) -> Head:
+    """Where the chain of a row of ``policy_state`` ends."""
+    return Head(row.chain_length, row.chain_head)
+
+
+def entry_of(row: Row[Any]) -> Entry:
+    """A row of ``event``."""
+    return Entry(**{one.name: getattr(row, one.name) for one in fields(Entry)})
 
 
 def look_of(row: Row[Any, Any, Any, Any, Any, Any]) -> Look:
@@ -58,13 +79,33 @@ def row_of(one: Observation) -> dict[str, object]:
     }
 
 
-def event_row(policy: str, token: int, event: Event, now: datetime) -> dict[str, object]:
-    """The row of ``event``.
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who records something, when, and by which lease; see ``domain.chain.Entry``."""
 
-    :param token: of the lease by which it is recorded; 0 for what is recorded beside its holder.
-    """
-    row = {"at": time_to_text(now), "policy": policy, "token": token}
-    return {**row, "kind": type(event).__name__, "body": event_to_json(event)}
+    who: str
+    now: datetime
+    token: int = 0
+
+
+def event_rows(head: Head, policy: str, events: Sequence[object], by: By) -> tuple[list[dict[str, object]], Head]:
+    """The rows of ``event`` that follow on a chain's end, and its new end."""
+    rows = []
+    for event in events:
+        unlinked = Entry(
+            policy=policy,
+            number=head.number + 1,
+            at=time_to_text(by.now),
+            who=by.who,
+            token=by.token,
+            kind=type(event).__name__,
+            body=event_to_json(event),
+            previous=head.hash,
+        )
+        entry = replace(unlinked, hash=unlinked.digest())
+        rows.append({one.name: getattr(entry, one.name) for one in fields(entry)})
+        head = entry.head
+    return rows, head
 
 
 def is_valid(row: Row[Any], now: datetime) -> bool:
