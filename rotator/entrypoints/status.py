@@ -18,6 +18,7 @@ from rotator.domain.renewal import renewal_at
 from rotator.domain.requests import Task, tasks_of
 from rotator.domain.text import text
 from rotator.entrypoints.render import print_table, task_as_dict
+from rotator.entrypoints.served import Served
 from rotator.ports import Look
 from rotator.telemetry import redact_text
 
@@ -30,7 +31,7 @@ AGAIN = timedelta(seconds=2)
 Rows = Sequence[tuple[Policy, PolicyRecord, Look | None]]
 
 
-def rows_of(application: Application, policy: str | None) -> Rows:
+def rows_of(application: Served, policy: str | None) -> Rows:
     """Each policy of the configuration, or that one."""
     journal = application.journal
     records, looks = journal.records(), journal.looks()

@@ -13,8 +13,8 @@ from rotator.domain.record import KeyState, Level, PolicyRecord
 from rotator.domain.renewal import renewal_at
 from rotator.domain.requests import tasks_of
 from rotator.errors import JournalError
-from rotator.ports import Journal, Look
-from rotator.ports_notify import Outbox
+from rotator.ports import Look
+from rotator.ports_read import Channels, Memory
 
 PHASES = ("idle", "awaiting key", "intended", "issued", "verified", "publishing", "grace", "revoking")
 """Where a policy's rotation stands; ``idle``: there is none."""
@@ -42,7 +42,7 @@ class _Gauges:
         return self._families.values()
 
 
-def of_journal(journal: Journal, policies: Mapping[str, Policy], now: datetime) -> Iterable[GaugeMetricFamily]:
+def of_journal(journal: Memory, policies: Mapping[str, Policy], now: datetime) -> Iterable[GaugeMetricFamily]:
     """The gauges of these policies, and whether the journal could be read."""
     gauges, readable = _declared(), 1.0
     try:
@@ -56,7 +56,7 @@ def of_journal(journal: Journal, policies: Mapping[str, Policy], now: datetime) 
     yield from gauges.all()
 
 
-def of_channels(outbox: Outbox, names: Iterable[str]) -> Iterable[GaugeMetricFamily]:
+def of_channels(outbox: Channels, names: Iterable[str]) -> Iterable[GaugeMetricFamily]:
     """How each configured channel of notifications does; nothing where the journal can't be read."""
     try:
         known = outbox.channels()
