@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
 from rotator.domain.secret import SecretValue
-from rotator.errors import BackendUnavailable, ProviderUnavailable, RotatorError
-from rotator.ports import Clock, KeyProvider, Observer, SecretBackend
+from rotator.errors import BackendUnavailable, ProviderUnavailable, RotatorError, WrongDestination
+from rotator.ports import Clock, KeyProvider, Listed, Listing, Observer, SecretBackend, Spot
 from rotator.service.guard.circuit import DEFAULT, Circuit, Thresholds
 from rotator.service.guard.flow import Elapsed, Limits, Pace, Refusal, Slots
 from rotator.service.observe import SILENT
@@ -192,6 +192,23 @@ class GuardedBackend:
         """See ``SecretBackend``."""
         with self._guard.call("write"):
             self._inner.write(destination, value, metadata, expected)
+
+    def places(self, pattern: str) -> Listed:
+        """See ``Listing``. One call, however many requests it takes."""
+        listing = self._listing()
+        with self._guard.call("places"):
+            return listing.places(pattern)
+
+    def fields(self, spot: Spot) -> Mapping[str, SecretValue]:
+        """See ``Listing``."""
+        listing = self._listing()
+        with self._guard.call("fields"):
+            return listing.fields(spot)
+
+    def _listing(self) -> Listing:
+        if not isinstance(self._inner, Listing):
+            raise WrongDestination("a backend of this type can't be searched")
+        return self._inner
 
     def close(self) -> None:
         """See ``SecretBackend``."""
