@@ -11,7 +11,7 @@ from typing import Any
 from rotator.config.check import Faults, one_line, shown
 from rotator.config.hooks import hook_names
 from rotator.config.places import Placed, place
-from rotator.config.settings import BackendSettings, HookSettings, ProviderSettings
+from rotator.config.settings import BackendSettings, HookSettings, ProviderSettings, patience
 from rotator.config.shapes.document import Document, PolicyShape
 from rotator.config.source import FieldPath
 from rotator.config.spread import Dependencies, spread
@@ -90,6 +90,7 @@ class PolicyReader:
         placed = self._destinations(shape, path, faults)
         hooks = hook_names(shape.hooks or (), path, self._hooks, self._document.hooks, faults)
         hooks = tuple(self._document.defaults.hooks or ()) if shape.hooks is None else hooks
+        self._check_hooks(hooks, (*path, "hooks") if shape.hooks else path, faults)
         if len(faults.found) > before:
             return
         matters = (
@@ -134,6 +135,14 @@ class PolicyReader:
             found = f"grace_limit {duration(times['grace_limit'])}, with a grace of {duration(times['grace'])}"
             faults.add(at("grace_limit"), found, "allowed: at least the grace")
         return times
+
+    def _check_hooks(self, hooks: tuple[str, ...], path: FieldPath, faults: Faults) -> None:
+        """A look that runs them all must not look as if it hung."""
+        longest = sum((self._hooks[name].timeout for name in hooks if name in self._hooks), timedelta(0))
+        most = patience(self._document.service.lease) / 2
+        if longest > most and "service" not in self._broken:
+            found = f"hooks that may take {duration(longest)} together"
+            faults.add(path, found, f"allowed: at most {duration(most)}, six times service.lease")
 
     @staticmethod
     def _where(shape: PolicyShape, path: FieldPath) -> Callable[[str], FieldPath]:

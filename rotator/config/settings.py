@@ -183,6 +183,16 @@ class HttpHookSettings:
 HookSettings = CommandHookSettings | HttpHookSettings
 
 
+PATIENCE = 12
+"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
+unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
+
+
+def patience(lease: timedelta) -> timedelta:
+    """See ``PATIENCE``."""
+    return PATIENCE * lease
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """How it runs.
@@ -199,6 +209,11 @@ class ServiceSettings:
     lease: timedelta
     shutdown_timeout: timedelta
     reload: str
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a look may run, and the journal be unreadable, before the watchdog is left unfed."""
+        return patience(self.lease)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 from sqlalchemy import create_engine, inspect
 
 from rotator.adapters.journal import tables
@@ -61,3 +62,12 @@ def test_an_older_journal_is_not_changed_by_a_dry_run(old):
     with pytest.raises(JournalUnavailable, match="schema 0001"):
         SqlJournal.open_read_only(old)
     assert Path(old.removeprefix("sqlite:///")).read_bytes() == before
+
+
+def test_every_event_of_an_older_journal_is_one_of_todays(old):
+    with closing(sqlite3.connect(old.removeprefix("sqlite:///"))) as connection:
+        rows = connection.execute("SELECT kind, body FROM event ORDER BY seq").fetchall()
+    read = [TypeAdapter(getattr(ev, kind)).validate_json(body) for kind, body in rows]
+    assert len(read) == 16
+    assert (read[0].by, read[-2:]) == ("", [ev.Held(reason="an audit (ada)"), ev.Held(reason="")])
+    assert read[-2].until is None
