@@ -28,6 +28,8 @@ parts:
 	  || { echo "the tests need a PostgreSQL server: install it (Debian: apt-get install postgresql)" >&2; exit 1; }
 	@command -v promtool >/dev/null \
 	  || { echo "the tests need promtool, no server: install it (Debian: apt-get install prometheus)" >&2; exit 1; }
+	@command -v chromium >/dev/null \
+	  || { echo "the tests need a browser: install it (Debian: apt-get install chromium)" >&2; exit 1; }
 	@command -v systemd-analyze >/dev/null \
 	  || { echo "the tests need systemd-analyze, which need not run: install it (Debian: apt-get install systemd)" >&2; exit 1; }
 
@@ -71,9 +73,9 @@ image: ## the container image: BUILDER=buildah BASE=... for others than docker a
 
 lock: setup ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
-	  pyproject.toml --extra postgresql --extra simulator --group dev --output-file requirements-dev.lock
+	  pyproject.toml --extra notifications --extra postgresql --extra simulator --group dev --output-file requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --constraint requirements-dev.lock pyproject.toml --extra postgresql --extra simulator \
+	  --constraint requirements-dev.lock pyproject.toml --extra notifications --extra postgresql --extra simulator \
 	  --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --constraint requirements-dev.lock --group pyproject.toml:build --output-file requirements-build.lock

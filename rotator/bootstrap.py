@@ -36,6 +36,7 @@ from rotator.domain.secret import SecretValue
 from rotator.errors import BackendUnavailable, MissingSecret, ProviderUnavailable, WrongDestination
 from rotator.plugins import Context
 from rotator.ports import Clock, Journal, KeyProvider, Observer, SecretBackend
+from rotator.ports_notify import Outbox
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
@@ -58,6 +59,7 @@ class _Lasting:
 
     environ: Mapping[str, str]
     journal: Journal
+    outbox: Outbox
     clock: SystemClock
     retired: RetiredSecrets
     observer: Observer
@@ -71,6 +73,7 @@ class Application:
 
     settings: Settings
     journal: Journal
+    outbox: Outbox
     clock: SystemClock
     reconciler: Reconciler
     observer: Observer
@@ -152,6 +155,7 @@ def application(
         _Lasting(
             environ=environ,
             journal=journal,
+            outbox=journal.outbox(),
             clock=clock,
             retired=RetiredSecrets(),
             observer=observer or _observer(settings, service=service),
@@ -183,6 +187,7 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
     return Application(
         settings=settings,
         journal=journal,
+        outbox=lasting.outbox,
         clock=clock,
         reconciler=Reconciler(
             gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=settings.policies),

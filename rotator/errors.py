@@ -22,6 +22,7 @@
     │   ├── LeaseHeld               another holder is at work on this policy                          retryable
     │   └── LeaseLost               this holder's lease was taken over; it must stop
     ├── HookFailed                  a hook did not succeed: consumers may not have learnt of a key        retryable
+    ├── SendFailed                  a notification was not taken, or nobody knows; it is sent again       retryable
     ├── RotationFailed              a rotation did not come through; the journal knows how far it got   retryable
     ├── IllegalMove                 a lifecycle move that the table does not allow: a defect of ours
     ├── ListenFailed                the HTTP listener can't be opened (port taken, foreign address)       retryable
@@ -179,6 +180,19 @@ class HookFailed(RotatorError):
     """A hook did not succeed; its key's predecessor stays until it does."""
 
     retryable = True
+
+
+class SendFailed(RotatorError):
+    """A notification was not taken, or nobody knows. The message names neither an address nor a token.
+
+    :param retry_after: seconds that the other side asked to wait, where it said so.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class RotationFailed(RotatorError):

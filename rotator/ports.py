@@ -173,12 +173,14 @@ class Look:
     :param digest: the policy's configuration at that look; another one makes the policy due at once.
     :param failures: looks in a row that ended in an error.
     :param problem: the last error, fit for people; empty when the last look was fine.
+    :param alerts: what a person should hear of: pairs of a check's name and its reason.
     """
 
     next_at: datetime
     digest: str
     failures: int = 0
     problem: str = ""
+    alerts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +304,10 @@ class Observer(Protocol):
 
     def recorded(self, policy: str, kind: str) -> None:
         """An event of this kind is durable."""
+        ...
+
+    def notified(self, channel: str, result: str) -> None:
+        """A notification was ``sent``, ``failed``, or ``left_out``."""
         ...
 
 

@@ -12,6 +12,7 @@ from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
 from rotator.config.hooks import HookReader, hook_names
 from rotator.config.hosts import is_loopback, listening
+from rotator.config.notifications import ChannelReader, channel_names
 from rotator.config.places import place
 from rotator.config.plugged import PluggedReader
 from rotator.config.secrets import (
@@ -26,6 +27,7 @@ from rotator.config.secrets import (
 )
 from rotator.config.settings import (
     BackendSettings,
+    ChannelSettings,
     DotenvSettings,
     HookSettings,
     HttpSettings,
@@ -37,7 +39,7 @@ from rotator.config.settings import (
 )
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import BACKENDS, DotenvShape, VaultShape
-from rotator.config.shapes.document import HttpShape, LogShape, ServiceShape, StateShape
+from rotator.config.shapes.document import Defaults, HttpShape, LogShape, ServiceShape, StateShape
 from rotator.config.shapes.fields import LimitsShape, Shape
 from rotator.config.shapes.providers import PROVIDERS, TogetherShape
 from rotator.config.shapes.secrets import REFERENCES
@@ -173,6 +175,14 @@ class SectionReader:
         url = partial(self._url, plain_http=False)
         made = HookReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
         hook_names(defaults, ("defaults",), made, given, self._faults)
+        return made
+
+    def notifications(self, given: object, defaults: Defaults) -> dict[str, ChannelSettings]:
+        """The channels by name; ``defaults`` has those that hear of policies which name none."""
+        url = partial(self._url, plain_http=False)
+        made = ChannelReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
+        for field in ("notify", "escalate"):
+            channel_names(getattr(defaults, field) or (), ("defaults", field), made, given, self._faults)
         return made
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:

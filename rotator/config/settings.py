@@ -10,6 +10,7 @@ from typing import Any
 
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef
 from rotator.config.vault_settings import AuthSettings
+from rotator.domain.channel import Rules
 from rotator.domain.model import Policy
 from rotator.domain.secret import SecretValue
 from rotator.plugins import BackendPlugin, Options, ProviderPlugin
@@ -194,6 +195,28 @@ def patience(lease: timedelta) -> timedelta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppriseSettings:
+    """One channel of notifications by apprise. ``url``: leads to one that holds a token."""
+
+    rules: Rules
+    url: SecretRef
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """One channel of notifications that is a signed request. ``secret``: what it is signed with."""
+
+    rules: Rules
+    url: str
+    secret: SecretRef
+    timeout: timedelta
+
+
+ChannelSettings = AppriseSettings | WebhookSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """How it runs.
 
@@ -257,3 +280,4 @@ class Settings:
     log: LogSettings
     http: HttpSettings | None = None
     hooks: Mapping[str, HookSettings] = field(default_factory=dict)
+    notifications: Mapping[str, ChannelSettings] = field(default_factory=dict)

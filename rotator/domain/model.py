@@ -76,6 +76,8 @@ class Policy:
     :param jitter: how much earlier than necessary a key may be renewed; ``None``: a tenth of ``renew_before`` at most.
     :param group: policies that keep ``distance`` between the beginnings of their rotations; empty: none.
     :param depends_on: policies that rotate first; this one waits while they are due, at work or in trouble.
+    :param notify: names of the channels that hear of it; ``None``: every one whose patterns fit its name.
+    :param escalate: names of channels that hear besides of what is critical.
     :param digest: changes whenever the policy's configuration does.
     """
 
@@ -98,6 +100,8 @@ class Policy:
     group: str = ""
     distance: timedelta = timedelta(0)
     depends_on: tuple[str, ...] = ()
+    notify: tuple[str, ...] | None = None
+    escalate: tuple[str, ...] = ()
     digest: str = ""
 
     @property

@@ -43,6 +43,7 @@ Start here:
 @click.option("--run-once", is_flag=True, help="One pass over all policies, then exit.")
 @click.option("--dry-run", is_flag=True, help="Print the plan of one pass; change nothing anywhere.")
 @click.option("--test-hooks", is_flag=True, help="Run the hooks of every policy once, as a test; nothing else.")
+@click.option("--test-notifications", is_flag=True, help="Send a test message over every channel; nothing else.")
 @click.option(
     "--format",
     "style",
@@ -65,6 +66,7 @@ def cli(
     run_once: bool,
     dry_run: bool,
     test_hooks: bool,
+    test_notifications: bool,
     style: str,
     log_level: str | None,
 ) -> None:
@@ -74,26 +76,28 @@ def cli(
     it, and revokes the old key after a grace period. Without a command it runs as a service.
     """
     context.obj = config
+    trials = {"--test-hooks": test_hooks, "--test-notifications": test_notifications}
+    trial = next((option for option, given in trials.items() if given), None)
     if context.invoked_subcommand is not None:
         if run_once or dry_run:
             raise click.UsageError("--run-once and --dry-run go without a command")
-        if test_hooks:
-            raise click.UsageError("--test-hooks goes without a command")
+        if trial:
+            raise click.UsageError(f"{trial} goes without a command")
         return
     if run_once and dry_run:
         raise click.UsageError("--run-once and --dry-run exclude each other")
-    if test_hooks and (run_once or dry_run):
-        raise click.UsageError("--test-hooks goes alone")
+    if trial and (run_once or dry_run or all(trials.values())):
+        raise click.UsageError(f"{trial} goes alone")
     with failures():
         settings = load_settings(config)
         from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
 
-        quiet = "warning" if run_once or dry_run or test_hooks else settings.log.level
+        quiet = "warning" if run_once or dry_run or trial else settings.log.level
         telemetry.configure(level=log_level or quiet, style=settings.log.format)
-        if test_hooks:
-            from rotator.entrypoints.trial import try_hooks  # noqa: PLC0415
+        if trial:
+            from rotator.entrypoints.trial import try_hooks, try_notifications  # noqa: PLC0415
 
-            context.exit(try_hooks(settings))
+            context.exit(try_hooks(settings) if test_hooks else try_notifications(settings))
         context.exit(_dry_run(settings, style) if dry_run else _pass(settings, once=run_once))
 
 

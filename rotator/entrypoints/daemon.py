@@ -8,6 +8,7 @@ got lost, or that waits for a moment which a stepping clock has moved away. syst
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -28,6 +29,7 @@ from rotator.entrypoints import exits
 from rotator.entrypoints.heart import Heart
 from rotator.entrypoints.reload import Changes, Reloader
 from rotator.entrypoints.runtimes import Runtimes
+from rotator.entrypoints.senders import Senders, begin
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
@@ -61,6 +63,7 @@ class Daemon:
         self._ended: queue.SimpleQueue[JobExecutionEvent] = queue.SimpleQueue()
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
         self._heart = Heart()
+        self._senders = Senders(os.environ)
         self._listener: Listener | None = None
         self._progress = Progress(patience=application.settings.service.patience)
         self._trouble = ""
@@ -91,8 +94,10 @@ class Daemon:
         SIGHUP reads the configuration anew; see ``Reloader``.
         """
         self._listen()
+        begin(self._application)
         self._sync()
         self._scheduler.start()
+        self._senders.start(self._application)
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
         self._tell_supervisor()
         self._reloader.run(self._signals, SYNC_EVERY)
@@ -134,6 +139,7 @@ class Daemon:
         """Every job has its policy's lane and moment of the new configuration. What runs ends as it began."""
         concerned = {*changes.backends, *changes.providers}
         self._runtimes.swap(application)
+        self._senders.start(application)
         self._progress.patience = application.settings.service.patience
         for name in changes.policies_removed:
             self._waiting.pop(name, None)
@@ -190,6 +196,7 @@ class Daemon:
         self._scheduler.pause()
         self._scheduler.get_jobs()  # returns when no job is being started any more
         self._scheduler.shutdown()
+        self._senders.stop()
         self._runtimes.wait_idle()  # in a lane that was closed, a look may still run
 
     def _look(self, name: str) -> Outcome | None:
@@ -267,7 +274,7 @@ class Daemon:
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")
-        told = (self._progress.status(len(self._policies)), self._reloader.trouble)
+        told = (self._progress.status(len(self._policies)), self._reloader.trouble, self._senders.trouble)
         status = trouble or "; ".join(filter(None, told))
         if self._progress.is_new:
             self._supervisor.starting(status)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from rotator.bootstrap import Application
+from rotator.domain.channel import troubles_of
 from rotator.domain.model import Policy
 from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.domain.renewal import renewal_at
@@ -50,11 +51,18 @@ def not_configured(application: Application) -> Mapping[str, Sequence[str]]:
 
 
 def print_status(application: Application, policy: str | None) -> None:
-    """As a table on standard output."""
+    """As a table on standard output, and a line for each channel of notifications that fails."""
     print_table(_table(rows_of(application, policy), application.clock.now()))
     for name, keys in not_configured(application).items() if policy is None else ():
         told = ", ".join(keys) or "none"
         sys.stdout.write(f"{name}: not configured any more; keys that nobody renews or revokes: {told}\n")
+    for trouble in _channels(application):
+        sys.stdout.write(f"{redact_text(trouble)}\n")
+
+
+def _channels(application: Application) -> list[str]:
+    names = application.settings.notifications
+    return troubles_of(names, application.outbox.channels()) if names else []
 
 
 def watch_status(opened: Callable[[], AbstractContextManager[Application]], policy: str | None) -> None:

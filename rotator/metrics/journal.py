@@ -12,6 +12,7 @@ from rotator.domain.record import KeyState, PolicyRecord
 from rotator.domain.renewal import renewal_at
 from rotator.errors import JournalError
 from rotator.ports import Journal, Look
+from rotator.ports_notify import Outbox
 
 PHASES = ("idle", "intended", "issued", "verified", "publishing", "grace", "revoking")
 """Where a policy's rotation stands; ``idle``: there is none."""
@@ -50,6 +51,20 @@ def of_journal(journal: Journal, policies: Mapping[str, Policy], now: datetime) 
             _put(gauges, policy, records.get(name, PolicyRecord(policy=name)), looks.get(name), now)
     yield GaugeMetricFamily("rotator_journal_readable", "Whether this scrape could read the journal.", value=readable)
     yield from gauges.all()
+
+
+def of_channels(outbox: Outbox, names: Iterable[str]) -> Iterable[GaugeMetricFamily]:
+    """How each configured channel of notifications does; nothing where the journal can't be read."""
+    try:
+        known = outbox.channels()
+    except JournalError:
+        return
+    failures = GaugeMetricFamily(
+        "rotator_notification_failures", "Tries in a row that failed; 0 where the channel works.", labels=["channel"]
+    )
+    for name in names:
+        failures.add_metric([name], known[name].failures if name in known else 0)
+    yield failures
 
 
 def _declared() -> _Gauges:

@@ -44,13 +44,13 @@ CASES = {
     "an unknown field": (
         times("gracee: 3h"),
         [("rotator.yaml:9: policies[0].gracee (a): found an unknown field; allowed: lifetime, renew_before, grace, "
-         "grace_limit, check_every, settle, jitter, windows, group, hooks, name, provider, project, canary, "
-         "depends_on, drift, destinations; "
+         "grace_limit, check_every, settle, jitter, windows, group, hooks, notify, escalate, name, provider, project, "
+         "canary, depends_on, drift, destinations; "
          "did you mean 'grace'?")]),
     "an unknown section": (
         GOOD + "polices: []\n",
         [("rotator.yaml:11: polices: found an unknown field; allowed: version, instance, state, defaults, providers, "
-         "backends, hooks, policies, include, service, log, http; did you mean 'policies'?")]),
+         "backends, hooks, notifications, policies, include, service, log, http; did you mean 'policies'?")]),
     "a bad duration": (
         times("grace: 48x"), [f"rotator.yaml:9: policies[0].grace (a): found '48x'; {DURATION}"]),
     "a duration of nothing": (

@@ -98,6 +98,8 @@ def test_version_is_that_of_the_package() -> None:
         (["--run-once", "--dry-run"], "--run-once and --dry-run exclude each other"),
         (["--run-once", "status"], "--run-once and --dry-run go without a command"),
         (["--test-hooks", "--run-once"], "--test-hooks goes alone"),
+        (["--test-notifications", "--test-hooks"], "--test-hooks goes alone"),
+        (["--test-notifications", "status"], "--test-notifications goes without a command"),
         (["--test-hooks", "status"], "--test-hooks goes without a command"),
         (["--format", "xml"], "'xml' is not one of 'text', 'json'"),
         (["--no-such-option"], "No such option '--no-such-option'"),

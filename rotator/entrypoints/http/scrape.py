@@ -13,7 +13,7 @@ from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints.heart import Heart
 from rotator.metrics.counted import Counted
-from rotator.metrics.journal import of_journal
+from rotator.metrics.journal import of_channels, of_journal
 from rotator.service.guard import GuardedProvider
 
 
@@ -50,6 +50,7 @@ class Scrape(Collector):
         yield GaugeMetricFamily("rotator_stuck", "1 while the service does not get on.", value=stuck)
         yield GaugeMetricFamily("rotator_policies", "Policies that are served.", value=len(policies))
         yield from _of_guards(application)
+        yield from of_channels(application.outbox, settings.notifications)
         yield from of_journal(application.journal, policies, application.clock.now())
 
 

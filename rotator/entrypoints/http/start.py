@@ -13,6 +13,7 @@ from rotator.config import BackendRef, HttpSettings, SecretRef, resolve
 from rotator.domain.model import Policy
 from rotator.domain.secret import SecretValue
 from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.http.overview import Overview
 from rotator.entrypoints.http.pages import Pages
 from rotator.entrypoints.http.ready import Readiness
 from rotator.entrypoints.http.scrape import Scrape
@@ -33,6 +34,7 @@ def listen(
         ready=ready,
         token=partial(_token, settings.token) if settings.token else None,
         metrics=Scrape(application=application, policies=policies, heart=heart).text,
+        overview=Overview(application=application, alive=heart.trouble),
     )
     listener = Listener(settings, pages)
     listener.start()
