@@ -194,9 +194,7 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
     journal, clock, environ, retired = lasting.journal, lasting.clock, lasting.environ, lasting.retired
     observer = lasting.observer
     draw = random.SystemRandom().random
-    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer))
-    secret = partial(_secret, environ=environ, backends=backends)
-    providers: Lazy[KeyProvider] = Lazy(partial(_guarded_provider, settings, clock, secret, observer))
+    providers, backends = _endpoints(settings, environ, clock, observer)
     publisher = Publisher(backends=backends, retired=retired)
     put_back = PutBack(providers=providers, backends=backends, retired=retired)
     # Its reservations stay: a look of the configuration before may be about to begin a rotation.
@@ -245,6 +243,33 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
     )
 
 
+def _endpoints(
+    settings: Settings, environ: Mapping[str, str], clock: Clock, observer: Observer, *, asks_only: bool = False
+) -> tuple[Lazy[KeyProvider], Lazy[SecretBackend]]:
+    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer))
+    secret = partial(_secret, environ=environ, backends=backends)
+    make = partial(_guarded_provider, settings, clock, secret, observer, asks_only=asks_only)
+    return Lazy(make), backends
+
+
+@contextmanager
+def endpoints(
+    settings: Settings, environ: Mapping[str, str] = os.environ
+) -> Iterator[tuple[Callable[[str], KeyProvider], Callable[[str], SecretBackend]]]:
+    """Providers and backends by name, without any journal: for an inventory, which only reads.
+
+    A management key is not even read: whoami is asked with the key that is asked about.
+    """
+    process.forbid_core_dumps()
+    stamina.instrumentation.set_on_retry_hooks(())  # see ``application``
+    made = _endpoints(settings, environ, SystemClock(), SILENT, asks_only=True)
+    try:
+        yield made
+    finally:
+        for adapters in made:
+            adapters.close()
+
+
 def _observer(settings: Settings, *, service: bool) -> Observer:
     if not service or settings.http is None:
         return SILENT
@@ -284,7 +309,13 @@ def _guarded_backend(
 
 
 def _guarded_provider(
-    settings: Settings, clock: Clock, secret: Callable[[SecretRef], SecretValue], observer: Observer, name: str
+    settings: Settings,
+    clock: Clock,
+    secret: Callable[[SecretRef], SecretValue],
+    observer: Observer,
+    name: str,
+    *,
+    asks_only: bool,
 ) -> KeyProvider:
     one = settings.providers[name]
     limits = _limits(one.limits, settings)
@@ -295,7 +326,8 @@ def _guarded_provider(
             context = Context(name=name, connections=limits.concurrency, now=clock.now)
             provider: KeyProvider = PluggedProvider(one.type, lambda: one.plugin.make(one.resolved(secret), context))
         else:
-            provider = _together(one, secret, limits.concurrency, clock)
+            unread = SecretValue("not-read")
+            provider = _together(one, (lambda _ref: unread) if asks_only else secret, limits.concurrency, clock)
     return GuardedProvider(provider, name=name, clock=clock, limits=limits, observer=observer)
 
 

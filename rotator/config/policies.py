@@ -13,7 +13,7 @@ from rotator.config.check import Faults, one_line, shown
 from rotator.config.hooks import hook_names
 from rotator.config.notifications import channel_names
 from rotator.config.places import Placed, place
-from rotator.config.settings import BackendSettings, ChannelSettings, HookSettings, ProviderSettings
+from rotator.config.settings import BackendSettings, ChannelSettings, HookSettings, ProviderSettings, patience
 from rotator.config.shapes.document import Document, PolicyShape
 from rotator.config.source import FieldPath
 from rotator.config.spread import Dependencies, spread
@@ -98,6 +98,7 @@ class PolicyReader:
         checked_console(console, (*path, "assisted", "console_url"), faults)
         hooks = hook_names(shape.hooks or (), path, self._hooks, self._document.hooks, faults)
         hooks = tuple(self._document.defaults.hooks or ()) if shape.hooks is None else hooks
+        self._check_hooks(hooks, (*path, "hooks") if shape.hooks else path, faults)
         notify, escalate = (self._channels_of(shape, field, path, faults) for field in ("notify", "escalate"))
         if len(faults.found) > before:
             return
@@ -155,6 +156,14 @@ class PolicyReader:
             found = f"grace_limit {duration(times['grace_limit'])}, with a grace of {duration(times['grace'])}"
             faults.add(at("grace_limit"), found, "allowed: at least the grace")
         return times
+
+    def _check_hooks(self, hooks: tuple[str, ...], path: FieldPath, faults: Faults) -> None:
+        """A look that runs them all must not look as if it hung."""
+        longest = sum((self._hooks[name].timeout for name in hooks if name in self._hooks), timedelta(0))
+        most = patience(self._document.service.lease) / 2
+        if longest > most and "service" not in self._broken:
+            found = f"hooks that may take {duration(longest)} together"
+            faults.add(path, found, f"allowed: at most {duration(most)}, six times service.lease")
 
     @staticmethod
     def _where(shape: PolicyShape, path: FieldPath) -> Callable[[str], FieldPath]:

@@ -190,6 +190,16 @@ class HttpHookSettings:
 HookSettings = CommandHookSettings | HttpHookSettings
 
 
+PATIENCE = 12
+"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
+unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
+
+
+def patience(lease: timedelta) -> timedelta:
+    """See ``PATIENCE``."""
+    return PATIENCE * lease
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppriseSettings:
     """One channel of notifications by apprise. ``url``: leads to one that holds a token."""
@@ -228,6 +238,11 @@ class ServiceSettings:
     lease: timedelta
     shutdown_timeout: timedelta
     reload: str
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a look may run, and the journal be unreadable, before the watchdog is left unfed."""
+        return patience(self.lease)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,12 +179,13 @@ class IssuedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What a secret is, says the provider (whoami)."""
+    """What a secret is, says the provider (whoami). ``project_name``: for people; empty where it tells none."""
 
     kind: KeyKind
     key_id: str
     project: str | None
     organization: str | None = None
+    project_name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,6 @@ from rotator.service.reconcile import Outcome, due_since, is_due
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
 
-PATIENCE = 12
-"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
-unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
-
 _PULSE = "scheduler: pulse"
 """The job and the lane of ``Progress.pulse``; no policy can have this name."""
 
@@ -66,7 +62,7 @@ class Daemon:
         self._front = front
         self._senders = Senders(os.environ)
         self._keeper = Keeper(lambda: self._application)
-        self._progress = Progress(patience=PATIENCE * application.settings.service.lease)
+        self._progress = Progress(patience=application.settings.service.patience)
         self._trouble = ""
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
         self._anew: set[str] = set()  # looks of another configuration: after them comes one of the new one
@@ -135,7 +131,7 @@ class Daemon:
         concerned = {*changes.backends, *changes.providers}
         self._runtimes.swap(application)
         self._senders.start(application)
-        self._progress.patience = PATIENCE * application.settings.service.lease
+        self._progress.patience = application.settings.service.patience
         for name in changes.policies_removed:
             self._waiting.pop(name, None)
             self._known.pop(name, None)

@@ -109,6 +109,7 @@ def _as_dict(policy: Policy, record: PolicyRecord, look: Look | None, now: datet
         "project": policy.project,
         "destinations": [destination.name for destination in policy.destinations],
         "next_rotation": _text(renewal_at(policy, current) if current else None),
+        "next_window": _text(policy.windows.opens(now) if policy.windows else None),
         "next_look": _text(look.next_at if look else None),
         "failures": look.failures if look else 0,
         "problem": look.problem if look else "",
@@ -151,7 +152,16 @@ def _table(rows: Rows, now: datetime) -> Table:
     from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table("policy", "current key", "expires (UTC)", "other keys", "phase", "next look (UTC)", "trouble")
+    columns = (
+        "current key",
+        "expires (UTC)",
+        "next rotation (UTC)",
+        "other keys",
+        "phase",
+        "next look (UTC)",
+        "trouble",
+    )
+    table = Table("policy", *columns)
     for policy, record, look in rows:
         current, untold = record.current, _untold(policy, record)
         trouble = (
@@ -165,6 +175,7 @@ def _table(rows: Rows, now: datetime) -> Table:
             Text(policy.name),
             Text(current.key_id if current else "none yet"),
             Text(_end(current)),
+            Text(_next_rotation(policy, current, now)),
             Text("\n".join(_other(key) for key in record.keys if key is not current)),
             Text(", ".join(_phase(rotation, policy) for rotation in record.rotations)),
             Text(text(look.next_at) if look else "never looked at"),
@@ -181,6 +192,15 @@ def _end(key: KeyRecord | None) -> str:
 
 def _by(task: Task) -> str:
     return f", by {text(task.deadline)}" if task.deadline else ""
+
+
+def _next_rotation(policy: Policy, current: KeyRecord | None, now: datetime) -> str:
+    due = renewal_at(policy, current) if current else now
+    told = [text(due)] if current else []
+    if policy.windows:
+        opens = policy.windows.opens(max(due, now))
+        told.append(f"window: {text(opens) if opens else 'never again'}")
+    return "\n".join(told)
 
 
 def _untold(policy: Policy, record: PolicyRecord) -> list[str]:

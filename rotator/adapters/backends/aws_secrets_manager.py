@@ -40,6 +40,7 @@ from rotator.adapters.backends.aws_content import (
     Creation,
     Place,
     Version,
+    fields_in,
     hints_in,
     in_arn,
     key_in,
@@ -49,10 +50,12 @@ from rotator.adapters.backends.aws_content import (
 from rotator.adapters.backends.aws_granted import rights_of
 from rotator.adapters.backends.aws_preflight import CURRENT, MARK, PENDING, PREVIOUS, problem_of
 from rotator.adapters.backends.aws_session import AssumeRole, AwsAccess, AwsSession, WebIdentity
+from rotator.adapters.backends.patterns import Pattern
 from rotator.domain.audit.surroundings import Granted
 from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.errors import OutcomeUnknown, RotatorError, VersionConflict, WrongDestination
+from rotator.ports import Listed, Spot
 
 __all__ = ["AssumeRole", "AwsAccess", "AwsSecretsManagerBackend", "WebIdentity"]
 
@@ -179,6 +182,18 @@ class AwsSecretsManagerBackend:
     def rights(self, places: Sequence[tuple[Destination, bool]]) -> Granted:
         """See ``ports.TellsRights``. One request to STS, and a few to IAM."""
         return rights_of(self._session, places)
+
+    def places(self, pattern: str) -> Listed:
+        """See ``ports.Listing``: names of secrets. One request for a hundred of them."""
+        wanted = Pattern(pattern)
+        found = {pattern} if wanted.is_literal else set(self._calls.names(wanted.beginning))
+        names = sorted(name for name in found if wanted.is_literal or wanted.matches(name))
+        return Listed(tuple(Spot(options=(("secret_id", name),), name=name) for name in names))
+
+    def fields(self, spot: Spot) -> Mapping[str, SecretValue]:
+        """See ``ports.Listing``. One request."""
+        place = Place(name=spot.name, secret_id=spot.name, field=None)
+        return fields_in(self._calls.version(place, VersionStage=CURRENT))
 
     def close(self) -> None:
         """Give back connections."""

@@ -14,7 +14,7 @@ from rotator.domain.audit.surroundings import Granted
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendUnavailable, ProviderUnavailable, RotatorError, WrongDestination
-from rotator.ports import Clock, Destroyer, KeyProvider, Observer, SecretBackend, TellsRights
+from rotator.ports import Clock, Destroyer, KeyProvider, Listed, Listing, Observer, SecretBackend, Spot, TellsRights
 from rotator.service.guard.circuit import DEFAULT, Circuit, Thresholds
 from rotator.service.guard.flow import Elapsed, Limits, Pace, Refusal, Slots
 from rotator.service.observe import SILENT
@@ -207,6 +207,23 @@ class GuardedBackend:
             return None
         with self._guard.call("rights"):
             return self._inner.rights(places)
+
+    def places(self, pattern: str) -> Listed:
+        """See ``Listing``. One call, however many requests it takes."""
+        listing = self._listing()
+        with self._guard.call("places"):
+            return listing.places(pattern)
+
+    def fields(self, spot: Spot) -> Mapping[str, SecretValue]:
+        """See ``Listing``."""
+        listing = self._listing()
+        with self._guard.call("fields"):
+            return listing.fields(spot)
+
+    def _listing(self) -> Listing:
+        if not isinstance(self._inner, Listing):
+            raise WrongDestination("a backend of this type can't be searched")
+        return self._inner
 
     def close(self) -> None:
         """See ``SecretBackend``."""
