@@ -9,6 +9,7 @@ from tests.parts.once import compile_statements_once, read_certificates_once
 
 pytest_plugins = [
     "tests.parts.aws",
+    "tests.parts.browser",
     "tests.parts.openbao",
     "tests.parts.postgres",
     "tests.parts.simulator",

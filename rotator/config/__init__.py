@@ -4,11 +4,14 @@ from rotator.config.load import load
 from rotator.config.schema import schema
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef, resolve
 from rotator.config.settings import (
+    AppriseSettings,
     AssumeRoleSettings,
     AwsSettings,
     BackendSettings,
+    ChannelSettings,
     CommandHookSettings,
     DotenvSettings,
+    HistorySettings,
     HookSettings,
     HttpHookSettings,
     HttpSettings,
@@ -21,6 +24,7 @@ from rotator.config.settings import (
     Settings,
     TogetherSettings,
     VaultSettings,
+    WebhookSettings,
     WebIdentitySettings,
     references,
 )
@@ -29,16 +33,19 @@ from rotator.config.watch import Watched
 
 __all__ = [
     "AppRoleSettings",
+    "AppriseSettings",
     "AssumeRoleSettings",
     "AuthSettings",
     "AwsSettings",
     "BackendRef",
     "BackendSettings",
+    "ChannelSettings",
     "CommandHookSettings",
     "CredentialRef",
     "DotenvSettings",
     "EnvRef",
     "FileRef",
+    "HistorySettings",
     "HookSettings",
     "HttpHookSettings",
     "HttpSettings",
@@ -55,6 +62,7 @@ __all__ = [
     "VaultSettings",
     "Watched",
     "WebIdentitySettings",
+    "WebhookSettings",
     "load",
     "references",
     "resolve",

@@ -31,11 +31,15 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
     document, broken = _document(main)
     reader = sections.SectionReader(main.faults, environ, folder, secrets=secrets)
     state_url, state_password = reader.state(document.state)
+    history = reader.history(document.state)
     backends = reader.backends({} if document.backends is None else document.backends)
     providers = reader.providers(document.providers, backends) if "providers" not in broken else {}
     http = reader.http(document.http)
     hooks = reader.hooks(document.hooks, document.defaults.hooks or ())
-    policies = PolicyReader(document, folder, providers, backends, hooks, reserved=reader.reserved, broken=broken)
+    channels = reader.notifications(document.notifications, document.defaults)
+    policies = PolicyReader(
+        document, folder, providers, backends, hooks, channels=channels, reserved=reader.reserved, broken=broken
+    )
     files, problems = _included(main, folder, document.include)
     for file in (main, *files):
         given = file.data.get("policies")
@@ -56,6 +60,8 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
         log=sections.log(document.log),
         http=http,
         hooks=hooks,
+        notifications=channels,
+        history=history,
     )
 
 

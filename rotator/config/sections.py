@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 from rotator.config.assisted import checked_console
 from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
+from rotator.config.history import history_settings
 from rotator.config.hooks import HookReader, hook_names
 from rotator.config.hosts import is_loopback, listening
+from rotator.config.notifications import ChannelReader, channel_names
 from rotator.config.places import place
 from rotator.config.plugged import PluggedReader
 from rotator.config.secrets import (
@@ -28,7 +30,9 @@ from rotator.config.secrets import (
 )
 from rotator.config.settings import (
     BackendSettings,
+    ChannelSettings,
     DotenvSettings,
+    HistorySettings,
     HookSettings,
     HttpSettings,
     LimitsSettings,
@@ -39,10 +43,11 @@ from rotator.config.settings import (
 )
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import BACKENDS, DotenvShape, VaultShape
-from rotator.config.shapes.document import HttpShape, LogShape, ServiceShape, StateShape
+from rotator.config.shapes.document import Defaults, HttpShape, LogShape, ServiceShape
 from rotator.config.shapes.fields import LimitsShape, Shape
 from rotator.config.shapes.providers import PROVIDERS, TogetherAssistedShape, TogetherShape
 from rotator.config.shapes.secrets import REFERENCES
+from rotator.config.shapes.state import StateShape
 from rotator.config.source import FieldPath
 from rotator.config.state import default_url, is_postgresql, postgresql_url, sqlite_url
 from rotator.config.vault import VaultReader
@@ -85,15 +90,25 @@ class SectionReader:
 
     def state(self, given: StateShape | None) -> tuple[str, SecretRef | None]:
         """Where the journal is, and the password for it."""
-        if given is None:
-            return default_url(self._environ), None
+        given = given or StateShape()
         path = ("state", "password")
         password = None if given.password is None else self._reference(given.password, path)
-        if is_postgresql(given.url):
+        if given.url and is_postgresql(given.url):
             return postgresql_url(given.url, self._environ, self._faults), password
         if given.password is not None:
             self._faults.add(path, "a password for a file", "allowed: with a PostgreSQL URL only")
-        return sqlite_url(given.url, self._folder, self._faults), None
+        url = sqlite_url(given.url, self._folder, self._faults) if given.url else default_url(self._environ)
+        return url, None
+
+    def history(self, given: StateShape | None) -> HistorySettings:
+        """What becomes of the journal's events."""
+        return history_settings(
+            given or StateShape(),
+            self._folder,
+            self._faults,
+            reference=self._reference,
+            url=partial(self._url, plain_http=False),
+        )
 
     def backends(self, given: object) -> dict[str, BackendSettings]:
         """The backends by name, the embedded one included."""
@@ -185,6 +200,14 @@ class SectionReader:
         url = partial(self._url, plain_http=False)
         made = HookReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
         hook_names(defaults, ("defaults",), made, given, self._faults)
+        return made
+
+    def notifications(self, given: object, defaults: Defaults) -> dict[str, ChannelSettings]:
+        """The channels by name; ``defaults`` has those that hear of policies which name none."""
+        url = partial(self._url, plain_http=False)
+        made = ChannelReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
+        for field in ("notify", "escalate"):
+            channel_names(getattr(defaults, field) or (), ("defaults", field), made, given, self._faults)
         return made
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:

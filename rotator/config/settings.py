@@ -11,6 +11,7 @@ from typing import Any
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef
 from rotator.config.shapes.assisted import AssistedShape
 from rotator.config.vault_settings import AuthSettings
+from rotator.domain.channel import Rules
 from rotator.domain.model import Policy
 from rotator.domain.secret import SecretValue
 from rotator.plugins import BackendPlugin, Options, ProviderPlugin
@@ -189,6 +190,38 @@ class HttpHookSettings:
 HookSettings = CommandHookSettings | HttpHookSettings
 
 
+PATIENCE = 12
+"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
+unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
+
+
+def patience(lease: timedelta) -> timedelta:
+    """See ``PATIENCE``."""
+    return PATIENCE * lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppriseSettings:
+    """One channel of notifications by apprise. ``url``: leads to one that holds a token."""
+
+    rules: Rules
+    url: SecretRef
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """One channel of notifications that is a signed request. ``secret``: what it is signed with."""
+
+    rules: Rules
+    url: str
+    secret: SecretRef
+    timeout: timedelta
+
+
+ChannelSettings = AppriseSettings | WebhookSettings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """How it runs.
@@ -205,6 +238,11 @@ class ServiceSettings:
     lease: timedelta
     shutdown_timeout: timedelta
     reload: str
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a look may run, and the journal be unreadable, before the watchdog is left unfed."""
+        return patience(self.lease)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +268,23 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySettings:
+    """What becomes of the journal's events.
+
+    :param retention: they are kept for so long at least.
+    :param anchor_every: how often the head of the chain is written down: in the log, and
+    :param anchor_file: at the end of a file, where there is one;
+    :param anchor_url: with a POST, where there is one.
+    """
+
+    retention: timedelta = timedelta(days=400)
+    anchor_every: timedelta = timedelta(hours=1)
+    anchor_file: Path | None = None
+    anchor_url: str | None = None
+    anchor_token: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration.
 
@@ -248,3 +303,5 @@ class Settings:
     log: LogSettings
     http: HttpSettings | None = None
     hooks: Mapping[str, HookSettings] = field(default_factory=dict)
+    notifications: Mapping[str, ChannelSettings] = field(default_factory=dict)
+    history: HistorySettings = HistorySettings()

@@ -64,7 +64,6 @@ class Assistance:
 
     :param console_url: where the project's keys are in the provider's console.
     :param owners: who is asked; as the configuration writes them.
-    :param escalate_to: who is told besides when a deadline nears.
     :param remind_first: how long after its opening a request is announced again; each next pause is twice as long.
     :param escalate_before: how long before its deadline a request is escalated, and told every day from then on.
     :param revoke_within: how long a person has to revoke an old key.
@@ -74,7 +73,6 @@ class Assistance:
 
     console_url: str
     owners: tuple[str, ...] = ()
-    escalate_to: tuple[str, ...] = ()
     remind_first: timedelta = timedelta(days=1)
     escalate_before: timedelta = timedelta(hours=48)
     revoke_within: timedelta = timedelta(days=7)
@@ -100,6 +98,8 @@ class Policy:
     :param jitter: how much earlier than necessary a key may be renewed; ``None``: a tenth of ``renew_before`` at most.
     :param group: policies that keep ``distance`` between the beginnings of their rotations; empty: none.
     :param depends_on: policies that rotate first; this one waits while they are due, at work or in trouble.
+    :param notify: names of the channels that hear of it; ``None``: every one whose patterns fit its name.
+    :param escalate: names of channels that hear besides of what is critical.
     :param assistance: where people make and revoke its keys; ``None``: the provider does it when it is asked.
     :param digest: changes whenever the policy's configuration does.
     """
@@ -123,6 +123,8 @@ class Policy:
     group: str = ""
     distance: timedelta = timedelta(0)
     depends_on: tuple[str, ...] = ()
+    notify: tuple[str, ...] | None = None
+    escalate: tuple[str, ...] = ()
     assistance: Assistance | None = None
     digest: str = ""
 
@@ -150,7 +152,10 @@ class KeyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFacts:
-    """One row of the provider's key list."""
+    """One row of the provider's key list.
+
+    :param creator_left: whether who made it has left the organisation; ``None`` where the list does not tell.
+    """
 
     key_id: str
     name: str
@@ -159,6 +164,7 @@ class KeyFacts:
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
     created_by: str | None = None
+    creator_left: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +177,13 @@ class IssuedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What a secret is, says the provider (whoami)."""
+    """What a secret is, says the provider (whoami). ``project_name``: for people; empty where it tells none."""
 
     kind: KeyKind
     key_id: str
     project: str | None
     organization: str | None = None
+    project_name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

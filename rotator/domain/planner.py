@@ -130,7 +130,7 @@ def _intent_actions(context: Context) -> list[Action]:
         actions += [
             RecordOrphan(facts=facts, revoke_after=intent.revoke_after)
             for facts in found
-            if not context.record.key(facts.key_id)
+            if not context.record.key(facts.key_id) and facts.key_id not in context.record.forgotten
         ]
         if intent.settled_at <= context.now and not found:
             actions.append(Settle(key_name=intent.key_name))
@@ -144,7 +144,7 @@ def _stray_actions(context: Context) -> list[Action]:
         return []
     looked_for = {intent.key_name for intent in record.open_intents}
     looked_for |= {record.in_flight.key_name} if record.in_flight else set()
-    known = {*context.world.held_ids, *record.closed, *(key.key_id for key in record.keys)}
+    known = {*context.world.held_ids, *record.closed, *record.forgotten, *(key.key_id for key in record.keys)}
     return [
         RecordStray(facts=facts)
         for facts in context.world.listed

@@ -82,6 +82,7 @@ class KeyRecord:
     :param rest_until: it was put back by a rollback, and is not replaced again before.
     :param hooks_due: current: names of the hooks by which its consumers are still to learn of it.
     :param leaked: retiring: it was replaced because of a leak, and waits for nobody.
+    :param expires_told_by: the person who told of its expiration, or that it has none; empty where the provider did.
     :param revocation: a person is asked to revoke it.
     """
 
@@ -109,6 +110,7 @@ class KeyRecord:
     rest_until: datetime | None = None
     hooks_due: tuple[str, ...] = ()
     leaked: bool = False
+    expires_told_by: str = ""
     revocation: PersonRequest | None = None
 
 
@@ -187,6 +189,7 @@ class PolicyRecord:
     """All that the journal remembers of one policy.
 
     :param closed: ids of the keys that ended last: a list that is behind may still show them.
+    :param forgotten: ids of keys that an operator made us forget: wherever they are listed, they are not ours.
     :param hold: why the policy is on hold; it may be over, see ``held``.
     :param hold_until: when the hold ends by itself.
     """
@@ -201,6 +204,7 @@ class PolicyRecord:
     requested: str = ""
     compromised: bool = False
     rollback: Rollback | None = None
+    forgotten: tuple[str, ...] = ()
 
     def held(self, now: datetime) -> str:
         """Why the policy is on hold; empty where it is not, or where the hold has ended by its time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections import Counter
@@ -15,8 +16,12 @@ from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.entrypoints.render import outcome_line, waiting_line
+from rotator.entrypoints.senders import begin, flush
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, Result, due_since, is_due
+
+PRUNINGS = 50
+"""So many prunings of the journal at the end of one pass; the next day goes on."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,7 @@ class Summary:
 
 def run_once(application: Application) -> int:
     """Look at every policy that is due; returns the exit code."""
+    begin(application)
     looks, now = application.journal.looks(), application.clock.now()
     due, summary = [], Summary()
     for policy in application.settings.policies:
@@ -73,7 +79,11 @@ def run_once(application: Application) -> int:
                 for outcome in _in_order_of_completion(application, wave):
                     summary.outcomes.append(outcome)
                     advance(outcome_line(outcome))
+    if not application.clock.stopping:
+        application.upkeep.run(application.clock.now(), most=PRUNINGS)
     sys.stdout.write(f"{summary}\n")
+    sys.stdout.flush()
+    flush(application, os.environ)
     return summary.exit_code
 
 

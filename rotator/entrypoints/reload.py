@@ -39,7 +39,9 @@ class Changes:
     backends: tuple[str, ...]
     providers: tuple[str, ...]
     hooks: tuple[str, ...]
+    notifications: tuple[str, ...]
     service: tuple[str, ...]
+    state: tuple[str, ...]
 
     def told(self) -> dict[str, list[str]]:
         """For the log: what there is any of."""
@@ -56,10 +58,16 @@ def changes(before: Settings, after: Settings) -> Changes:
         backends=_different(before.backends, after.backends),
         providers=_different(before.providers, after.providers),
         hooks=_different(before.hooks, after.hooks),
+        notifications=_different(before.notifications, after.notifications),
         service=tuple(
             one.name
             for one in fields(before.service)
             if getattr(before.service, one.name) != getattr(after.service, one.name)
+        ),
+        state=tuple(
+            one.name
+            for one in fields(before.history)
+            if getattr(before.history, one.name) != getattr(after.history, one.name)
         ),
     )
 

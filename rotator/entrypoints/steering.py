@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.entrypoints import exits
+from rotator.entrypoints.adopting import adopt
+from rotator.entrypoints.forgetting import forget
 from rotator.entrypoints.holding import extend_grace, hold, release
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, wired
 
@@ -81,7 +83,7 @@ def look_now(application: Application, policy: Policy) -> int:
 
 def register(group: click.Group) -> None:
     """Add these commands to the command line."""
-    for command in (rotate, hold, release, extend_grace, rollback):
+    for command in (rotate, hold, release, extend_grace, rollback, adopt, forget):
         group.add_command(command)
 
 

@@ -60,6 +60,11 @@ class Counted:
             for result, word, what in (("ok", "success", "was fine"), ("failed", "error", "ended in an error"))
         }  # fmt: skip
 
+        self._notified = Counter(
+            "rotator_notifications_total", "Notifications: sent, failed (and tried again), left_out (by a limit).",
+            ["channel", "result"], registry=own,
+        )  # fmt: skip
+
     def know(self, policies: Iterable[str]) -> None:
         """Begin at zero what has not happened yet: Prometheus sees no increase in a counter that begins at one."""
         for policy in policies:
@@ -83,6 +88,10 @@ class Counted:
     def alerted(self, policy: str, check: str) -> None:
         """See ``Observer``."""
         self._alerts.labels(policy, check).inc()
+
+    def notified(self, channel: str, result: str) -> None:
+        """See ``Observer``."""
+        self._notified.labels(channel, result).inc()
 
     def recorded(self, policy: str, kind: str) -> None:
         """See ``Observer``."""

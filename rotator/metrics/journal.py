@@ -13,7 +13,8 @@ from rotator.domain.record import KeyState, Level, PolicyRecord
 from rotator.domain.renewal import renewal_at
 from rotator.domain.requests import tasks_of
 from rotator.errors import JournalError
-from rotator.ports import Journal, Look
+from rotator.ports import Look
+from rotator.ports_read import Channels, Memory
 
 PHASES = ("idle", "awaiting key", "intended", "issued", "verified", "publishing", "grace", "revoking")
 """Where a policy's rotation stands; ``idle``: there is none."""
@@ -41,7 +42,7 @@ class _Gauges:
         return self._families.values()
 
 
-def of_journal(journal: Journal, policies: Mapping[str, Policy], now: datetime) -> Iterable[GaugeMetricFamily]:
+def of_journal(journal: Memory, policies: Mapping[str, Policy], now: datetime) -> Iterable[GaugeMetricFamily]:
     """The gauges of these policies, and whether the journal could be read."""
     gauges, readable = _declared(), 1.0
     try:
@@ -53,6 +54,20 @@ def of_journal(journal: Journal, policies: Mapping[str, Policy], now: datetime) 
             _put(gauges, policy, records.get(name, PolicyRecord(policy=name)), looks.get(name), now)
     yield GaugeMetricFamily("rotator_journal_readable", "Whether this scrape could read the journal.", value=readable)
     yield from gauges.all()
+
+
+def of_channels(outbox: Channels, names: Iterable[str]) -> Iterable[GaugeMetricFamily]:
+    """How each configured channel of notifications does; nothing where the journal can't be read."""
+    try:
+        known = outbox.channels()
+    except JournalError:
+        return
+    failures = GaugeMetricFamily(
+        "rotator_notification_failures", "Tries in a row that failed; 0 where the channel works.", labels=["channel"]
+    )
+    for name in names:
+        failures.add_metric([name], known[name].failures if name in known else 0)
+    yield failures
 
 
 def _declared() -> _Gauges:

@@ -41,7 +41,7 @@ from rotator.domain.text import text
 from rotator.errors import Deferred, JournalError, ProviderRejected, RotationFailed, RotatorError, Stopping
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.hooks import Teller
-from rotator.service.issue import Issuer, known_key
+from rotator.service.issue import Issuer, adopted_key, known_key
 from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
@@ -125,18 +125,8 @@ class Executor:
         self._end(session, action.key_id, action.evidence)
 
     def _adopt(self, session: Session, action: Adopt) -> None:
-        now, policy = session.now(), session.policy
-        known = session.record.key(action.key.identity.key_id)
-        key = known_key(action.key, policy, now, self.draw())
-        if known:  # it comes back: what we knew of it stays true, what was planned for it does not
-            origin = key.origin if known.origin is Origin.ADOPTED else known.origin
-            key = replace(key, origin=origin, since=known.since, jitter=known.jitter, rotation_id=known.rotation_id)
-            if action.key.facts is None:
-                key = replace(key, name=known.name, created_at=known.created_at)
-            # The list may be behind an end that we have set, or are about to.
-            ends = [end for end in (key.expires_at, known.expires_at) if end]
-            key = replace(key, expires_at=min(ends, default=None), condemned=known.condemned)
-        later = session.later()
+        policy, known = session.policy, session.record.key(action.key.identity.key_id)
+        key, later = adopted_key(action.key, known, policy, session.now(), self.draw()), session.later()
         session.happened(
             ev.KeyAdopted(key=key, grace_until=later + policy.grace, grace_limit=later + policy.grace_limit)
         )

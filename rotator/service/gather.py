@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rotator.domain.model import Destination, Held, Identity, Policy, Refused
+from rotator.domain.model import Destination, Identity, Policy, Refused
 from rotator.domain.record import KeyRecord, KeyState, PolicyRecord
 from rotator.domain.rollback import former_key
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.domain.snapshot import Claim, DestinationView, Reach, World
-from rotator.domain.text import text
-from rotator.errors import BackendError, ProviderError, WrongDestination
+from rotator.errors import BackendError, ProviderError
 from rotator.ports import Journal, KeyProvider, Observation, SecretBackend
+from rotator.service.view import view_of
 
 OBSERVATION_MAX_AGE = timedelta(minutes=2)
 """How old what another policy's look has seen may be, to prove that a key is held nowhere else.
@@ -71,25 +71,7 @@ class Gatherer:
         return replace(gathered, world=world)
 
     def _view(self, destination: Destination, secrets: dict[Fingerprint, SecretValue]) -> DestinationView:
-        try:
-            backend = self.backends(destination.backend)
-            _as_expected(destination, backend.whereabouts(destination) if destination.expect else {})
-            held = backend.read(destination)
-        except WrongDestination as error:
-            return DestinationView(destination=destination, reach=Reach.WRONG, problem=str(error))
-        except BackendError as error:
-            return DestinationView(destination=destination, reach=Reach.UNREADABLE, problem=str(error))
-        if held.value is None:
-            return DestinationView(destination=destination, version=held.version)
-        fingerprint = held.value.fingerprint()
-        secrets[fingerprint] = held.value
-        return DestinationView(
-            destination=destination,
-            fingerprint=fingerprint,
-            version=held.version,
-            hints=held.metadata,
-            written=_written(held),
-        )
+        return view_of(destination, self.backends, secrets)
 
     def _identify(
         self, policy: Policy, secrets: Mapping[Fingerprint, SecretValue]
@@ -210,21 +192,6 @@ class Gatherer:
         for other in self.policies:
             if other.project == policy.project and other.name != policy.name:
                 yield from other.destinations
-
-
-def _written(held: Held) -> str:
-    """When and by whom, as far as the backend tells."""
-    told = [f"written {text(held.changed_at)}"] if held.changed_at else []
-    told += [f"by {held.changed_by}"] if held.changed_by else []
-    return " ".join(told)
-
-
-def _as_expected(destination: Destination, found: Mapping[str, str]) -> None:
-    """Raise ``WrongDestination`` where this is not the account, cluster or machine that the policy means."""
-    for name, expected in destination.expect:
-        if found.get(name) != expected:
-            says = found.get(name) or "nothing"
-            raise WrongDestination(f"{destination}: {name} should be {expected}, and the backend says {says}")
 
 
 def scope_of(policy: Policy) -> str:

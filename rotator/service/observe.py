@@ -18,5 +18,8 @@ class Silent:
     def recorded(self, policy: str, kind: str) -> None:
         """See ``Observer``."""
 
+    def notified(self, channel: str, result: str) -> None:
+        """See ``Observer``."""
+
 
 SILENT = Silent()

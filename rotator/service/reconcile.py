@@ -190,6 +190,7 @@ class Reconciler:
             digest=policy.digest,
             failures=failures,
             problem="; ".join(problems),
+            alerts=tuple((alert.check, alert.reason) for alert in decided.alerts),
         )
         seen = observations_of(policy, session.record, session.gathered.world, now)
         self.journal.note_look(session.lease, look, seen, known=session.record, now=now)
@@ -207,13 +208,15 @@ class Reconciler:
         """The look did not come to its end. It is counted all the same, where the journal can still be written."""
         now = self.clock.now()
         try:
-            failures, record = self._failures(policy) + 1, self.journal.load(policy.name)
+            last, record = self.journal.look(policy.name), self.journal.load(policy.name)
+            failures = last.failures + 1 if last else 1
             next_at = now + self._backoff(policy, failures, _end_of(record))
             look = Look(
                 next_at=next_at,
                 digest=policy.digest,
                 failures=failures,
                 problem=_told(error),
+                alerts=last.alerts if last else (),  # this look has not seen that they are over
             )
             self.journal.note_look(lease, look, (), known=record, now=now)
         except JournalError as second:

@@ -23,7 +23,7 @@ from tests.parts.simulator import PROJECT, Simulator
 CONFIG = Path(__file__).parents[2] / "config"
 TOKEN = "a-token-for-scrapes-only"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-PATHS = ("/healthz", "/readyz", f"/readyz/{POLICY}", "/readyz/broken", "/metrics", "/nothing")
+PATHS = ("/healthz", "/readyz", f"/readyz/{POLICY}", "/readyz/broken", "/metrics", "/nothing", "/")
 
 
 class Client:
@@ -89,7 +89,12 @@ def test_a_service_tells_whether_it_is_alive_and_ready_and_why_a_policy_is_not(
         assert status == 503
         assert "times in a row: " in told["reason"]
         assert "a-folder" in told["reason"]
-        assert client.ask("/readyz/nobody")[0] == client.ask("/")[0] == client.ask("/readyz/")[0] == 404
+        assert client.ask("/readyz/nobody")[0] == client.ask("/nothing")[0] == client.ask("/readyz/")[0] == 404
+
+        status, page, headers = client.ask("/")
+        assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert all(f'<h3 id="p-{name}">{name}</h3>' in page for name in (POLICY, "broken"))
+        assert "a-folder" in page.partition('<article class="problem"')[2].partition("</article>")[0]
 
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "NONSENSE"):
             status, _, headers = client.ask("/healthz", method=method)
@@ -105,11 +110,12 @@ def test_without_the_token_two_words_of_health_are_told_and_no_more(tmp_path: Pa
         service.wait_for_event("problem", policy="broken")
         service.wait_for_event("key.adopted")
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Bearer"}):
-            assert [client.ask(path, headers)[0] for path in PATHS] == [200, 200, 401, 401, 401, 401]
+            assert [client.ask(path, headers)[0] for path in PATHS] == [200, 200, 401, 401, 401, 401, 401]
             for path in PATHS:
                 assert not {POLICY, "broken", "together", "a-folder"} & set(client.ask(path, headers)[1].split())
         assert client.ask("/metrics")[2]["WWW-Authenticate"] == "Bearer"
-        assert [client.ask(path, BEARER)[0] for path in PATHS[2:]] == [200, 503, 200, 404]
+        assert client.ask("/")[2]["WWW-Authenticate"].startswith("Basic ")
+        assert [client.ask(path, BEARER)[0] for path in PATHS[2:]] == [200, 503, 200, 404, 200]
         assert service.stop() == 0
     held = (tmp_path / ".env").read_text().partition("=")[2].strip()
     known = [TOKEN, held, simulator.management_key.reveal()]

@@ -54,6 +54,12 @@ CASES = {
         {"rotator_endpoint_in_trouble": "1+0x30"},
         {"rotator_endpoint_in_trouble": "1+0x7 0+0x30"},
     ),
+    "notifications": (
+        "RotatorNotificationsFailing",
+        "15m",
+        {"rotator_notification_failures": "3+0x30"},
+        {"rotator_notification_failures": "2+0x30"},
+    ),
     "overdue": ("RotatorRotationOverdue", "420m", {NEXT: "0+0x50"}, {NEXT: "9000+0x50"}),
     "hold": ("RotatorOnHoldTooLong", "1450m", {HOLD: "1+0x150"}, {HOLD: "1+0x70 0+0x1 1+0x80"}),
     "old key": ("RotatorOldKeyInUse", "20m", {GRACES: "0+0x10 1+0x30"}, {GRACES: "3+0x30"}),

@@ -54,6 +54,10 @@ class Kv1:
         hints = {fact: str(found[name]) for name, fact in place.layout.beside if found.get(name)}
         return Held(value=value, version=self._version(place, found), metadata=hints)
 
+    def fields(self, place: Place) -> Mapping[str, Any]:
+        """All fields. One request."""
+        return self._look(place) or {}
+
     def check_writable(self, place: Place) -> None:
         """One request, after a look; otherwise two."""
         read, needs = to_read(place, KvVersion.ONE), to_write(place, KvVersion.ONE)

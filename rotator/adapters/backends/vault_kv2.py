@@ -110,6 +110,10 @@ class Kv2:
             changed_by=_changed_by(secret),
         )
 
+    def fields(self, place: Place) -> Mapping[str, Any]:
+        """All fields of the latest version. One request."""
+        return self._look(place).fields or {}
+
     def read_previous(self, place: Place) -> SecretValue | None:
         """The last other value of the field, among the versions that the engine keeps by default."""
         latest = self._look(place)

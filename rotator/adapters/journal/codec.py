@@ -8,10 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from rotator.domain.events import Event
 from rotator.domain.record import PolicyRecord
 
-_events: dict[type[Event], TypeAdapter[Any]] = {}
+_events: dict[type, TypeAdapter[Any]] = {}
 
 
 @cache
@@ -30,7 +29,7 @@ def record_from_json(text: str) -> PolicyRecord:
     return _record().validate_json(text)
 
 
-def event_to_json(event: Event) -> str:
+def event_to_json(event: object) -> str:
     """The event's fields; its class name is stored beside."""
     adapter = _events.get(type(event))
     if adapter is None:

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
 
-from rotator.adapters.journal.codec import event_to_json, time_from_text, time_to_text
-from rotator.domain.events import Event
+from rotator.adapters.journal.codec import event_to_json, record_from_json, time_from_text, time_to_text
+from rotator.domain.chain import Entry, Head
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
 from rotator.ports import Lease, Look, Observation
 
+_OF_ENTRY = tuple(one.name for one in fields(Entry))
+
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A record, and its text in the database."""
+    """A record, its text in the database, and where its chain of events ends.
+
+    :param failures: looks in a row that ended in an error, when the lease was taken.
+    """
 
     text: str
     record: PolicyRecord
+    head: Head
+    failures: int = 0
 
 
-def look_of(row: Row[Any, Any, Any, Any, Any]) -> Look:
+def state_of(row: Row[Any]) -> State:
+    """What a row of ``policy_state`` says."""
+    return State(row.state, record_from_json(row.state), head_of(row), row.failures)
+
+
+def head_of(row: Row[Any]) -> Head:
+    """Where the chain of a row of ``policy_state`` ends."""
+    return Head(row.chain_length, row.chain_head)
+
+
+def entry_of(row: Row[Any]) -> Entry:
+    """A row of ``event``."""
+    return Entry(**{name: getattr(row, name) for name in _OF_ENTRY})
+
+
+def look_of(row: Row[Any, Any, Any, Any, Any, Any]) -> Look:
     """The end of a policy's last look."""
-    return Look(next_at=time_from_text(row.next_at), digest=row.digest, failures=row.failures, problem=row.problem)
+    return Look(
+        next_at=time_from_text(row.next_at),
+        digest=row.digest,
+        failures=row.failures,
+        problem=row.problem,
+        alerts=tuple((check, reason) for check, reason in json.loads(row.alerts or "[]")),
+    )
 
 
 def observation_of(row: Row[Any, Any, Any, Any, Any]) -> Observation:
@@ -51,13 +81,32 @@ def row_of(one: Observation) -> dict[str, object]:
     }
 
 
-def event_row(policy: str, token: int, event: Event, now: datetime) -> dict[str, object]:
-    """The row of ``event``.
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who records something, when, and by which lease; see ``domain.chain.Entry``."""
 
-    :param token: of the lease by which it is recorded; 0 for what is recorded beside its holder.
-    """
-    row = {"at": time_to_text(now), "policy": policy, "token": token}
-    return {**row, "kind": type(event).__name__, "body": event_to_json(event)}
+    who: str
+    now: datetime
+    token: int = 0
+
+
+def event_rows(head: Head, policy: str, events: Sequence[object], by: By) -> tuple[list[dict[str, object]], Head]:
+    """The rows of ``event`` that follow on a chain's end, and its new end."""
+    rows = []
+    for event in events:
+        unlinked = Entry(
+            policy=policy,
+            number=head.number + 1,
+            at=time_to_text(by.now),
+            who=by.who,
+            token=by.token,
+            kind=type(event).__name__,
+            body=event_to_json(event),
+            previous=head.hash,
+        )
+        head = Head(unlinked.number, unlinked.digest())
+        rows.append({name: getattr(unlinked, name) for name in _OF_ENTRY} | {"hash": head.hash})
+    return rows, head
 
 
 def is_valid(row: Row[Any], now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,17 +13,16 @@ from sqlalchemy import Connection, Engine, Row, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.journal import statements
-from rotator.adapters.journal.codec import (
-    record_from_json,
-    record_to_json,
-    time_to_text,
-)
+from rotator.adapters.journal.appending import append, move, trouble
+from rotator.adapters.journal.codec import record_from_json, record_to_json, time_to_text
 from rotator.adapters.journal.commits import Commits, OwnCommits, SharedCommits
 from rotator.adapters.journal.engine import Password, cause, is_postgresql, open_engine, open_read_only, upsert_of
-from rotator.adapters.journal.rows import State, event_row, holding, is_valid, look_of, observation_of, row_of
+from rotator.adapters.journal.history import SqlHistory
+from rotator.adapters.journal.outbox import SqlOutbox
+from rotator.adapters.journal.rows import By, State, holding, is_valid, look_of, observation_of, row_of, state_of
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import Event
-from rotator.domain.lifecycle import fold, fold_all
+from rotator.domain.lifecycle import fold
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
 from rotator.errors import JournalUnavailable, LeaseHeld, LeaseLost
@@ -33,11 +33,13 @@ class SqlJournal:
     """The journal in one SQLite file, or in a PostgreSQL database.
 
     :param is_dead: whether a lease's holder is known to be dead, so that its lease need not run out first.
+    :param who: on whose behalf this process records, see ``domain.chain.Entry``.
     """
 
-    def __init__(self, engine: Engine, *, is_dead: Callable[[str], bool]) -> None:
+    def __init__(self, engine: Engine, *, is_dead: Callable[[str], bool], who: str = "") -> None:
         self._engine = engine
         self._is_dead = is_dead
+        self._who = who
         upsert = upsert_of(engine)
         self._new_policy = upsert(policy_state).on_conflict_do_nothing(index_elements=["policy"])
         self._put_observation = statements.newest(upsert(observation))
@@ -48,13 +50,20 @@ class SqlJournal:
         self._left: set[tuple[str, str, int]] = set()
         self._writer: Connection | None = None
         self._states: dict[Lease, State] = {}  # what each holder has found, or written last
+        self.history = SqlHistory(self._reading, self._commits, who=who)
 
     @classmethod
     def open(
-        cls, url: str, *, is_dead: Callable[[str], bool], pool_size: int = 10, password: Password | None = None
+        cls,
+        url: str,
+        *,
+        is_dead: Callable[[str], bool],
+        who: str = "",
+        pool_size: int = 10,
+        password: Password | None = None,
     ) -> Self:
         """Open for writing. Raises ``JournalUnavailable``."""
-        return cls(open_engine(url, pool_size=pool_size, password=password), is_dead=is_dead)
+        return cls(open_engine(url, pool_size=pool_size, password=password), is_dead=is_dead, who=who)
 
     @classmethod
     def open_read_only(cls, url: str, *, password: Password | None = None) -> Self:
@@ -100,7 +109,7 @@ class SqlJournal:
                 "lease_seconds": int(ttl.total_seconds()),
             }
             connection.execute(statements.SET, {"p": policy, **values})
-            return lease, State(row.state, record_from_json(row.state))
+            return lease, state_of(row)
 
         try:
             lease, state = self._commits.carry_out(take)
@@ -148,17 +157,16 @@ class SqlJournal:
 
     def append(self, lease: Lease, events: Sequence[Event], now: datetime) -> PolicyRecord:
         """See ``ports.Journal``."""
-        before = self._states.get(lease)
+        before, by = self._states.get(lease), By(self._who, now, lease.token)
 
         def add(connection: Connection) -> State:
             # What this lease's holder found or wrote last is nearly always what is there: then nothing is read.
-            after = self._moved(connection, lease, before, events, now) if before else None
+            after = move(connection, lease, before, events, by) if before else None
             if after is None:  # somebody asked for something meanwhile, or the lease is lost
                 row = connection.execute(statements.HELD_STATE, holding(lease)).one_or_none()
                 if row is None:
                     raise _lost(lease)
-                there = State(row.state, record_from_json(row.state))
-                after = self._moved(connection, lease, there, events, now)
+                after = move(connection, lease, state_of(row), events, by)
                 assert after is not None, "the row is locked"
             return after
 
@@ -176,6 +184,7 @@ class SqlJournal:
             "digest": look.digest,
             "failures": look.failures,
             "problem": look.problem,
+            "alerts": json.dumps(look.alerts) if look.alerts else "",
             "lease_holder": "",
             "lease_until": "",
         }
@@ -186,12 +195,16 @@ class SqlJournal:
         as_known = {**values, "s": text}
         due = {**values, "next_at": time_to_text(min(look.next_at, now))}
 
+        turn = trouble(there.failures, look) if there else None
+
         def note(connection: Connection) -> None:
             ended = connection.execute(statements.SET_KNOWN, as_known).rowcount
             if not ended:  # somebody asked for something meanwhile: it is due at once
                 ended = connection.execute(statements.SET_HELD, due).rowcount
             if not ended:
                 raise _lost(lease)
+            if turn is not None:
+                append(connection, lease.policy, [turn], By(self._who, now, lease.token))
             if rows:
                 connection.execute(self._put_observation, rows)
 
@@ -229,11 +242,15 @@ class SqlJournal:
 
         def ask(connection: Connection) -> None:
             record = fold(event, record_from_json(self._locked(connection, policy).state))
-            connection.execute(statements.ADD_EVENT, event_row(policy, 0, event, now))
+            append(connection, policy, [event], By(self._who, now))
             due = {"state": record_to_json(record), "next_at": time_to_text(now)}
             connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(due))
 
         self._commits.carry_out(ask)
+
+    def outbox(self) -> SqlOutbox:
+        """What notifications remember, in the same database."""
+        return SqlOutbox(self._engine, reading=self._reading, commits=self._commits, is_dead=self._is_dead)
 
     def close(self) -> None:
         """See ``ports.Journal``."""
@@ -252,20 +269,6 @@ class SqlJournal:
             connection.execute(self._new_policy, {"policy": policy, "state": empty})
             row = connection.execute(statements.LOCKED, {"p": policy}).one()
         return row
-
-    @staticmethod
-    def _moved(
-        connection: Connection, lease: Lease, before: State, events: Sequence[Event], now: datetime
-    ) -> State | None:
-        """Write what events make of a record, and them; ``None``, and nothing is written, where it is not there."""
-        record = fold_all(before.record, list(events))
-        after = State(record_to_json(record), record)
-        put = {**holding(lease), "s": before.text, "state": after.text, "lease_until": time_to_text(now + lease.ttl)}
-        if connection.execute(statements.SET_KNOWN, put).rowcount == 0:
-            return None
-        for event in events:
-            connection.execute(statements.ADD_EVENT, event_row(lease.policy, lease.token, event, now))
-        return after
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -17,8 +17,9 @@ HELD = and_(OF_POLICY, policy_state.c.lease_token == bindparam("t"), policy_stat
 SET = update(policy_state).where(OF_POLICY)  # columns are set to what is given under their names
 SET_HELD = update(policy_state).where(HELD)
 SET_KNOWN = update(policy_state).where(HELD, policy_state.c.state == bindparam("s"))
+MOVE_KNOWN = SET_KNOWN.where(policy_state.c.chain_length == bindparam("n"))
 # FOR UPDATE is left out for SQLite by SQLAlchemy: there a writing transaction has the whole file for itself.
-HELD_STATE = select(policy_state.c.state).where(HELD).with_for_update()
+HELD_STATE = select(policy_state).where(HELD).with_for_update()
 LOCKED = select(policy_state).where(OF_POLICY).with_for_update()
 STATE = select(policy_state.c.state).where(policy_state.c.policy == bindparam("p"))
 STATES = select(policy_state.c.policy, policy_state.c.state)
@@ -50,6 +51,7 @@ LOOKS = select(
     policy_state.c.digest,
     policy_state.c.failures,
     policy_state.c.problem,
+    policy_state.c.alerts,
 ).where(policy_state.c.next_at.is_not(None))
 LOOK = LOOKS.where(OF_POLICY)
 

@@ -12,13 +12,16 @@ from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import DotenvShape, VaultShape
 from rotator.config.shapes.fields import Duration, Label, Name, Shape, Text, exactly_one
 from rotator.config.shapes.hooks import CommandHookShape, HttpHookShape, SystemdHookShape
+from rotator.config.shapes.notifications import AppriseShape, WebhookShape
 from rotator.config.shapes.places import Place
 from rotator.config.shapes.providers import TogetherAssistedShape, TogetherShape
 from rotator.config.shapes.secrets import Login
 from rotator.config.shapes.spread import GroupShape, WindowShape
+from rotator.config.shapes.state import StateShape
 
 _JITTER = "How much earlier than necessary a key may be replaced. Default: a tenth of renew_before at most."
 _WINDOWS = "When a rotation may begin that can wait; a key that would end before is replaced at once."
+_NOTIFY = "Channels that hear of the policy. Default: every channel whose 'policies' fit its name."
 _GRACE_LIMIT = "The longest grace while the old key is in use. Default: 4 x grace."
 
 
@@ -42,6 +45,8 @@ class Defaults(Times):
     hooks: list[Label] | None = Field(
         None, description="What is run when every destination holds a new key. Default: nothing."
     )
+    notify: list[Label] | None = Field(None, description=_NOTIFY)
+    escalate: list[Label] | None = Field(None, description="Channels that hear besides of what is critical.")
 
 
 class PolicyShape(Defaults):
@@ -63,13 +68,6 @@ class PolicyShape(Defaults):
         None, description="Where people make its keys: what is other than its provider says."
     )
     destinations: SkipValidation[list[Place]]
-
-
-class StateShape(Shape):
-    """Where the journal is."""
-
-    url: Text = Field(description="sqlite:////absolute/path or postgresql+psycopg://USER@HOST/DATABASE?sslmode=...")
-    password: SkipValidation[Login | None] = Field(None, description="For PostgreSQL, unless libpq finds one itself.")
 
 
 class ServiceShape(Shape):
@@ -96,7 +94,7 @@ class LogShape(Shape):
 
 
 class HttpShape(Shape):
-    """The HTTP listener: /healthz, /readyz and /metrics."""
+    """The HTTP listener: /healthz, /readyz, /metrics, and a page for people."""
 
     listen: Text = Field("127.0.0.1:9464", description="ADDRESS:PORT; an address that others reach needs a token.")
     token: SkipValidation[Login | None] = Field(
@@ -116,6 +114,7 @@ class Document(Shape):
     hooks: SkipValidation[dict[Label, CommandHookShape | SystemdHookShape | HttpHookShape]] = Field(
         default_factory=dict
     )
+    notifications: SkipValidation[dict[Label, AppriseShape | WebhookShape]] = Field(default_factory=dict)
     policies: SkipValidation[list[PolicyShape]] = Field(default_factory=list)
     include: list[Text] = Field(default_factory=list, description="More files with policies; globs, relative to this.")
     service: ServiceShape = ServiceShape()
