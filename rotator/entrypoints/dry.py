@@ -6,8 +6,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from rotator.bootstrap import Application
+from rotator.domain.actions import Action
 from rotator.domain.model import Policy
 from rotator.domain.planner import Plan
+from rotator.domain.request_actions import CheckInbox
 from rotator.domain.verdict import Decision
 from rotator.entrypoints import exits
 from rotator.entrypoints.render import plans_as_json, print_plans
@@ -37,10 +39,15 @@ def dry_run(application: Application, style: str) -> int:
         sys.stdout.write(_summary(plans, failures) + "\n")
     if failures or any(plan.verdict.decision in {Decision.BLOCKED, Decision.REFUSED} for plan in plans):
         return exits.FAILED
-    return exits.FOUND if any(plan.actions for plan in plans) else exits.OK
+    return exits.FOUND if any(_work(plan) for plan in plans) else exits.OK
 
 
 def _summary(plans: list[Plan], failures: list[tuple[str, str]]) -> str:
-    work = sum(bool(plan.actions) for plan in plans)
+    work = sum(bool(_work(plan)) for plan in plans)
     trouble = len(failures) + sum(plan.verdict.decision in {Decision.BLOCKED, Decision.REFUSED} for plan in plans)
     return f"{len(plans) + len(failures)} policies, {work} with work to do, {trouble} in trouble; nothing was changed"
+
+
+def _work(plan: Plan) -> list[Action]:
+    """What is to be done; to look into an inbox, as every look does, is no work."""
+    return [action for action in plan.actions if not isinstance(action, CheckInbox)]
