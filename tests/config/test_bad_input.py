@@ -45,7 +45,7 @@ CASES = {
         times("gracee: 3h"),
         [("rotator.yaml:9: policies[0].gracee (a): found an unknown field; allowed: lifetime, renew_before, grace, "
          "grace_limit, check_every, settle, jitter, windows, group, hooks, notify, escalate, name, provider, project, "
-         "canary, depends_on, drift, destinations; "
+         "canary, depends_on, drift, assisted, destinations; "
          "did you mean 'grace'?")]),
     "an unknown section": (
         GOOD + "polices: []\n",
