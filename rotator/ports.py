@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
+from rotator.domain.audit.surroundings import Granted
 from rotator.domain.events import Event
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
 from rotator.domain.record import PolicyRecord
@@ -104,6 +105,23 @@ class SecretBackend(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
+        ...
+
+
+@runtime_checkable
+class Destroyer(Protocol):
+    """What a ``SecretBackend`` can besides, if it is fit for an inbox: a place where people put new keys."""
+
+    def read(self, destination: Destination) -> Held:
+        """See ``SecretBackend``."""
+        ...
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """Destroy for ever what ``read`` gave with the version ``expected``, and all that lay there before.
+
+        The whole secret that the destination is a field of, every version of it. Safe to repeat. ``VersionConflict``
+        where something newer lies there: that stays, and is to be looked at. Raises besides what ``write`` raises.
+        """
         ...
 
 
@@ -279,6 +297,19 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Give back connections and files."""
+        ...
+
+
+@runtime_checkable
+class TellsRights(Protocol):
+    """What a ``SecretBackend`` may be besides: one that can say what its own credential may do. For an audit."""
+
+    def rights(self, places: Sequence[tuple[Destination, bool]]) -> Granted:
+        """What is granted, beside what these places need; changes nothing.
+
+        :param places: what the configuration names, each with whether it is written.
+        :raises BackendError: where it can't be known, with what would let it be known.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rotator.config.assisted import Desks, checked_console
 from rotator.config.check import Faults, one_line, shown
 from rotator.config.hooks import hook_names
 from rotator.config.notifications import channel_names
@@ -63,6 +64,7 @@ class PolicyReader:
         self._fields: dict[tuple[str, ...], str] = {}  # whole places with a field in use, to whose it is
         self._known: set[str] = set()
         self._dependencies = Dependencies()
+        self._desks = Desks(providers, backends, folder)
         self.made: list[Policy] = []
 
     def read(self, given: object, faults: Faults) -> None:
@@ -91,6 +93,9 @@ class PolicyReader:
         times = self._times(shape, path, faults)
         spreading = spread(shape, self._document.defaults, times, path, faults)
         placed = self._destinations(shape, path, faults)
+        assistance = self._desks.assistance(shape, times, path, faults)
+        console = shape.assisted.console_url if shape.assisted else None
+        checked_console(console, (*path, "assisted", "console_url"), faults)
         hooks = hook_names(shape.hooks or (), path, self._hooks, self._document.hooks, faults)
         hooks = tuple(self._document.defaults.hooks or ()) if shape.hooks is None else hooks
         self._check_hooks(hooks, (*path, "hooks") if shape.hooks else path, faults)
@@ -105,6 +110,7 @@ class PolicyReader:
             *([shape.drift] if Drift(shape.drift) is not Drift.ADOPT else []),
             *((hook, self._hooks.get(hook)) for hook in hooks),
             *([_in_order(spreading)] if spreading else []),
+            *([assistance] if assistance else []),
         )
         every: dict[str, Any] = {**times, **spreading}
         digest = hashlib.sha256(repr(matters).encode())
@@ -120,6 +126,7 @@ class PolicyReader:
                 hooks=hooks,
                 notify=notify,
                 escalate=escalate or (),
+                assistance=assistance,
                 digest=digest.hexdigest()[:16],
                 **every,
             )
@@ -198,6 +205,8 @@ class PolicyReader:
             faults.add(where, f"{one_line(name)}, the same place as {other}", "allowed: each place once")
         elif name in self._known:
             faults.add(where, f"{one_line(name)}, a name that another destination has", "allowed: paths without '#'")
+        elif inbox := self._desks.uses(placed):
+            faults.add(where, f"{one_line(name)}, beside {inbox}", "allowed: another secret: an inbox is destroyed")
         for beside, _ in placed.destination.layout.beside:
             taken = (*placed.identity[:-1], beside)
             if taken in self._places:

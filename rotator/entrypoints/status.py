@@ -15,8 +15,10 @@ from rotator.domain.channel import troubles_of
 from rotator.domain.model import Policy
 from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.domain.renewal import renewal_at
+from rotator.domain.requests import Task, tasks_of
 from rotator.domain.text import text
-from rotator.entrypoints.render import print_table
+from rotator.entrypoints.render import print_table, task_as_dict
+from rotator.entrypoints.served import Served
 from rotator.ports import Look
 from rotator.telemetry import redact_text
 
@@ -29,7 +31,7 @@ AGAIN = timedelta(seconds=2)
 Rows = Sequence[tuple[Policy, PolicyRecord, Look | None]]
 
 
-def rows_of(application: Application, policy: str | None) -> Rows:
+def rows_of(application: Served, policy: str | None) -> Rows:
     """Each policy of the configuration, or that one."""
     journal = application.journal
     records, looks = journal.records(), journal.looks()
@@ -114,6 +116,7 @@ def _as_dict(policy: Policy, record: PolicyRecord, look: Look | None, now: datet
         "hold": {"reason": hold, "until": _text(record.hold_until)} if hold else None,
         "rollback": record.rollback.reason if record.rollback else None,
         "hooks_due": _untold(policy, record),
+        "requests": [task_as_dict(task) for task in tasks_of(policy, record, now)],
         "keys": [_key_as_dict(key) for key in record.keys],
         "rotations": [_rotation_as_dict(rotation) for rotation in record.rotations],
     }
@@ -165,6 +168,7 @@ def _table(rows: Rows, now: datetime) -> Table:
             _hold(record, now),
             record.rollback and f"rollback asked for: {record.rollback.reason}",
             untold and f"hooks still to run: {', '.join(untold)}",
+            *(f"{task.level}: {task.what[0]}{_by(task)}" for task in tasks_of(policy, record, now)),
             look and look.problem,
         )
         table.add_row(
@@ -184,6 +188,10 @@ def _end(key: KeyRecord | None) -> str:
     if key and key.expires_at:
         return text(key.expires_at)
     return "never" if key and key.expires_told_by else "not known"
+
+
+def _by(task: Task) -> str:
+    return f", by {text(task.deadline)}" if task.deadline else ""
 
 
 def _next_rotation(policy: Policy, current: KeyRecord | None, now: datetime) -> str:

@@ -139,6 +139,12 @@ class AwsCalls:
         with translated("TagResource", place.secret_id, changes=False):
             self._session.asking().tag_resource(SecretId=place.secret_id, Tags=as_tags(place, metadata))
 
+    @_patiently
+    def delete(self, place: Place) -> None:
+        """DeleteSecret without a time for recovery. AWS carries it out a little later."""
+        with translated("DeleteSecret", place.secret_id, changes=False):
+            self._session.asking().delete_secret(SecretId=place.secret_id, ForceDeleteWithoutRecovery=True)
+
     def _put(self, place: Place, content: SecretValue, token: str) -> str:
         answer = self._session.changing().put_secret_value(
             SecretId=place.secret_id,

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, timedelta
 
 from rotator.adapters.backends.aws_calls import AwsCalls
@@ -47,9 +47,11 @@ from rotator.adapters.backends.aws_content import (
     place_of,
     with_key,
 )
+from rotator.adapters.backends.aws_granted import rights_of
 from rotator.adapters.backends.aws_preflight import CURRENT, MARK, PENDING, PREVIOUS, problem_of
 from rotator.adapters.backends.aws_session import AssumeRole, AwsAccess, AwsSession, WebIdentity
 from rotator.adapters.backends.patterns import Pattern
+from rotator.domain.audit.surroundings import Granted
 from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.errors import OutcomeUnknown, RotatorError, VersionConflict, WrongDestination
@@ -161,6 +163,25 @@ class AwsSecretsManagerBackend:
         self._read_back(place, version_id, content)
         self._promote(place, version_id, expected)
         self._finish(place, version_id, metadata)
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``rotator.ports.Destroyer``: the secret itself, at once and without recovery. Two requests.
+
+        A version can't be destroyed alone: AWS deletes one without a label when it likes (User Guide, "Versions"). So
+        what somebody puts there between the two requests is destroyed unseen.
+        """
+        place = place_of(destination)
+        current = self._calls.version(place, VersionStage=CURRENT)
+        self._check_arn(place, current.arn)
+        if not current.version_id:
+            return
+        if current.version_id != expected:
+            raise VersionConflict(f"{place.name}: somebody put another value there")
+        self._calls.delete(place)
+
+    def rights(self, places: Sequence[tuple[Destination, bool]]) -> Granted:
+        """See ``ports.TellsRights``. One request to STS, and a few to IAM."""
+        return rights_of(self._session, places)
 
     def places(self, pattern: str) -> Listed:
         """See ``ports.Listing``: names of secrets. One request for a hundred of them."""

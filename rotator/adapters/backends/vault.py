@@ -7,15 +7,17 @@ prints them as a policy (``vault_policy``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rotator.adapters.backends.vault_engine import Engines
+from rotator.adapters.backends.vault_granted import rights_of
 from rotator.adapters.backends.vault_kv1 import Kv1
 from rotator.adapters.backends.vault_kv2 import Kv2
 from rotator.adapters.backends.vault_listing import Lister, texts, whole
 from rotator.adapters.backends.vault_place import KvVersion, Place, place_of
 from rotator.adapters.backends.vault_rights import Rights
 from rotator.adapters.backends.vault_session import AppRoleAuth, Auth, Now, TokenAuth, Transport, VaultSession, utc_now
+from rotator.domain.audit.surroundings import Granted
 from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.ports import Listed, Spot
@@ -82,6 +84,15 @@ class VaultBackend:
         """See the port. In KV version 1 the comparison and the write are two requests."""
         place, kv = self._at(destination)
         kv.write(place, value, metadata, expected)
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``rotator.ports.Destroyer``: all versions up to that one; in KV version 1 the secret."""
+        place, kv = self._at(destination)
+        kv.destroy(place, expected)
+
+    def rights(self, places: Sequence[tuple[Destination, bool]]) -> Granted:
+        """See ``ports.TellsRights``. Two requests."""
+        return rights_of(self._session, places)
 
     def places(self, pattern: str) -> Listed:
         """See ``ports.Listing``: ``MOUNT/PATH``. One request for each folder on the way."""

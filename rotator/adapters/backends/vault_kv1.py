@@ -84,6 +84,16 @@ class Kv1:
             what = f"{'create' if found is None else 'update'} on {place.plain}"
             self._session.change(lambda adapter: adapter.post(f"/v1/{quote(place.plain)}", json=whole), what)
 
+    def destroy(self, place: Place, expected: str) -> None:
+        """Two requests: read and delete. What somebody puts there between them is destroyed unseen."""
+        with self._locks.setdefault(place.plain, threading.Lock()):
+            found = self._look(place)
+            if found is None:
+                return
+            if self._version(place, found) != expected:
+                raise VersionConflict(f"{place.name}: somebody put another value there")
+            self._session.ask(lambda adapter: adapter.delete(f"/v1/{quote(place.plain)}"), f"delete on {place.plain}")
+
     def _look(self, place: Place) -> dict[str, Any] | None:
         """The fields; ``None`` where there is no secret."""
         try:

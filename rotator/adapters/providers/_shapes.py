@@ -107,10 +107,19 @@ def _facts(row: dict[str, object], project: str) -> KeyFacts:
         expires_at=_moment(row, "expires_at"),
         last_used_at=_moment(row, "last_used_at"),
         created_by=_optional_text(row, "created_by"),
+        creator_left=_creator_left(row),
     )
     if facts.project != project:
         raise Malformed("project_id is not the project that was asked for")
     return facts
+
+
+def _creator_left(row: dict[str, object]) -> bool | None:
+    """``created_by_active`` says that the creator is still there; an optional field of the contract."""
+    active = row.get("created_by_active")
+    if active is not None and not isinstance(active, bool):
+        raise Malformed("created_by_active is not true or false")
+    return None if active is None else not active
 
 
 def _object(value: object, name: str) -> dict[str, object]:
