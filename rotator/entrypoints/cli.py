@@ -11,6 +11,7 @@ import click
 
 from rotator import __version__
 from rotator.entrypoints import exits, steering
+from rotator.entrypoints.health import health
 from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
 
@@ -198,3 +199,4 @@ def _dry_run(settings: Settings, style: str) -> int:
 
 steering.register(cli)
 cli.add_command(policy)
+cli.add_command(health)
