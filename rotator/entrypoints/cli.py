@@ -11,7 +11,10 @@ import click
 
 from rotator import __version__
 from rotator.entrypoints import exits, steering
+from rotator.entrypoints.audit.command import audit
 from rotator.entrypoints.health import health
+from rotator.entrypoints.history import history
+from rotator.entrypoints.people import requests, submit
 from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
 
@@ -23,7 +26,7 @@ Exit codes:
   0   fine
   1   something failed
   2   usage or configuration
-  3   --dry-run found work to do
+  3   --dry-run found work to do; audit found what --fail-on names
   75  another process holds the lock
 
 \b
@@ -186,7 +189,7 @@ def _pass(settings: Settings, *, once: bool) -> int:
         return serve(settings)
     from rotator.entrypoints.once import run_once  # noqa: PLC0415
 
-    with wired(settings) as application:
+    with wired(settings, who="once") as application:
         return run_once(application)
 
 
@@ -198,5 +201,9 @@ def _dry_run(settings: Settings, style: str) -> int:
 
 
 steering.register(cli)
+cli.add_command(history)
+cli.add_command(submit)
+cli.add_command(requests)
 cli.add_command(policy)
 cli.add_command(health)
+cli.add_command(audit)

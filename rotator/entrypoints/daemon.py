@@ -26,6 +26,7 @@ from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.entrypoints.front import Front
+from rotator.entrypoints.keeper import Keeper
 from rotator.entrypoints.reload import Changes, Reloader
 from rotator.entrypoints.runtimes import Runtimes
 from rotator.entrypoints.senders import Senders, begin
@@ -38,10 +39,6 @@ from rotator.service.reconcile import Outcome, due_since, is_due
 
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
-
-PATIENCE = 12
-"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
-unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
 
 _PULSE = "scheduler: pulse"
 """The job and the lane of ``Progress.pulse``; no policy can have this name."""
@@ -65,7 +62,8 @@ class Daemon:
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
         self._front = front
         self._senders = Senders(os.environ)
-        self._progress = Progress(patience=PATIENCE * application.settings.service.lease)
+        self._keeper = Keeper(lambda: self._application)
+        self._progress = Progress(patience=application.settings.service.patience)
         self._trouble = ""
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
         self._anew: set[str] = set()  # looks of another configuration: after them comes one of the new one
@@ -102,6 +100,7 @@ class Daemon:
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
         self._tell_supervisor()
         self._reloader.run(self._signals, SYNC_EVERY)
+        self._keeper.start()
         every = SYNC_EVERY.total_seconds()
         next_round = time.monotonic() + every
         while not self._signals.stop.is_set():
@@ -139,7 +138,7 @@ class Daemon:
         concerned = {*changes.backends, *changes.providers}
         self._runtimes.swap(application)
         self._senders.start(application)
-        self._progress.patience = PATIENCE * application.settings.service.lease
+        self._progress.patience = application.settings.service.patience
         for name in changes.policies_removed:
             self._waiting.pop(name, None)
             self._known.pop(name, None)
@@ -180,6 +179,7 @@ class Daemon:
         self._supervisor.stopping()
         waiting = threading.Thread(target=self._end_looks, name="shutdown", daemon=True)
         waiting.start()
+        self._keeper.stop()
         waiting.join(bound.total_seconds())
         if waiting.is_alive():
             self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")
