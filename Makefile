@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 EXAMPLES ?= 5000
 # One more than there are cores: some tests wait for a moment of real time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
+# Setup compiles nothing; what is used is compiled once, when it is used, and not anew by each of hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup parts test lint unit faults model demo bench backends soak lock clean
 
 help: ## what can be made here
