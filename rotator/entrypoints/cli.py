@@ -12,6 +12,7 @@ import click
 from rotator import __version__
 from rotator.entrypoints import exits, steering
 from rotator.entrypoints.audit.command import audit
+from rotator.entrypoints.coming import plan
 from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
 
@@ -200,3 +201,4 @@ def _dry_run(settings: Settings, style: str) -> int:
 steering.register(cli)
 cli.add_command(policy)
 cli.add_command(audit)
+cli.add_command(plan)
