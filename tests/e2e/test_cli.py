@@ -58,7 +58,8 @@ def test_help_says_what_it_is_where_to_start_and_what_the_exit_codes_mean(option
 
 
 @pytest.mark.parametrize(
-    "command", ["validate", "schema", "status", "rotate", "hold", "release", "extend-grace", "policy", "simulator"]
+    "command",
+    ["validate", "schema", "status", "history", "rotate", "hold", "release", "extend-grace", "policy", "simulator"],
 )
 def test_every_command_has_help_and_the_overview_names_it(command: str) -> None:
     assert f"  {command} " in call("--help").stdout
