@@ -90,6 +90,7 @@ class Tell:
     """How an event is told. ``{name}`` stands for a field of it; see ``_facts`` for more names.
 
     :param only: a field that must be true; empty: told always.
+    :param unless: a field that must be empty.
     """
 
     kind: Kind
@@ -97,6 +98,7 @@ class Tell:
     what: str
     advice: str
     only: str = ""
+    unless: str = ""
 
 
 _NOTHING = "Nothing is to be done."
@@ -158,6 +160,49 @@ TABLE: Mapping[str, Tell] = {
         "Restart consumers that do not read their key again by themselves; see 'rotator status'.",
         only="compromised",
     ),
+    "KeyRequested": Tell(
+        Kind.NEEDS_PERSON,
+        Level.WARNING,
+        "A key is to be made by a person, by {deadline}: {key_name}, in project {project}, to expire at {expires_at}.",
+        "Make it in the console, and hand it over: {hand_over}. 'rotator requests' has the link.",
+        unless="by",  # nobody was asked: it was handed over already
+    ),
+    "KeyRequestChanged": Tell(
+        Kind.NEEDS_PERSON,
+        Level.WARNING,
+        "The key {key_name} in project {project}, to expire at {expires_at}, is needed by {deadline} now ({reason}).",
+        "Make it in the console, and hand it over: {hand_over}. 'rotator requests' has the link.",
+    ),
+    "PersonReminded": Tell(
+        Kind.NEEDS_PERSON,
+        Level.WARNING,
+        "A person is still waited for, by {deadline}: the key {key_name} in project {project} is to be {task}.",
+        "'rotator requests' says what to do, and has the link to the console.",
+    ),
+    "HandoverRefused": Tell(
+        Kind.NEEDS_PERSON,
+        Level.WARNING,
+        "What {by} handed over was refused, and nothing of it is kept: {why}.",
+        "See 'rotator requests', and hand over what it names; revoke a key that was made in error.",
+    ),
+    "HandoverInterrupted": Tell(
+        Kind.NEEDS_PERSON,
+        Level.WARNING,
+        "A key that was handed over was published nowhere, and is lost to us: {why}.",
+        "Hand the same key over again; without it, make another, and revoke this one.",
+    ),
+    "RevocationRequested": Tell(
+        Kind.NEEDS_PERSON,
+        Level.WARNING,
+        "The replaced key {key_id} ({key_name}) in project {project} is to be revoked by a person, by {deadline}.",
+        "Revoke exactly this key in the console; that it is refused then is seen by rotator.",
+    ),
+    "RevocationWithdrawn": Tell(
+        Kind.NEEDS_PERSON,
+        Level.WARNING,
+        "Nobody shall revoke {key_id} now, which somebody was asked to: {why}.",
+        "Leave it; if it is revoked already, see 'rotator status'.",
+    ),
 }
 """By the name of the event's class. An event with a ``level`` of its own (info, warning, critical) is told at that."""
 
@@ -169,10 +214,10 @@ def notice_of(entry: Entry, policy: Policy | None, record: PolicyRecord) -> Noti
     :param record: what is remembered of it now.
     """
     tell = TABLE.get(entry.kind)
-    if tell is None or (tell.only and not entry.body.get(tell.only)):
+    if tell is None or (tell.only and not entry.body.get(tell.only)) or entry.body.get(tell.unless):
         return None
     facts = _facts(entry, record)
-    own = facts.get("level", "")
+    own = _ESCALATED.get(facts["level"], facts["level"])
     return Notice(
         ident=f"event {entry.seq} {entry.at.isoformat()}",
         kind=tell.kind,
@@ -185,6 +230,9 @@ def notice_of(entry: Entry, policy: Policy | None, record: PolicyRecord) -> Noti
         key_ids=tuple(dict.fromkeys(facts[name] for name in ("new_key", "key_id") if facts[name] not in _UNKNOWN)),
     )
 
+
+_ESCALATED = {"escalated": Level.CRITICAL, "overdue": Level.CRITICAL}
+"""How much a request to a person matters; by the values of ``record.Level``."""
 
 _NOT_KNOWN = "(not known any more)"
 _UNKNOWN = {"", _NOT_KNOWN}
@@ -204,11 +252,13 @@ def _facts(entry: Entry, record: PolicyRecord) -> _Facts:
         if isinstance(value, Mapping):
             facts |= {inner: str(value[inner]) for inner in ("key_id", "rotation_id") if value.get(inner)}
             facts |= {"key_name": str(value["name"])} if name == "key" and value.get("name") else {}
+            facts |= {"key_name": str(value["key_name"])} if value.get("key_name") else {}
         elif isinstance(value, list):
             facts[name] = ", ".join(map(str, value))
         elif value is not None:
             facts[name] = _moment(value) if isinstance(value, str) else str(value)
     rotation = facts["rotation_id"]
+    facts["task"] = "made, and handed over" if rotation else "revoked"
     if entry.kind == "GraceStarted":
         new = next((key.key_id for key in record.keys if key.rotation_id == rotation), _NOT_KNOWN)
         old = [key.key_id for key in record.keys if key.replaced_by == rotation and key.key_id != new]

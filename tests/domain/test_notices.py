@@ -14,13 +14,17 @@ from rotator.adapters.journal.codec import event_to_json
 from rotator.config.shapes.notifications import EventName
 from rotator.domain import channel as ch
 from rotator.domain import events as ev
+from rotator.domain import request_events as rq
 from rotator.domain.channel import ChannelState, Rules
 from rotator.domain.conditions import NEEDS, conditions, is_certain
 from rotator.domain.notices import TABLE, Entry, Kind, Level, body, notice_of, title
+from rotator.domain.record import Level as Pressing
+from rotator.domain.record import Phase
 from rotator.domain.standing import after_telling, begun, is_to_be_told, level_now
 from rotator.ports import Look
-from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, key, record, retiring
+from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, key, record, retiring, rotation
 
+WAYS = ("rotator submit chat", "the inbox vault:rotator/inbox/chat")
 EVENTS = [
     ev.GraceStarted(rotation_id="r1", grace_until=NOW + DAY, grace_limit=NOW + 2 * DAY),
     ev.RotationAbandoned(rotation_id="r1", why="the destination has changed"),
@@ -32,6 +36,43 @@ EVENTS = [
     ev.DestinationRestored(key_id="key_a", destination="vault:a", was="another value"),
     ev.StrayFound(key=key("lost")),
     ev.RotationRequested(reason="it leaked", compromised=True),
+    rq.KeyRequested(
+        rotation=rotation(Phase.AWAITING, key_name="rotator_prod_chat_x"),
+        project="proj_a",
+        expires_at=NOW + 30 * DAY,
+        deadline=NOW + DAY,
+        hand_over=WAYS,
+    ),
+    rq.KeyRequestChanged(
+        rotation_id="r2",
+        key_name="rotator_prod_chat_x",
+        project="proj_a",
+        reason="Compromised: it leaked",
+        expires_at=NOW + 30 * DAY,
+        deadline=NOW + HOUR,
+        hand_over=WAYS,
+        at=NOW,
+    ),
+    rq.PersonReminded(
+        at=NOW,
+        level=Pressing.ASKED,
+        deadline=NOW + DAY,
+        project="proj_a",
+        key_name="rotator_prod_chat_x",
+        rotation_id="r2",
+    ),
+    rq.HandoverRefused(why="it is a key of another project, proj_b", by="ada", via="submit", key_id="key_b"),
+    rq.HandoverInterrupted(rotation_id="r2", why="the process ended", revoke_after=NOW + HOUR),
+    rq.RevocationRequested(
+        key_id="key_old",
+        key_name="rotator_prod_chat_w",
+        project="proj_a",
+        why="its grace is over",
+        at=NOW,
+        deadline=NOW + 7 * DAY,
+        expires_at=None,
+    ),
+    rq.RevocationWithdrawn(key_id="key_old", why="vault:a holds it again"),
 ]
 RECORD = record(key("new", rotation_id="r1"), retiring("old"))
 
@@ -74,6 +115,25 @@ def test_an_event_that_an_older_version_wrote_is_told_as_far_as_it_goes():
     assert notice_of(old, None, record()).what == "The replaced key key_old was revoked."
     none_left = Entry(seq=1, at=NOW, policy="chat", kind="GraceStarted", body={"rotation_id": "r0"})
     assert notice_of(none_left, POLICY, record()).key_ids == ()
+
+
+def test_a_reminder_says_which_click_is_waited_for_and_is_critical_once_its_deadline_is_near():
+    asked = rq.PersonReminded(
+        at=NOW, level=Pressing.ESCALATED, deadline=NOW + DAY, project="proj_a", key_name="named", key_id="key_old"
+    )
+    notice = notice_of(entry(asked), POLICY, RECORD)
+    assert (notice.level, notice.kind) == (Level.CRITICAL, Kind.NEEDS_PERSON)
+    assert notice.what.endswith("the key named in project proj_a is to be revoked.")
+    overdue = notice_of(entry(replace(asked, level=Pressing.OVERDUE, key_id="", rotation_id="r2")), POLICY, RECORD)
+    assert overdue.level is Level.CRITICAL
+    assert overdue.what.endswith("is to be made, and handed over.")
+    first = notice_of(entry(replace(asked, level=Pressing.ASKED)), POLICY, RECORD)
+    assert first.level is Level.WARNING
+
+
+def test_a_key_that_was_handed_over_before_anybody_asked_needs_nobody():
+    asked = next(event for event in EVENTS if isinstance(event, rq.KeyRequested))
+    assert notice_of(entry(replace(asked, by="ada")), POLICY, RECORD) is None
 
 
 def test_an_event_may_say_its_own_level():
