@@ -16,6 +16,7 @@ from rotator import process
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.bootstrap_hooks import hook_runner
 from rotator.bootstrap_lazy import Lazy
+from rotator.bootstrap_upkeep import upkeep
 from rotator.clock import SystemClock
 from rotator.config import (
     AwsSettings,
@@ -34,20 +35,25 @@ from rotator.config import (
 )
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendUnavailable, MissingSecret, ProviderUnavailable, WrongDestination
+from rotator.ledger import History
 from rotator.plugins import Context
 from rotator.ports import Clock, Journal, KeyProvider, Observer, SecretBackend
 from rotator.ports_notify import Outbox
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
+from rotator.service.desk import Desk
 from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
+from rotator.service.handover import Acceptor
 from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
 from rotator.service.observe import SILENT
+from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Reconciler
 from rotator.service.session import RetiredSecrets
+from rotator.service.upkeep import Upkeep
 
 SERVICE_RUN = timedelta(hours=1)
 """What ``max_rotations_per_run`` means for a service, which has no end: a sliding hour."""
@@ -58,7 +64,7 @@ class _Lasting:
     """What outlives a change of the configuration, once for each process."""
 
     environ: Mapping[str, str]
-    journal: Journal
+    journal: SqlJournal
     outbox: Outbox
     clock: SystemClock
     retired: RetiredSecrets
@@ -76,7 +82,10 @@ class Application:
     outbox: Outbox
     clock: SystemClock
     reconciler: Reconciler
+    desk: Desk
     observer: Observer
+    history: History
+    upkeep: Upkeep
     _adapters: tuple[Lazy[KeyProvider], Lazy[SecretBackend]]
     _lasting: _Lasting
 
@@ -138,6 +147,7 @@ def application(
     *,
     read_only: bool = False,
     service: bool = False,
+    who: str = "",
     clock: SystemClock | None = None,
     observer: Observer | None = None,
 ) -> Iterator[Application]:
@@ -145,6 +155,7 @@ def application(
 
     :param read_only: open the journal for reading alone: for a dry run.
     :param service: it runs until it is stopped: its budget is for each hour.
+    :param who: on whose behalf it records, beside this host's name; see ``domain.chain.Entry``.
     :param observer: one that counts where the service is asked over HTTP, unless it is given.
     :param clock: the system's where it is not given; a rehearsal brings one that it can drive.
     :raises JournalUnavailable: when the journal can't be opened.
@@ -153,7 +164,7 @@ def application(
     # Its own hook logs each retry with the call's arguments; ours are secrets, and a retry that helps is no news.
     stamina.instrumentation.set_on_retry_hooks(())
     clock = clock or SystemClock()
-    journal = _journal(settings, environ, read_only=read_only)
+    journal = _journal(settings, environ, read_only=read_only, who=process.on_this_host("service" if service else who))
     begun = clock.now()
     wired = _wire(
         settings,
@@ -183,42 +194,80 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
     journal, clock, environ, retired = lasting.journal, lasting.clock, lasting.environ, lasting.retired
     observer = lasting.observer
     draw = random.SystemRandom().random
-    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer))
-    secret = partial(_secret, environ=environ, backends=backends)
-    providers: Lazy[KeyProvider] = Lazy(partial(_guarded_provider, settings, clock, secret, observer))
+    providers, backends = _endpoints(settings, environ, clock, observer)
     publisher = Publisher(backends=backends, retired=retired)
     put_back = PutBack(providers=providers, backends=backends, retired=retired)
     # Its reservations stay: a look of the configuration before may be about to begin a rotation.
     budget = replace(lasting.budget, most=settings.service.max_rotations_per_run, policies=settings.policies)
+    acceptor = Acceptor(providers=providers, backends=backends, publisher=publisher, retired=retired, draw=draw)
     issuer = Issuer(providers=providers, backends=backends, publisher=publisher, budget=budget, draw=draw)
+    reconciler = Reconciler(
+        gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=settings.policies),
+        executor=Executor(
+            providers=providers,
+            backends=backends,
+            issuer=issuer,
+            publisher=publisher,
+            put_back=put_back,
+            teller=Teller(runner=hook_runner(settings, environ)),
+            people=People(
+                providers=providers,
+                backends=backends,
+                acceptor=acceptor,
+                budget=budget,
+                put_back=put_back,
+                retired=retired,
+            ),
+            retired=retired,
+            draw=draw,
+        ),
+        journal=journal,
+        clock=clock,
+        holder=lasting.holder,
+        lease_ttl=settings.service.lease,
+        draw=draw,
+        observer=observer,
+    )
     return Application(
         settings=settings,
         journal=journal,
         outbox=lasting.outbox,
         clock=clock,
-        reconciler=Reconciler(
-            gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=settings.policies),
-            executor=Executor(
-                providers=providers,
-                backends=backends,
-                issuer=issuer,
-                publisher=publisher,
-                put_back=put_back,
-                teller=Teller(runner=hook_runner(settings, environ)),
-                retired=retired,
-                draw=draw,
-            ),
-            journal=journal,
-            clock=clock,
-            holder=lasting.holder,
-            lease_ttl=settings.service.lease,
-            draw=draw,
-            observer=observer,
-        ),
+        reconciler=reconciler,
+        desk=Desk(reconciler=reconciler, acceptor=acceptor),
         observer=observer,
+        history=journal.history,
+        upkeep=upkeep(settings, journal.history, environ),
         _adapters=(providers, backends),
         _lasting=lasting,
     )
+
+
+def _endpoints(
+    settings: Settings, environ: Mapping[str, str], clock: Clock, observer: Observer, *, asks_only: bool = False
+) -> tuple[Lazy[KeyProvider], Lazy[SecretBackend]]:
+    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer))
+    secret = partial(_secret, environ=environ, backends=backends)
+    make = partial(_guarded_provider, settings, clock, secret, observer, asks_only=asks_only)
+    return Lazy(make), backends
+
+
+@contextmanager
+def endpoints(
+    settings: Settings, environ: Mapping[str, str] = os.environ
+) -> Iterator[tuple[Callable[[str], KeyProvider], Callable[[str], SecretBackend]]]:
+    """Providers and backends by name, without any journal: for an inventory, which only reads.
+
+    A management key is not even read: whoami is asked with the key that is asked about.
+    """
+    process.forbid_core_dumps()
+    stamina.instrumentation.set_on_retry_hooks(())  # see ``application``
+    made = _endpoints(settings, environ, SystemClock(), SILENT, asks_only=True)
+    try:
+        yield made
+    finally:
+        for adapters in made:
+            adapters.close()
 
 
 def _observer(settings: Settings, *, service: bool) -> Observer:
@@ -229,13 +278,13 @@ def _observer(settings: Settings, *, service: bool) -> Observer:
     return Counted()
 
 
-def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool) -> SqlJournal:
+def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool, who: str) -> SqlJournal:
     ref = settings.state_password
     password = partial(_secret, ref, environ=environ, backends=None) if ref else None
     if read_only:
         return SqlJournal.open_read_only(settings.state_url, password=password)
     pool_size = settings.service.workers + 2
-    return SqlJournal.open(settings.state_url, is_dead=process.is_dead, pool_size=pool_size, password=password)
+    return SqlJournal.open(settings.state_url, is_dead=process.is_dead, who=who, pool_size=pool_size, password=password)
 
 
 def _guarded_backend(
@@ -260,7 +309,13 @@ def _guarded_backend(
 
 
 def _guarded_provider(
-    settings: Settings, clock: Clock, secret: Callable[[SecretRef], SecretValue], observer: Observer, name: str
+    settings: Settings,
+    clock: Clock,
+    secret: Callable[[SecretRef], SecretValue],
+    observer: Observer,
+    name: str,
+    *,
+    asks_only: bool,
 ) -> KeyProvider:
     one = settings.providers[name]
     limits = _limits(one.limits, settings)
@@ -271,7 +326,8 @@ def _guarded_provider(
             context = Context(name=name, connections=limits.concurrency, now=clock.now)
             provider: KeyProvider = PluggedProvider(one.type, lambda: one.plugin.make(one.resolved(secret), context))
         else:
-            provider = _together(one, secret, limits.concurrency, clock)
+            unread = SecretValue("not-read")
+            provider = _together(one, (lambda _ref: unread) if asks_only else secret, limits.concurrency, clock)
     return GuardedProvider(provider, name=name, clock=clock, limits=limits, observer=observer)
 
 
@@ -314,7 +370,7 @@ def _together(
 
     return TogetherProvider(
         base_url=settings.base_url,
-        management_key=secret(settings.management_key),
+        management_key=secret(settings.management_key) if settings.management_key else None,
         paths=TogetherPaths(**settings.paths),
         timeout=settings.timeout.total_seconds(),
         max_connections=connections,

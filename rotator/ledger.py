@@ -16,6 +16,10 @@ class History(Protocol):
         """Where each chain ends, by policy; the journal's own is that of the empty name."""
         ...
 
+    def chains(self) -> Sequence[str]:
+        """Every chain that has an entry, whether its head is known or not."""
+        ...
+
     def entries(self, policy: str, after: int, most: int) -> Sequence[Entry]:
         """The next entries of a chain after that number, in order; none at its end."""
         ...

@@ -108,6 +108,68 @@ class SecretBackend(Protocol):
         ...
 
 
+@runtime_checkable
+class Destroyer(Protocol):
+    """What a ``SecretBackend`` can besides, if it is fit for an inbox: a place where people put new keys."""
+
+    def read(self, destination: Destination) -> Held:
+        """See ``SecretBackend``."""
+        ...
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """Destroy for ever what ``read`` gave with the version ``expected``, and all that lay there before.
+
+        The whole secret that the destination is a field of, every version of it. Safe to repeat. ``VersionConflict``
+        where something newer lies there: that stays, and is to be looked at. Raises besides what ``write`` raises.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """A place that a listing has found: a secret, or a file. Its fields are not read yet.
+
+    :param options: as a destination of the configuration names it, without ``backend`` and ``field``.
+    :param name: for people, without the backend's: ``secret/apps/chat``.
+    """
+
+    options: tuple[tuple[str, str], ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a listing has found. ``problems``: name and reason of what could not be listed; the rest is complete."""
+
+    spots: tuple[Spot, ...]
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """What lies in a backend, for a first inventory. It lists and reads, and changes nothing.
+
+    Not every ``SecretBackend`` has it. Patterns are paths; in each part ``*``, ``?`` and ``[...]`` mean what they mean
+    to a shell, and a part ``**`` stands for any number of parts, also none.
+    """
+
+    def places(self, pattern: str) -> Listed:
+        """Every place whose name matches, in the order of their names; each once.
+
+        A pattern without wildcards is that one place, listed without asking.
+
+        :raises BackendError: nothing could be listed.
+        """
+        ...
+
+    def fields(self, spot: Spot) -> Mapping[str, SecretValue]:
+        """Every field of the place that is a text, and not empty. A text without fields has the one name ``""``.
+
+        :raises BackendError: it can't be read, or is nothing that has fields.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The right to move one policy's rotation forward.

@@ -15,6 +15,11 @@ def holder_name() -> str:
     return f"{socket.gethostname()}/{_machine()}/{pid}/{_start_of(pid)}/{uuid.uuid4().hex[:6]}"
 
 
+def on_this_host(who: str) -> str:
+    """Who records something, and where: ``service@HOST``."""
+    return f"{who}@{socket.gethostname()}"
+
+
 def is_dead(holder: str) -> bool:
     """Whether a holder is a process of this machine that does not run any more. ``False`` where nobody can know."""
     host, _, rest = holder.partition("/")

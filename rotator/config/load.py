@@ -31,6 +31,7 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
     document, broken = _document(main)
     reader = sections.SectionReader(main.faults, environ, folder, secrets=secrets)
     state_url, state_password = reader.state(document.state)
+    history = reader.history(document.state)
     backends = reader.backends({} if document.backends is None else document.backends)
     providers = reader.providers(document.providers, backends) if "providers" not in broken else {}
     http = reader.http(document.http)
@@ -60,6 +61,7 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
         http=http,
         hooks=hooks,
         notifications=channels,
+        history=history,
     )
 
 

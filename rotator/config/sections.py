@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rotator.config.assisted import checked_console
 from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
+from rotator.config.history import history_settings
 from rotator.config.hooks import HookReader, hook_names
 from rotator.config.hosts import is_loopback, listening
 from rotator.config.notifications import ChannelReader, channel_names
@@ -29,6 +32,7 @@ from rotator.config.settings import (
     BackendSettings,
     ChannelSettings,
     DotenvSettings,
+    HistorySettings,
     HookSettings,
     HttpSettings,
     LimitsSettings,
@@ -39,10 +43,11 @@ from rotator.config.settings import (
 )
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import BACKENDS, DotenvShape, VaultShape
-from rotator.config.shapes.document import Defaults, HttpShape, LogShape, ServiceShape, StateShape
+from rotator.config.shapes.document import Defaults, HttpShape, LogShape, ServiceShape
 from rotator.config.shapes.fields import LimitsShape, Shape
-from rotator.config.shapes.providers import PROVIDERS, TogetherShape
+from rotator.config.shapes.providers import PROVIDERS, TogetherAssistedShape, TogetherShape
 from rotator.config.shapes.secrets import REFERENCES
+from rotator.config.shapes.state import StateShape
 from rotator.config.source import FieldPath
 from rotator.config.state import default_url, is_postgresql, postgresql_url, sqlite_url
 from rotator.config.vault import VaultReader
@@ -85,15 +90,25 @@ class SectionReader:
 
     def state(self, given: StateShape | None) -> tuple[str, SecretRef | None]:
         """Where the journal is, and the password for it."""
-        if given is None:
-            return default_url(self._environ), None
+        given = given or StateShape()
         path = ("state", "password")
         password = None if given.password is None else self._reference(given.password, path)
-        if is_postgresql(given.url):
+        if given.url and is_postgresql(given.url):
             return postgresql_url(given.url, self._environ, self._faults), password
         if given.password is not None:
             self._faults.add(path, "a password for a file", "allowed: with a PostgreSQL URL only")
-        return sqlite_url(given.url, self._folder, self._faults), None
+        url = sqlite_url(given.url, self._folder, self._faults) if given.url else default_url(self._environ)
+        return url, None
+
+    def history(self, given: StateShape | None) -> HistorySettings:
+        """What becomes of the journal's events."""
+        return history_settings(
+            given or StateShape(),
+            self._folder,
+            self._faults,
+            reference=self._reference,
+            url=partial(self._url, plain_http=False),
+        )
 
     def backends(self, given: object) -> dict[str, BackendSettings]:
         """The backends by name, the embedded one included."""
@@ -132,28 +147,38 @@ class SectionReader:
                 if plugged := self._plugged(backends).provider(value, path, PROVIDERS):
                     made[name] = plugged
                 continue
-            if value.get("issuance") == "assisted":
-                allowed = "allowed: api; assisted issuance is not available in this version yet"
-                self._faults.add((*path, "issuance"), "'assisted'", allowed)
-                continue
             if not self._faults.one_of(PROVIDERS, kind, (*path, "type"), "a type of provider"):
                 continue
-            checked = self._faults.check(TogetherShape, value, path)
-            if checked is None:
-                continue
-            self._url(checked.base_url, (*path, "base_url"), plain_http=False)
-            key = self._reference(checked.management_key, (*path, "management_key"), backends)
-            if key:
-                made[name] = TogetherSettings(
-                    base_url=checked.base_url.rstrip("/"),
-                    management_key=key,
-                    paths=checked.paths.model_dump(exclude_none=True),
-                    timeout=checked.timeout,
-                    limits=_limits(checked.limits),
-                )
+            is_assisted = value.get("issuance") == "assisted"
+            if settings := self._assisted(value, path) if is_assisted else self._api(value, path, backends):
+                made[name] = settings
         if not made and not self._faults.found:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
         return made
+
+    def _api(
+        self, value: Mapping[str, object], path: FieldPath, backends: Mapping[str, BackendSettings]
+    ) -> TogetherSettings | None:
+        """Keys are made over an endpoint."""
+        checked = self._faults.check(TogetherShape, value, path)
+        if checked is None:
+            return None
+        self._url(checked.base_url, (*path, "base_url"), plain_http=False)
+        key = self._reference(checked.management_key, (*path, "management_key"), backends)
+        return _together(checked, key) if key else None
+
+    def _assisted(self, value: Mapping[str, object], path: FieldPath) -> TogetherSettings | None:
+        """People make keys."""
+        if "management_key" in value:
+            allowed = "allowed: none: people make and revoke keys, and nothing of ours may"
+            self._faults.add((*path, "management_key"), "a key with issuance: assisted", allowed)
+            value = {name: one for name, one in value.items() if name != "management_key"}
+        checked = self._faults.check(TogetherAssistedShape, value, path)
+        if checked is None:
+            return None
+        self._url(checked.base_url, (*path, "base_url"), plain_http=False)
+        checked_console(checked.assisted.console_url, (*path, "assisted", "console_url"), self._faults)
+        return replace(_together(checked, None), assisted=checked.assisted)
 
     def http(self, given: HttpShape | None) -> HttpSettings | None:
         """Where the service listens; a place that others than this machine reach asks for a token."""
@@ -263,3 +288,13 @@ class SectionReader:
 
 def _limits(shape: LimitsShape) -> LimitsSettings:
     return LimitsSettings(rate=shape.rate, concurrency=shape.concurrency)
+
+
+def _together(checked: TogetherShape | TogetherAssistedShape, key: SecretRef | None) -> TogetherSettings:
+    return TogetherSettings(
+        base_url=checked.base_url.rstrip("/"),
+        management_key=key,
+        paths=checked.paths.model_dump(exclude_none=True),
+        timeout=checked.timeout,
+        limits=_limits(checked.limits),
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef
+from rotator.config.shapes.assisted import AssistedShape
 from rotator.config.vault_settings import AuthSettings
 from rotator.domain.channel import Rules
 from rotator.domain.model import Policy
@@ -30,13 +31,18 @@ class LimitsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TogetherSettings:
-    """One provider of type ``together``. ``paths``: where an endpoint is, if not at its usual place."""
+    """One provider of type ``together``. ``paths``: where an endpoint is, if not at its usual place.
+
+    :param management_key: ``None`` where people make and revoke keys.
+    :param assisted: how they do, where no policy says otherwise; ``None``: an endpoint does it.
+    """
 
     base_url: str
-    management_key: SecretRef
+    management_key: SecretRef | None
     paths: Mapping[str, str]
     timeout: timedelta
     limits: LimitsSettings
+    assisted: AssistedShape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +190,16 @@ class HttpHookSettings:
 HookSettings = CommandHookSettings | HttpHookSettings
 
 
+PATIENCE = 12
+"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
+unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
+
+
+def patience(lease: timedelta) -> timedelta:
+    """See ``PATIENCE``."""
+    return PATIENCE * lease
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppriseSettings:
     """One channel of notifications by apprise. ``url``: leads to one that holds a token."""
@@ -223,6 +239,11 @@ class ServiceSettings:
     shutdown_timeout: timedelta
     reload: str
 
+    @property
+    def patience(self) -> timedelta:
+        """How long a look may run, and the journal be unreadable, before the watchdog is left unfed."""
+        return patience(self.lease)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
@@ -247,6 +268,23 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySettings:
+    """What becomes of the journal's events.
+
+    :param retention: they are kept for so long at least.
+    :param anchor_every: how often the head of the chain is written down: in the log, and
+    :param anchor_file: at the end of a file, where there is one;
+    :param anchor_url: with a POST, where there is one.
+    """
+
+    retention: timedelta = timedelta(days=400)
+    anchor_every: timedelta = timedelta(hours=1)
+    anchor_file: Path | None = None
+    anchor_url: str | None = None
+    anchor_token: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration.
 
@@ -266,3 +304,4 @@ class Settings:
     http: HttpSettings | None = None
     hooks: Mapping[str, HookSettings] = field(default_factory=dict)
     notifications: Mapping[str, ChannelSettings] = field(default_factory=dict)
+    history: HistorySettings = HistorySettings()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -62,16 +62,24 @@ class Entry:
 
     def digest(self) -> str:
         """SHA-256 over everything but ``hash``, as canonical JSON; raises ``ValueError``."""
-        return sha256(canonical({**self._hashed(), "format": FORMAT}).encode()).hexdigest()
+        return sha256(canonical(self._hashed()).encode()).hexdigest()
 
     def line(self) -> str:
         """One line of an export: what is hashed, and the hash."""
-        return canonical({**self._hashed(), "format": FORMAT, "hash": self.hash})
+        return canonical({**self._hashed(), "hash": self.hash})
 
     def _hashed(self) -> dict[str, Any]:
-        whole = asdict(self) | {"body": self.fields()}
-        del whole["hash"]
-        return whole
+        return {
+            "format": FORMAT,
+            "policy": self.policy,
+            "number": self.number,
+            "at": self.at,
+            "who": self.who,
+            "token": self.token,
+            "kind": self.kind,
+            "body": self.fields(),
+            "previous": self.previous,
+        }
 
 
 def entry_of(line: Mapping[str, Any]) -> Entry:
@@ -89,7 +97,7 @@ def entry_of(line: Mapping[str, Any]) -> Entry:
 
 def canonical(value: object) -> str:
     """JSON with sorted keys, no white space, nothing escaped that need not be: one text for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def read_object(text: str) -> dict[str, Any]:
@@ -98,7 +106,7 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def _object(text: str) -> dict[str, Any]:
-    found = json.loads(text, object_pairs_hook=_once)
+    found = _DECODER.decode(text)
     if not isinstance(found, dict):
         raise ValueError("no JSON object")  # noqa: TRY004 - to the caller, it is a text that can't be read
     return found
@@ -109,6 +117,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a field is named twice")
     return found
+
+
+# Made once: making one takes longer than using it.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
 # --- what the journal itself records; no lifecycle knows of it ------------------------------------------------------

@@ -43,6 +43,7 @@ from rotator.domain.record import (
     Rollback,
     RotationRecord,
 )
+from rotator.domain.request_moves import REQUEST_MOVES
 from rotator.errors import IllegalMove, Overtaken
 
 CLOSED_REMEMBERED = 16
@@ -100,7 +101,8 @@ def _(event: ev.KeyIssued, record: PolicyRecord) -> PolicyRecord:
         Phase.ISSUED,
         lambda rotation: replace(rotation, key_id=event.key.key_id, fingerprint=event.key.fingerprint),
     )
-    return replace(record, keys=(*record.keys, event.key))
+    others = (key for key in record.keys if key.key_id != event.key.key_id)  # it was handed over before, to no end
+    return replace(record, keys=(*others, event.key))
 
 
 @fold.register
@@ -330,3 +332,7 @@ def _(event: ev.KeyForgotten, record: PolicyRecord) -> PolicyRecord:
 @fold.register
 def _(_event: ev.PolicyForgotten, record: PolicyRecord) -> PolicyRecord:
     return PolicyRecord(policy=record.policy)
+
+
+for _kind, _move in REQUEST_MOVES.items():
+    fold.register(_kind, _move)

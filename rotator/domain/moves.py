@@ -11,9 +11,11 @@ from rotator.errors import IllegalMove
 
 LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
     Phase.INTENDED: frozenset({Phase.ISSUED, Phase.ABANDONED}),
-    Phase.ISSUED: frozenset({Phase.VERIFIED, Phase.ABANDONED}),
+    Phase.AWAITING: frozenset({Phase.ISSUED, Phase.ABANDONED}),
+    # Back to AWAITING: a key that was handed over got nowhere, and its secret is lost; it may be handed over again.
+    Phase.ISSUED: frozenset({Phase.VERIFIED, Phase.ABANDONED, Phase.AWAITING}),
     # A publish whose record was lost in a crash is found again by reading: that is why PUBLISHING can follow both.
-    Phase.VERIFIED: frozenset({Phase.PUBLISHING, Phase.ABANDONED}),
+    Phase.VERIFIED: frozenset({Phase.PUBLISHING, Phase.ABANDONED, Phase.AWAITING}),
     Phase.PUBLISHING: frozenset({Phase.PUBLISHING, Phase.GRACE, Phase.ABANDONED}),
     Phase.GRACE: frozenset({Phase.REVOKING, Phase.COMPLETED, Phase.ROLLED_BACK}),
     Phase.REVOKING: frozenset({Phase.REVOKING, Phase.COMPLETED}),

@@ -13,6 +13,8 @@ from rotator import __version__
 from rotator.entrypoints import exits, steering
 from rotator.entrypoints.audit.command import audit
 from rotator.entrypoints.coming import plan
+from rotator.entrypoints.history import history
+from rotator.entrypoints.people import requests, submit
 from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
 
@@ -187,7 +189,7 @@ def _pass(settings: Settings, *, once: bool) -> int:
         return serve(settings)
     from rotator.entrypoints.once import run_once  # noqa: PLC0415
 
-    with wired(settings) as application:
+    with wired(settings, who="once") as application:
         return run_once(application)
 
 
@@ -199,6 +201,9 @@ def _dry_run(settings: Settings, style: str) -> int:
 
 
 steering.register(cli)
+cli.add_command(history)
+cli.add_command(submit)
+cli.add_command(requests)
 cli.add_command(policy)
 cli.add_command(audit)
 cli.add_command(plan)

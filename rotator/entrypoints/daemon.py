@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
@@ -26,7 +25,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
-from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.front import Front
+from rotator.entrypoints.keeper import Keeper
 from rotator.entrypoints.reload import Changes, Reloader
 from rotator.entrypoints.runtimes import Runtimes
 from rotator.entrypoints.senders import Senders, begin
@@ -36,15 +36,8 @@ from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, due_since, is_due
 
-if TYPE_CHECKING:
-    from rotator.entrypoints.http.server import Listener
-
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
-
-PATIENCE = 12
-"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
-unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
 
 _PULSE = "scheduler: pulse"
 """The job and the lane of ``Progress.pulse``; no policy can have this name."""
@@ -55,7 +48,7 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 class Daemon:
     """Runs until a signal; see ``run``."""
 
-    def __init__(self, application: Application, signals: Signals, supervisor: Supervisor) -> None:
+    def __init__(self, application: Application, signals: Signals, supervisor: Supervisor, front: Front) -> None:
         """``signals``: heeded already."""
         self._runtimes = Runtimes(application)
         self._log = structlog.get_logger()
@@ -66,10 +59,10 @@ class Daemon:
         # it, in the middle of its work and with its lock, so that it must wait for nobody.
         self._ended: queue.SimpleQueue[JobExecutionEvent] = queue.SimpleQueue()
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
-        self._heart = Heart()
+        self._front = front
         self._senders = Senders(os.environ)
-        self._listener: Listener | None = None
-        self._progress = Progress(patience=PATIENCE * application.settings.service.lease)
+        self._keeper = Keeper(lambda: self._application)
+        self._progress = Progress(patience=application.settings.service.patience)
         self._trouble = ""
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
         self._anew: set[str] = set()  # looks of another configuration: after them comes one of the new one
@@ -97,7 +90,8 @@ class Daemon:
 
         SIGHUP reads the configuration anew; see ``Reloader``.
         """
-        self._listen()
+        self._front.serve(lambda: self._application, lambda: self._policies)
+        self._front.heart.beat("")
         begin(self._application)
         self._sync()
         self._scheduler.start()
@@ -105,6 +99,7 @@ class Daemon:
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
         self._tell_supervisor()
         self._reloader.run(self._signals, SYNC_EVERY)
+        self._keeper.start()
         every = SYNC_EVERY.total_seconds()
         next_round = time.monotonic() + every
         while not self._signals.stop.is_set():
@@ -119,14 +114,6 @@ class Daemon:
                 self._tell_supervisor()
                 next_round = time.monotonic() + every
         return self._shut_down()
-
-    def _listen(self) -> None:
-        if (http := self._application.settings.http) is not None:
-            from rotator.entrypoints.http.start import listen  # noqa: PLC0415 - few ask for it, and start-up is measured
-
-            self._listener = listen(
-                http, application=lambda: self._application, policies=lambda: self._policies, heart=self._heart
-            )
 
     def _reload(self) -> bool:
         """Put in force what the reloader has made ready; whether there was anything."""
@@ -144,7 +131,7 @@ class Daemon:
         concerned = {*changes.backends, *changes.providers}
         self._runtimes.swap(application)
         self._senders.start(application)
-        self._progress.patience = PATIENCE * application.settings.service.lease
+        self._progress.patience = application.settings.service.patience
         for name in changes.policies_removed:
             self._waiting.pop(name, None)
             self._known.pop(name, None)
@@ -185,12 +172,12 @@ class Daemon:
         self._supervisor.stopping()
         waiting = threading.Thread(target=self._end_looks, name="shutdown", daemon=True)
         waiting.start()
+        self._keeper.stop()
         waiting.join(bound.total_seconds())
         if waiting.is_alive():
             self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")
             exits.at_once(exits.OK)
-        if self._listener is not None:
-            self._listener.stop()  # its answers read the journal
+        self._front.stop()  # its answers read the journal
         self._application.close()
         self._log.info("service.stopped")
         return exits.OK
@@ -274,7 +261,7 @@ class Daemon:
     def _tell_supervisor(self) -> None:
         """Feed the watchdog, if this round was progress; and try the scheduler for the next one."""
         trouble = self._progress.trouble()
-        self._heart.beat(trouble)
+        self._front.heart.beat(trouble)
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")

@@ -20,6 +20,9 @@ from rotator.entrypoints.senders import begin, flush
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, Result, due_since, is_due
 
+PRUNINGS = 50
+"""So many prunings of the journal at the end of one pass; the next day goes on."""
+
 
 @dataclass(slots=True)
 class Summary:
@@ -76,6 +79,8 @@ def run_once(application: Application) -> int:
                 for outcome in _in_order_of_completion(application, wave):
                     summary.outcomes.append(outcome)
                     advance(outcome_line(outcome))
+    if not application.clock.stopping:
+        application.upkeep.run(application.clock.now(), most=PRUNINGS)
     sys.stdout.write(f"{summary}\n")
     sys.stdout.flush()
     flush(application, os.environ)

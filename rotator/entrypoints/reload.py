@@ -41,6 +41,7 @@ class Changes:
     hooks: tuple[str, ...]
     notifications: tuple[str, ...]
     service: tuple[str, ...]
+    state: tuple[str, ...]
 
     def told(self) -> dict[str, list[str]]:
         """For the log: what there is any of."""
@@ -62,6 +63,11 @@ def changes(before: Settings, after: Settings) -> Changes:
             one.name
             for one in fields(before.service)
             if getattr(before.service, one.name) != getattr(after.service, one.name)
+        ),
+        state=tuple(
+            one.name
+            for one in fields(before.history)
+            if getattr(before.history, one.name) != getattr(after.history, one.name)
         ),
     )
 

@@ -63,11 +63,14 @@ def load_settings(config: Path | None, *, secrets: bool = True) -> Settings:
 
 
 @contextmanager
-def wired(settings: Settings, *, read_only: bool = False) -> Iterator[Application]:
-    """The application, closed at the end."""
+def wired(settings: Settings, *, read_only: bool = False, who: str = "") -> Iterator[Application]:
+    """The application, closed at the end.
+
+    :param who: on whose behalf it records; the operator's, where it is not said.
+    """
     from rotator.bootstrap import application  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    with application(settings, read_only=read_only) as made:
+    with application(settings, read_only=read_only, who=who or f"operator {operator()}") as made:
         yield made
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from rotator.domain.conditions import NEEDS
 from rotator.domain.model import Policy
 from rotator.domain.record import KeyState, Phase, PolicyRecord
 from rotator.domain.renewal import renewal_at
@@ -62,17 +63,13 @@ class Standing:
 _Said = tuple[State, str, str]
 
 _ADVICE: Mapping[str, str] = {
-    "WrongDestination": "The place is another one than the policy names. Compare the policy's path and 'expect' with "
-    "the backend, then correct whichever is wrong.",
     "DestinationUnreadable": "See that the backend answers and that rotator may read there: 'rotator policy vault' and "
     "'rotator policy aws' print the rights that it needs.",
     "ProviderUnreadable": "See that the provider answers and that the management key is still valid.",
-    "KeyFromOtherProject": "Put a key of the policy's own project there, or correct 'project'.",
-    "RejectionContradicted": "The provider says two things of this key. Ask its support; nothing is replaced "
-    "meanwhile.",
-    "Drifted": "Somebody else changed a destination. Put the key back, or let 'drift' be 'adopt' or 'restore'.",
 }
-"""By the check that a problem begins with."""
+"""By the check that a problem begins with; for others see ``conditions.NEEDS``."""
+
+_STILL_IN_USE = "A consumer did not take the new key. Find it and restart it before 'grace_limit'."
 
 _TRIED_AGAIN = "Mend what it names; it is tried again by itself."
 
@@ -98,8 +95,20 @@ def failing(case: Case) -> _Said | None:
     if case.look is None or not case.look.failures:
         return None
     times = "once" if case.look.failures == 1 else f"{case.look.failures} times in a row"
-    advice = _ADVICE.get(case.look.problem.partition(":")[0], "")
+    check = case.look.problem.partition(":")[0]
+    advice = NEEDS[check].advice if check in NEEDS else _ADVICE.get(check, "")
     return State.PROBLEM, f"Failed {times}: {case.look.problem}", f"{advice} {_TRIED_AGAIN}".strip()
+
+
+def needs_a_person(case: Case) -> _Said | None:
+    """Its last look was fine, and saw what does not mend itself; a hold leaves it as it is."""
+    if case.look is None or case.record.held(case.now):
+        return None
+    found = [(check, reason) for check, reason in case.look.alerts if check in NEEDS]
+    if not found:
+        return None
+    what = " ".join(f"{check}: {reason}." for check, reason in found)
+    return State.PROBLEM, f"A person is needed. {what}", " ".join(NEEDS[check].advice for check, _ in found)
 
 
 def key_is_over(case: Case) -> _Said | None:
@@ -204,6 +213,9 @@ def due(case: Case) -> _Said | None:
 
 def old_keys_live(case: Case) -> _Said | None:
     """The key before is in its grace, or was not seen refused yet."""
+    in_use = [reason for check, reason in (case.look.alerts if case.look else ()) if check == "StillInUse"]
+    if in_use:
+        return State.GRACE, f"The old key is still used: {'; '.join(in_use)}", _STILL_IN_USE
     retiring = case.record.in_state(KeyState.RETIRING)
     if ends := [key.grace_until for key in retiring if key.grace_until]:
         return State.GRACE, f"The old key stays valid until {text(max(ends))} at least.", ""
@@ -221,6 +233,7 @@ CHAIN: tuple[Callable[[Case], _Said | None], ...] = (
     failing,
     key_is_over,
     end_is_near,
+    needs_a_person,
     stuck_half_way,
     not_looked_at,
     on_hold,

@@ -23,7 +23,7 @@ def try_hooks(settings: Settings) -> int:
         count, failed = count + 1, failed + bool(trial.problem)
         sys.stdout.write(f"{trial.policy}: {trial.problem or f'hook {trial.hook}: fine'}\n")
         sys.stdout.flush()
-    sys.stdout.write(f"{count} hooks run as a test, {failed} failed\n")
+    sys.stdout.write(f"{count} {'hook' if count == 1 else 'hooks'} run as a test, {failed} failed\n")
     return exits.FAILED if failed else exits.OK
 
 

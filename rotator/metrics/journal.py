@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily
 
 from rotator.domain.model import Policy
-from rotator.domain.record import KeyState, PolicyRecord
+from rotator.domain.record import KeyState, Level, PolicyRecord
 from rotator.domain.renewal import renewal_at
+from rotator.domain.requests import tasks_of
 from rotator.errors import JournalError
-from rotator.ports import Journal, Look
-from rotator.ports_notify import Outbox
+from rotator.ports import Look
+from rotator.ports_read import Channels, Memory
 
-PHASES = ("idle", "intended", "issued", "verified", "publishing", "grace", "revoking")
+PHASES = ("idle", "awaiting key", "intended", "issued", "verified", "publishing", "grace", "revoking")
 """Where a policy's rotation stands; ``idle``: there is none."""
 
 _STATES = tuple(KeyState)
+_LEVELS = tuple(Level)
 
 
 class _Gauges:
@@ -39,7 +42,7 @@ class _Gauges:
         return self._families.values()
 
 
-def of_journal(journal: Journal, policies: Mapping[str, Policy], now: datetime) -> Iterable[GaugeMetricFamily]:
+def of_journal(journal: Memory, policies: Mapping[str, Policy], now: datetime) -> Iterable[GaugeMetricFamily]:
     """The gauges of these policies, and whether the journal could be read."""
     gauges, readable = _declared(), 1.0
     try:
@@ -53,7 +56,7 @@ def of_journal(journal: Journal, policies: Mapping[str, Policy], now: datetime) 
     yield from gauges.all()
 
 
-def of_channels(outbox: Outbox, names: Iterable[str]) -> Iterable[GaugeMetricFamily]:
+def of_channels(outbox: Channels, names: Iterable[str]) -> Iterable[GaugeMetricFamily]:
     """How each configured channel of notifications does; nothing where the journal can't be read."""
     try:
         known = outbox.channels()
@@ -77,6 +80,8 @@ def _declared() -> _Gauges:
     gauges.declare("phase", f"1 for the phase that the policy is in: {', '.join(PHASES)}.", "phase")
     gauges.declare("consecutive_failures", "Looks in a row that ended in an error.")
     gauges.declare("on_hold", "1 while an operator has put it on hold.")
+    gauges.declare("requests", f"What waits for a person, by kind and level: {', '.join(_LEVELS)}.", "kind", "level")
+    gauges.declare("request_deadline_timestamp_seconds", "By when a person is to have acted, at the earliest.")
     gauges.declare("keys", f"Live keys by state: {', '.join(_STATES)}.", "state")
     return gauges
 
@@ -95,6 +100,11 @@ def _put(gauges: _Gauges, policy: Policy, record: PolicyRecord, look: Look | Non
         gauges.put("phase", name, float(one == now_in), one)
     gauges.put("consecutive_failures", name, look.failures if look else 0)
     gauges.put("on_hold", name, float(bool(record.held(now))))
+    tasks = tasks_of(policy, record, now)
+    for (kind, level), many in Counter((task.kind, task.level) for task in tasks).items():
+        gauges.put("requests", name, many, kind, level)
+    first = min((task.deadline for task in tasks if task.deadline), default=None)
+    gauges.put("request_deadline_timestamp_seconds", name, first)
     for state in _STATES:
         gauges.put("keys", name, len(record.in_state(state)), state)
 
@@ -103,6 +113,8 @@ def phase(record: PolicyRecord) -> str:
     """One of ``PHASES``."""
     if record.in_flight:
         return str(record.in_flight.phase)
+    if record.awaiting:
+        return str(record.awaiting.phase)
     if record.in_state(KeyState.RETIRING):
         return "grace"
     return "revoking" if record.in_state(KeyState.REVOKED) else "idle"

@@ -42,6 +42,7 @@ from rotator.errors import Deferred, JournalError, ProviderRejected, RotationFai
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer, adopted_key, known_key
+from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.session import RetiredSecrets, Session
@@ -60,6 +61,7 @@ class Executor:
     publisher: Publisher
     put_back: PutBack
     teller: Teller
+    people: People
     retired: RetiredSecrets
     draw: Callable[[], float]
 
@@ -95,6 +97,7 @@ class Executor:
             Revoke: self._revoke,
             ConfirmRefusal: self._confirm_refusal,
             Close: self._close,
+            **self.people.handlers(),
         }
         handlers[type(action)](session, action)
 
@@ -112,7 +115,11 @@ class Executor:
         session.happened(ev.ExpirationRestored(key_id=action.key_id, expires_at=action.expires_at))
 
     def _confirm_refusal(self, session: Session, action: ConfirmRefusal) -> None:
-        self._see_refused(session, action.key_id)
+        key = session.record.key(action.key_id)
+        if session.policy.assisted and key and key.origin is not Origin.LEGACY:
+            self.people.see_ended(session, action.key_id)
+        else:
+            self._see_refused(session, action.key_id)
 
     def _close(self, session: Session, action: Close) -> None:
         self._end(session, action.key_id, action.evidence)
@@ -141,7 +148,9 @@ class Executor:
                 settled_at=later + policy.settle if action.creation_unknown else None,
                 lands_on=action.lands_on,
             )
-        session.done.append(f"abandoned rotation {action.rotation_id}: {action.why}")
+        is_open = session.record.awaiting is not None
+        what = "the request is open again" if is_open else f"abandoned rotation {action.rotation_id}"
+        session.done.append(f"{what}: {action.why}")
 
     def _record_orphan(self, session: Session, action: RecordOrphan) -> None:
         key = _listed_key(action.facts, session, KeyState.ORPHAN)

@@ -59,12 +59,13 @@ class Gatherer:
     def complete(self, policy: Policy, record: PolicyRecord, gathered: Gathered, now: datetime) -> Gathered:
         """Add the provider's list and other policies' destinations, where the record makes them matter."""
         world = gathered.world
-        if world.listed is None and not world.provider_problem and _needs_list(record, world, now):
+        can_list = not policy.assisted and world.listed is None and not world.provider_problem
+        if can_list and _needs_list(record, world, now):
             world = self._with_list(policy, world)
         ending = [key for key in record.keys if _may_be_ended(key, now)]
         if any(key.key_id not in world.claims for key in ending):  # one may have begun to retire in this very look
             world = self._with_others(policy, ending, world, now)
-        untold = [key for key in ending if may_be_revoked(key, now) and _use_is_untold(world, key)]
+        untold = [key for key in ending if may_be_revoked(key, now) and _use_is_untold(policy, world, key)]
         if untold:
             world = self._with_use(policy, untold, replace(gathered, world=world))
         return replace(gathered, world=world)
@@ -235,8 +236,10 @@ def _is_needed(record: PolicyRecord, key: KeyRecord, now: datetime) -> bool:
     return key.state is not KeyState.RETIRING or bool(record.held(now)) or put_back
 
 
-def _use_is_untold(world: World, key: KeyRecord) -> bool:
-    """Whether the list tells no use of the key: it was not used, or the provider's list never says."""
+def _use_is_untold(policy: Policy, world: World, key: KeyRecord) -> bool:
+    """Whether no list tells a use of the key: there is none, it was not used, or the provider's list never says."""
+    if policy.assisted:
+        return key.state is KeyState.RETIRING and key.revocation is None
     facts = world.facts(key.key_id)
     return key.state is KeyState.RETIRING and facts is not None and facts.last_used_at is None
 

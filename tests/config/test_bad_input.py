@@ -286,6 +286,12 @@ CASES = {
     "a hook that waits for ever": (
         GOOD + "hooks: {reload: {type: command, command: [/bin/reload], timeout: 1d}}\n",
         ["rotator.yaml:11: hooks.reload.timeout: found 1d; allowed: at most 10m"]),
+    "hooks that take longer than a short lease lets a look": (
+        GOOD.replace("    project: proj_a\n", "    project: proj_a\n    hooks: [a, b]\n")
+        + "service: {lease: 1m}\nhooks: {a: {type: systemd, unit: a.service, timeout: 5m}, "
+        + "b: {type: http, url: 'https://b.example', timeout: 2m}}\n",
+        [("rotator.yaml:9: policies[0].hooks (a): found hooks that may take 7m together; "
+          "allowed: at most 6m, six times service.lease")]),
     "a unit that is an option": (
         GOOD + "hooks: {reload: {type: systemd, unit: --force.service}}\n",
         [("rotator.yaml:11: hooks.reload.unit: found '--force.service'; allowed: the whole name of a unit, such as "

@@ -60,8 +60,8 @@ def test_a_policy_may_name_only_channels_that_there_are_and_each_once(configurat
     text = GOOD.replace("project: proj_a\n", "project: proj_a\n    notify: [opps]\n    escalate: [ops, ops]\n")
     assert configuration.problems(text + HOOK % "") == [
         (
-            "rotator.yaml:9: policies[0].notify[0] (a): found 'opps'; allowed: a configured channel: ops; "
-            "did you mean 'ops'?"
+            "rotator.yaml:9: policies[0].notify[0] (a): found 'opps'; allowed: a configured channel: ops; did you mean "
+            "'ops'?"
         ),
         "rotator.yaml:10: policies[0].escalate[1] (a): found 'ops'; allowed: each channel once",
     ]

@@ -9,9 +9,11 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain import policy_checks
+from rotator.domain.conditions import NEEDS
 from rotator.entrypoints.http.overview import distance
 from rotator.entrypoints.http.timeline import MOST, timeline
 from rotator.entrypoints.standing import _ADVICE, CHAIN, standings
+from rotator.ports import Look
 from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, key, record, retiring
 from tests.pages.sample import one_of_each, row
 
@@ -54,10 +56,36 @@ def test_orders_of_an_operator_and_hooks_are_told() -> None:
     }
 
 
-def test_the_checks_are_in_the_order_of_the_states_but_for_what_comes_to_nothing() -> None:
-    assert [check.__name__ for check in CHAIN][:6] == [
-        "failing", "key_is_over", "end_is_near", "stuck_half_way", "not_looked_at", "on_hold",
-    ]  # fmt: skip
+def test_what_the_last_look_saw_and_no_machine_mends_is_a_problem_and_an_old_key_in_use_has_advice() -> None:
+    alerts = (("HeldSomewhere", "key_x lies in dotenv:/a"), ("TooOld", "made long ago"))
+    seen = Look(next_at=NOW + HOUR, digest="", alerts=alerts)
+    in_use = Look(next_at=NOW + HOUR, digest="", alerts=(("StillInUse", "key_old was used an hour ago"),))
+    rows = [
+        row("seen", key("a"), look=seen),
+        row("seen, and held", key("a"), look=seen, hold="hands off"),
+        row("used", key("a"), retiring("old"), look=in_use),
+    ]
+    said = {one.case.policy.name: one for one in standings(rows, NOW)}
+    assert said["seen"].what == "A person is needed. HeldSomewhere: key_x lies in dotenv:/a."
+    assert (said["seen"].state, said["seen"].advice) == ("problem", NEEDS["HeldSomewhere"].advice)
+    assert said["seen, and held"].what == "On hold: hands off"
+    assert (said["used"].state, said["used"].what) == (
+        "grace",
+        "The old key is still used: key_old was used an hour ago",
+    )
+    assert "grace_limit" in said["used"].advice
+
+
+def test_what_is_wrong_comes_before_what_is_at_work() -> None:
+    assert [check.__name__ for check in CHAIN[:7]] == [
+        "failing",
+        "key_is_over",
+        "end_is_near",
+        "needs_a_person",
+        "stuck_half_way",
+        "not_looked_at",
+        "on_hold",
+    ]
 
 
 def test_there_is_advice_only_for_checks_that_exist() -> None:

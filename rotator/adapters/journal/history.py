@@ -39,6 +39,7 @@ _NEXT = (
 )
 _NEWEST = select(event).where(event.c.policy != OWN).order_by(event.c.seq.desc()).limit(bindparam("most"))
 _HEADS = select(policy_state.c.policy, policy_state.c.chain_length, policy_state.c.chain_head)
+_CHAINS = select(event.c.policy).distinct()
 _OWN = select(journal_chain)
 _SET_OWN = update(journal_chain)
 _GROWN = (
@@ -80,6 +81,11 @@ class SqlHistory:
             own = connection.execute(_OWN).one_or_none()
         heads = {row.policy: Head(row.chain_length, row.chain_head) for row in rows if row.chain_length}
         return heads | ({OWN: Head(own.length, own.head)} if own is not None and own.length else {})
+
+    def chains(self) -> Sequence[str]:
+        """See ``ledger.History``."""
+        with self._reading() as connection:
+            return connection.execute(_CHAINS).scalars().all()
 
     def entries(self, policy: str, after: int, most: int) -> Sequence[Entry]:
         """See ``ledger.History``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,8 @@ from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
 from rotator.ports import Lease, Look, Observation
+
+_OF_ENTRY = tuple(one.name for one in fields(Entry))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def head_of(row: Row[Any]) -> Head:
 
 def entry_of(row: Row[Any]) -> Entry:
     """A row of ``event``."""
-    return Entry(**{one.name: getattr(row, one.name) for one in fields(Entry)})
+    return Entry(**{name: getattr(row, name) for name in _OF_ENTRY})
 
 
 def look_of(row: Row[Any, Any, Any, Any, Any, Any]) -> Look:
@@ -102,9 +104,8 @@ def event_rows(head: Head, policy: str, events: Sequence[object], by: By) -> tup
             body=event_to_json(event),
             previous=head.hash,
         )
-        entry = replace(unlinked, hash=unlinked.digest())
-        rows.append({one.name: getattr(entry, one.name) for one in fields(entry)})
-        head = entry.head
+        head = Head(unlinked.number, unlinked.digest())
+        rows.append({name: getattr(unlinked, name) for name in _OF_ENTRY} | {"hash": head.hash})
     return rows, head
 
 

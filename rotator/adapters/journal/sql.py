@@ -189,11 +189,13 @@ class SqlJournal:
             "lease_until": "",
         }
         rows = [row_of(one) for one in seen]
-        as_known = {**values, "s": record_to_json(known)}
+        there = self._states.pop(lease, None)
+        # As it is written there: an earlier version wrote the same record without the fields of this one.
+        text = there.text if there and there.record == known else record_to_json(known)
+        as_known = {**values, "s": text}
         due = {**values, "next_at": time_to_text(min(look.next_at, now))}
 
-        before = self._states.pop(lease, None)
-        turn = trouble(before.failures, look) if before else None
+        turn = trouble(there.failures, look) if there else None
 
         def note(connection: Connection) -> None:
             ended = connection.execute(statements.SET_KNOWN, as_known).rowcount

@@ -48,6 +48,7 @@ def identity(payload: object) -> Identity:
             kind=KeyKind.PROJECT,
             key_id=_text(_object(answer.get("api_key"), "api_key"), "id"),
             project=_text(_object(answer.get("project"), "project"), "id"),
+            project_name=_name(_object(answer.get("project"), "project").get("name")),
             organization=_text(_object(answer.get("organization"), "organization"), "id"),
         )
     if kind == KeyKind.LEGACY:
@@ -69,6 +70,7 @@ def flat_identity(payload: object) -> Identity:
         key_id=_text(answer, "api_key_id"),
         project=project,
         organization=_text(answer, "organization_id"),
+        project_name=_name(answer.get("project_name")),
     )
 
 
@@ -131,6 +133,11 @@ def _text(fields: dict[str, object], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise Malformed(f"{name} is not a string, or empty")
     return value
+
+
+def _name(value: object) -> str:
+    """A name for people: nothing depends on it, so that whatever is no text is none."""
+    return value if isinstance(value, str) and value.isprintable() else ""
 
 
 def _optional_text(fields: dict[str, object], name: str) -> str | None:

@@ -7,15 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SkipValidation
 
+from rotator.config.shapes.assisted import AssistedShape
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import DotenvShape, VaultShape
 from rotator.config.shapes.fields import Duration, Label, Name, Shape, Text, exactly_one
 from rotator.config.shapes.hooks import CommandHookShape, HttpHookShape, SystemdHookShape
 from rotator.config.shapes.notifications import AppriseShape, WebhookShape
 from rotator.config.shapes.places import Place
-from rotator.config.shapes.providers import TogetherShape
+from rotator.config.shapes.providers import TogetherAssistedShape, TogetherShape
 from rotator.config.shapes.secrets import Login
 from rotator.config.shapes.spread import GroupShape, WindowShape
+from rotator.config.shapes.state import StateShape
 
 _JITTER = "How much earlier than necessary a key may be replaced. Default: a tenth of renew_before at most."
 _WINDOWS = "When a rotation may begin that can wait; a key that would end before is replaced at once."
@@ -62,14 +64,10 @@ class PolicyShape(Defaults):
         description="What is done about a destination that others have changed: leave it and tell, look at theirs "
         "like at any other key, or put the current key back.",
     )
+    assisted: AssistedShape | None = Field(
+        None, description="Where people make its keys: what is other than its provider says."
+    )
     destinations: SkipValidation[list[Place]]
-
-
-class StateShape(Shape):
-    """Where the journal is."""
-
-    url: Text = Field(description="sqlite:////absolute/path or postgresql+psycopg://USER@HOST/DATABASE?sslmode=...")
-    password: SkipValidation[Login | None] = Field(None, description="For PostgreSQL, unless libpq finds one itself.")
 
 
 class ServiceShape(Shape):
@@ -111,7 +109,7 @@ class Document(Shape):
     instance: Name = Field(description="The name of this installation; part of every key name.")
     state: StateShape | None = None
     defaults: Defaults = Defaults()
-    providers: SkipValidation[dict[Label, TogetherShape]]
+    providers: SkipValidation[dict[Label, TogetherShape | TogetherAssistedShape]]
     backends: SkipValidation[dict[Label, VaultShape | AwsShape | DotenvShape]] = Field(default_factory=dict)
     hooks: SkipValidation[dict[Label, CommandHookShape | SystemdHookShape | HttpHookShape]] = Field(
         default_factory=dict

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rotator import __version__
-from rotator.bootstrap import Application
 from rotator.domain.record import PolicyRecord
 from rotator.domain.renewal import renewal_at
 from rotator.entrypoints.http.asked import Asked
 from rotator.entrypoints.http.timeline import timeline
+from rotator.entrypoints.served import Served
 from rotator.entrypoints.standing import Standing, State, standings
 from rotator.entrypoints.status import rows_of
 from rotator.errors import JournalError
@@ -47,7 +47,7 @@ class Overview:
     :param every: see ``EVERY``.
     """
 
-    application: Callable[[], Application]
+    application: Callable[[], Served]
     alive: Callable[[], str]
     every: timedelta = EVERY
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rotator.bootstrap import Application
 from rotator.domain.channel import troubles_of
 from rotator.domain.model import Policy
+from rotator.entrypoints.served import Served
 from rotator.entrypoints.standing import LATE
 from rotator.errors import JournalError
 from rotator.ports import Look
@@ -18,7 +18,7 @@ from rotator.ports import Look
 class Readiness:
     """Asked anew each time. ``policies``: by name, as they are served now."""
 
-    application: Callable[[], Application]
+    application: Callable[[], Served]
     policies: Callable[[], Mapping[str, Policy]]
 
     def problems(self, *, detailed: bool) -> list[str]:
@@ -71,7 +71,7 @@ class Readiness:
         }
 
     @staticmethod
-    def _reason(application: Application, policy: Policy, look: Look | None) -> str:
+    def _reason(application: Served, policy: Policy, look: Look | None) -> str:
         if look is None:
             return "it was not looked at yet"
         if look.failures:

@@ -9,9 +9,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from rotator import __version__
-from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.served import Served
 from rotator.metrics.counted import Counted
 from rotator.metrics.journal import of_channels, of_journal
 from rotator.service.guard import GuardedProvider
@@ -23,7 +23,7 @@ class Scrape(Collector):
     def __init__(
         self,
         *,
-        application: Callable[[], Application],
+        application: Callable[[], Served],
         policies: Callable[[], Mapping[str, Policy]],
         heart: Heart,
     ) -> None:
@@ -34,7 +34,8 @@ class Scrape(Collector):
     def text(self) -> tuple[bytes, str]:
         """It, and its content type."""
         counted = self._application().observer
-        assert isinstance(counted, Counted), "wired so, where the configuration asks for HTTP"
+        if not isinstance(counted, Counted):  # nothing was counted before the journal is open
+            return generate_latest(self), CONTENT_TYPE_PLAIN_0_0_4
         counted.know(self._policies())
         return generate_latest(self) + generate_latest(counted.registry), CONTENT_TYPE_PLAIN_0_0_4
 
@@ -54,7 +55,7 @@ class Scrape(Collector):
         yield from of_journal(application.journal, policies, application.clock.now())
 
 
-def _of_guards(application: Application) -> Iterable[Metric]:
+def _of_guards(application: Served) -> Iterable[Metric]:
     troubled = GaugeMetricFamily(
         "rotator_endpoint_in_trouble", "1 while revocations, or all calls, are held back.", labels=["endpoint"]
     )

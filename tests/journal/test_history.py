@@ -1,0 +1,336 @@
+"""The chain of events, on SQLite and on PostgreSQL: what was done to it shows, and pruning does not break it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rotator.adapters.journal import history as adapter
+from rotator.domain import events as ev
+from rotator.domain.chain import OWN, Head
+from rotator.domain.record import KeyState, Phase
+from rotator.domain.verify import Anchor
+from rotator.entrypoints import evidence
+from rotator.errors import LeaseLost
+from rotator.ports import Look
+from rotator.service.upkeep import Upkeep
+from tests.domain.build import DAY, HOUR, NOW, key, rotation
+
+TTL = timedelta(minutes=5)
+CUT = "it is cut"
+
+
+def fill(journal, name="chat", holds=6, at=NOW):
+    lease = journal.acquire(name, "me", at, TTL)
+    for number in range(holds):
+        journal.append(lease, [ev.Held(reason=f"{name} {number}")], at)
+    journal.append(lease, [ev.Held(reason="")], at)
+    journal.release(lease)
+
+
+def judge(journal, anchors=(), policy=None):
+    verification = evidence.Verification(anchors)
+    history = journal.history
+    heads = history.heads()
+    for chain in sorted({*heads, *history.chains()}):
+        for page in evidence._pages(history, chain):
+            verification.feed(page)
+    return verification.report(heads, history.heads())
+
+
+@pytest.fixture
+def sealed(journal):
+    """Two policies, sealed; and then some more events."""
+    fill(journal)
+    fill(journal, "batch")
+    journal.history.seal(NOW, HOUR)
+    fill(journal, holds=2)
+    return journal
+
+
+def test_each_event_says_who_recorded_it_and_follows_the_one_before(store):
+    journal = store.open()
+    journal._who = "service@here"
+    fill(journal, holds=3)
+    entries = journal.history.entries("chat", 0, 100)
+    assert [entry.number for entry in entries] == [1, 2, 3, 4]
+    assert {entry.who for entry in entries} == {"service@here"}
+    assert [entry.previous for entry in entries] == ["", *(entry.hash for entry in entries[:-1])]
+    assert all(entry.digest() == entry.hash for entry in entries)
+    assert journal.history.heads() == {"chat": entries[-1].head}
+
+
+def test_a_history_that_nobody_touched_is_whole(sealed):
+    report = judge(sealed)
+    assert (report.faults, report.chains, report.events, report.seals) == ([], 2, 18, 1)
+    assert report.notes == ["events that no seal names yet: 3; a cut among these can stay unseen"]
+
+
+TAMPERING = {
+    "a changed text": (
+        "UPDATE event SET body = replace(body, 'chat 2', 'chat 9') WHERE policy = 'chat'",
+        "was changed",
+    ),
+    "another name": ("UPDATE event SET who = 'operator eve' WHERE policy = 'chat' AND number = 3", "was changed"),
+    "a field named twice": (
+        "UPDATE event SET body = replace(body, '{', '{\"reason\":\"x\",') WHERE policy = 'chat' AND number = 3",
+        "named twice",
+    ),
+    "a gap": ("DELETE FROM event WHERE policy = 'chat' AND number IN (3, 4)", "events 3 to 4 are missing"),
+    "a missing beginning": ("DELETE FROM event WHERE policy = 'chat' AND number < 3", "no pruning says so"),
+    "an exchange": (
+        "UPDATE event SET number = CASE number WHEN 3 THEN -3 ELSE -4 END WHERE policy = 'chat' AND number IN (3, 4);"
+        "UPDATE event SET number = CASE number WHEN -3 THEN 4 ELSE 3 END WHERE number IN (-3, -4)",
+        "was changed",
+    ),
+    "a cut": ("DELETE FROM event WHERE policy = 'chat' AND number > 8", CUT),
+    "a cut with its head": (
+        "DELETE FROM event WHERE policy = 'chat' AND number > 5; UPDATE policy_state SET chain_length = 5, chain_head ="
+        " (SELECT hash FROM event WHERE policy = 'chat' AND number = 5) WHERE policy = 'chat'",
+        "the seal of",
+    ),
+    "a policy that is gone": (
+        "DELETE FROM event WHERE policy = 'batch'; DELETE FROM policy_state WHERE policy = 'batch'",
+        "batch: it is cut",
+    ),
+    "an event put in at the end": (
+        "INSERT INTO event (at, policy, token, kind, body, who, number, previous, hash) "
+        "SELECT at, policy, token, kind, body, who, 11, hash, hash FROM event WHERE policy = 'chat' AND number = 10",
+        "was never recorded",
+    ),
+    "the journal's own chain cut": ("DELETE FROM event WHERE policy = ''", CUT),
+}
+
+
+def test_whatever_is_done_to_a_history_shows(sealed, store):
+    for name, (statements, told) in TAMPERING.items():
+        before = store.rows("SELECT * FROM event"), store.rows("SELECT * FROM policy_state")
+        for statement in statements.split(";"):
+            store.rows(statement)
+        faults = judge(sealed).faults
+        assert any(told in fault for fault in faults), (name, faults)
+        _restore(store, *before)
+    assert judge(sealed).faults == []
+
+
+def _restore(store, events, states):
+    for table, rows in (("event", events), ("policy_state", states)):
+        store.rows(f"DELETE FROM {table}")
+        for row in rows:
+            values = ", ".join(
+                "NULL" if one is None else repr(one) if type(one) is int else _quoted(one) for one in row
+            )
+            store.rows(f"INSERT INTO {table} VALUES ({values})")
+
+
+def _quoted(text):
+    return "'" + text.replace("'", "''") + "'"
+
+
+def test_a_history_that_was_written_anew_as_a_whole_shows_by_its_anchors_alone(journal, store):
+    fill(journal)
+    anchor = Anchor(at="yesterday", head=journal.history.seal(NOW, HOUR))
+    assert judge(journal, [anchor]).faults == []
+    for table in ("event", "policy_state"):
+        store.rows(f"DELETE FROM {table}")
+    store.rows("UPDATE journal_chain SET length = 0, head = '', sealed_at = ''")
+    fill(journal, holds=5)
+    journal.history.seal(NOW, HOUR)
+    assert judge(journal).faults == []
+    assert "is not the one that the anchor of yesterday names" in judge(journal, [anchor]).faults[0]
+
+
+def test_a_seal_is_written_once_in_an_interval_by_whomever_and_only_for_what_grew(journal, store):
+    fill(journal)
+    other = store.open()
+    first = journal.history.seal(NOW, HOUR)
+    assert (first.number, other.history.seal(NOW + HOUR / 2, HOUR)) == (1, None)
+    assert other.history.seal(NOW + HOUR, HOUR) == first, "nothing grew: the same head, once more"
+    fill(other, "batch")
+    assert journal.history.seal(NOW + 2 * HOUR, HOUR).number == 2
+    assert [list(entry.fields()["heads"]) for entry in journal.history.entries(OWN, 0, 9)] == [["chat"], ["batch"]]
+    assert journal.history.seal(NOW - DAY, HOUR).number == 2, "a clock that stepped back stops no seal"
+
+
+def test_many_write_at_once_and_their_chains_are_whole(journal, store):
+    other = store.open()
+
+    def work(number):
+        mine = (journal, other)[number % 2]
+        lease = mine.acquire(f"policy {number}", "me", NOW, TTL)
+        for count in range(5):
+            mine.append(lease, [ev.Held(reason=f"{number}/{count}")], NOW)
+            (other, journal)[number % 2].request(f"policy {number}", ev.Held(reason="by hand"), NOW)
+            mine.history.seal(NOW + HOUR * (number + 6 * count), HOUR)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    report = judge(journal)
+    assert (report.faults, report.chains) == ([], 6)
+    assert report.seals > 5
+
+
+def test_a_former_holder_adds_nothing_to_a_chain(journal):
+    late = journal.acquire("chat", "me", NOW, TTL)
+    fill(journal, at=NOW + DAY)
+    before = journal.history.heads()
+    with pytest.raises(LeaseLost):
+        journal.append(late, [ev.Held(reason="late")], NOW)
+    assert journal.history.heads() == before
+
+
+def test_trouble_is_recorded_when_it_begins_and_when_it_ends(journal):
+    for failures, problem in ((1, "vault is sealed"), (2, "vault is sealed"), (0, ""), (0, "")):
+        lease = journal.acquire("chat", "me", NOW, TTL)
+        look = Look(next_at=NOW, digest="d", failures=failures, problem=problem)
+        journal.note_look(lease, look, [], known=journal.taken(lease), now=NOW)
+    told = [(entry.kind, entry.fields(), entry.token) for entry in journal.history.entries("chat", 0, 9)]
+    assert told == [("TroubleBegan", {"why": "vault is sealed"}, 1), ("TroubleEnded", {"failures": 2}, 3)]
+
+
+# --- pruning ---------------------------------------------------------------------------------------------------------
+
+
+def upkeep(journal, *places):
+    return Upkeep(history=journal.history, instance="prod", places=places, every=HOUR, retention=10 * DAY)
+
+
+def test_what_is_older_than_it_is_kept_is_pruned_and_the_chain_says_so(journal):
+    fill(journal, holds=30)
+    fill(journal, "quiet", holds=3)
+    upkeep(journal).run(NOW)
+    fill(journal, holds=4, at=NOW + 20 * DAY)
+    upkeep(journal).run(NOW + 20 * DAY)
+    entries = journal.history.entries("chat", 0, 99)
+    assert [entry.number for entry in entries] == [*range(32, 37), 37]
+    gone = entries[-1].fields()
+    assert entries[-1].kind == "Pruned"
+    assert (gone["first"], gone["last"], Head(31, gone["hash"])) == (1, 31, Head(31, entries[0].previous))
+    report = judge(journal)
+    assert report.faults == []
+    assert "chat: events 1 to 31 were pruned" in report.notes[0]
+    assert len(journal.history.entries("quiet", 0, 99)) == 4, "a pruning is an event itself: a few are not worth it"
+
+
+def test_a_pruned_chain_is_pruned_again_and_a_false_pruning_shows(journal, store):
+    for days in (0, 20, 40):
+        fill(journal, holds=30, at=NOW + days * DAY)
+        upkeep(journal).run(NOW + days * DAY)
+    assert [entry.number for entry in journal.history.entries("chat", 0, 99)][0] == 64
+    assert judge(journal).faults == []
+    store.rows("DELETE FROM event WHERE policy = 'chat' AND number < 70")
+    assert "chat: events 1 to 69 are missing, and no pruning says so" in judge(journal).faults
+
+
+def test_a_holder_at_work_goes_on_after_a_pruning(journal):
+    fill(journal, holds=30)
+    lease = journal.acquire("chat", "me", NOW + 20 * DAY, TTL)
+    assert journal.history.prune("chat", NOW + 10 * DAY, NOW + 20 * DAY) == 31
+    journal.append(lease, [ev.Held(reason="x")], NOW + 20 * DAY)
+    assert judge(journal).faults == []
+
+
+@pytest.mark.parametrize("wanted", ["a live key", "an open rotation", "a hold", "a message"])
+def test_what_is_still_needed_is_never_pruned(journal, wanted, monkeypatch):
+    fill(journal, holds=24)
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    begun = ev.RotationIntended(rotation=rotation(Phase.INTENDED))
+    issued = ev.KeyIssued(rotation_id="r1", key=key("new", KeyState.CANDIDATE, rotation_id="r1"))
+    dropped = ev.RotationAbandoned(rotation_id="r1", why="x", revoke_after=NOW)
+    needed = {
+        "a live key": [begun, issued, dropped],
+        "an open rotation": [begun],
+        "a hold": [ev.Held(reason="incident")],
+        "a message": [ev.Held(reason="")],
+    }
+    journal.append(lease, needed[wanted], NOW)
+    journal.append(lease, [ev.RotationRequested(reason=f"{number}") for number in range(30)], NOW)
+    if wanted == "a message":
+        monkeypatch.setattr(adapter, "undelivered", lambda _connection: 26)
+    before = journal.load("chat")
+    assert journal.history.prune("chat", NOW + DAY, NOW + 20 * DAY) == (0 if wanted == "a hold" else 25)
+    assert journal.load("chat") == before
+    assert judge(journal).faults == []
+
+
+def test_one_pruning_is_short_and_the_upkeep_goes_on_until_it_is_done(journal, monkeypatch):
+    monkeypatch.setattr(adapter, "MOST", 25)
+    fill(journal, holds=79)
+    assert journal.history.prune("chat", NOW + DAY, NOW + 20 * DAY) == 25
+    upkeep(journal).run(NOW + 20 * DAY, most=1)
+    assert len(journal.history.entries("chat", 0, 99)) == 80 + 2 - 50
+    upkeep(journal).run(NOW + 20 * DAY)
+    assert len(journal.history.entries("chat", 0, 99)) == 80 + 2 - 50, "once a day"
+    upkeep(journal).run(NOW + 21 * DAY)
+    assert len(journal.history.entries("chat", 0, 99)) == 80 + 3 - 75
+    assert judge(journal).faults == []
+
+
+def test_seals_are_pruned_behind_a_seal_of_everything(journal, store, monkeypatch):
+    monkeypatch.setattr(adapter, "LEAST_SEALS", 3)
+    fill(journal, "quiet")
+    for hours in range(6):
+        fill(journal, holds=1)
+        journal.history.seal(NOW + hours * HOUR, HOUR)
+    upkeep(journal).run(NOW + 11 * DAY)
+    kinds = [entry.kind for entry in journal.history.entries(OWN, 0, 99)]
+    assert kinds == ["Pruned", "Sealed"]
+    assert judge(journal).faults == []
+    store.rows("DELETE FROM event WHERE policy = 'quiet'")
+    store.rows("DELETE FROM policy_state WHERE policy = 'quiet'")
+    assert any("quiet: it is cut" in fault for fault in judge(journal).faults)
+
+
+# --- what earlier versions wrote -------------------------------------------------------------------------------------
+
+
+def test_events_of_a_version_without_a_chain_are_chained_as_they_are_found(store):
+    journal = store.open()
+    written = [
+        ("2026-01-01T00:00:00.000000+00:00", "chat", 1, "Held", '{"reason": "früher", "until": null}'),
+        ("2026-01-02T00:00:00.000000+00:00", "batch", 1, "Held", '{"reason":"x"}'),
+        ("2026-01-02T00:00:00.000000+00:00", "chat", 1, "KeyVerified", '{"rotation_id":"r1","jitter":1e-7}'),
+    ]
+    _back_to_0002(store, written)
+    journal = store.open()
+    entries = journal.history.entries("chat", 0, 9)
+    assert [(entry.number, entry.kind, entry.who) for entry in entries] == [
+        (1, "Held", ""),
+        (2, "KeyVerified", ""),
+        (3, "ChainBegun", "migration"),
+    ]
+    report = judge(journal)
+    assert report.faults == []
+    assert any(note.startswith("chat: events 1 to 2 are older than the chain") for note in report.notes)
+    fill(journal)
+    assert judge(journal).faults == []
+    store.rows("UPDATE event SET token = 2 WHERE kind = 'KeyVerified'")
+    assert "was changed" in judge(journal).faults[0]
+
+
+def _back_to_0002(store, written):
+    store.rows("INSERT INTO policy_state (policy, state) VALUES ('chat', '{\"policy\":\"chat\"}')")
+    store.rows("INSERT INTO policy_state (policy, state) VALUES ('batch', '{\"policy\":\"batch\"}')")
+    store.rows("DROP INDEX event_in_chain")
+    store.rows("CREATE INDEX event_by_policy ON event (policy, seq)")
+    for column in ("who", "number", "previous", "hash"):
+        store.rows(f"ALTER TABLE event DROP COLUMN {column}")
+    for column in ("chain_length", "chain_head", "sealed"):
+        store.rows(f"ALTER TABLE policy_state DROP COLUMN {column}")
+    store.rows("DROP TABLE journal_chain")
+    store.rows("UPDATE alembic_version SET version_num = '0002'")
+    for row in written:
+        values = ", ".join(str(one) if type(one) is int else _quoted(one) for one in row)
+        store.rows(f"INSERT INTO event (at, policy, token, kind, body) VALUES ({values})")
+
+
+def test_the_hash_of_an_event_is_that_of_the_published_format(journal):
+    """docs/operations.md: anybody can compute it."""
+    journal._who = "operator ada@host"
+    journal.request("chat", ev.Held(reason="Überprüfung", by=""), NOW)
+    (entry,) = journal.history.entries("chat", 0, 9)
+    written = (Path(__file__).parent / "written" / "line.json").read_text().strip()
+    assert entry.line() == written
