@@ -20,6 +20,7 @@ from rotator.domain.model import Policy
 from rotator.domain.planner import Plan, plan
 from rotator.domain.record import Origin, PolicyRecord
 from rotator.domain.renewal import renewal_at
+from rotator.domain.request_actions import AskForKey, AskForRevocation
 from rotator.domain.text import duration, text
 from rotator.domain.verdict import Decision
 
@@ -88,14 +89,14 @@ class _Forecast:
         decided = plan(patient, world_of(policy, record, at).beside(record), at)
         happened: list[Happening] = list(self._troubles(policy, decided, at))
         for action in decided.actions:
-            if isinstance(action, act.Issue) and (later := self._out_of_turn(policy, action, at)):
+            if isinstance(action, act.Issue | AskForKey) and (later := self._out_of_turn(policy, action, at)):
                 return happened, later
             events = carried_out(policy, record, action, at, self._made + 1)
             if events is None:
                 happened += self._once(policy, at, "a look must decide", f"{type(action).__name__} is decided then")
                 return happened, None
             happened += self._told_of(policy, record, action, at)
-            self._made += isinstance(action, act.Issue)
+            self._made += isinstance(action, act.Issue | AskForKey)
             record = self._records[policy.name] = fold_all(record, events)
         return happened, at + _STEP if decided.actions else decided.next_look
 
@@ -116,17 +117,19 @@ class _Forecast:
 
     def _told_of(self, policy: Policy, record: PolicyRecord, action: act.Action, at: datetime) -> Iterator[Happening]:
         current = record.current
-        if isinstance(action, act.Issue | act.Resume):
-            why = action.reason if isinstance(action, act.Issue) else f"rotation {action.rotation_id} is finished"
+        if isinstance(action, act.Issue | act.Resume | AskForKey):
+            why = f"rotation {action.rotation_id} is finished" if isinstance(action, act.Resume) else action.reason
+            why = f"a person is asked for a key: {why}" if isinstance(action, AskForKey) else why
             yield self._happening(policy, at, What.ROTATION, current.key_id if current else "", why)
-        elif isinstance(action, act.Revoke):
-            yield self._happening(policy, at, What.REVOCATION, action.key_id, action.why)
+        elif isinstance(action, act.Revoke | AskForRevocation):
+            why = f"a person is asked to revoke it: {action.why}" if policy.assisted else action.why
+            yield self._happening(policy, at, What.REVOCATION, action.key_id, why)
         elif isinstance(action, act.Close) and (key := record.key(action.key_id)) and key is current:
             ends = f" at {text(key.expires_at)}" if key.expires_at else ""
             why = f"{key.key_id} ends{ends} before it is replaced"
             yield from self._once(policy, at, why, why)
 
-    def _out_of_turn(self, policy: Policy, action: act.Issue, at: datetime) -> datetime | None:
+    def _out_of_turn(self, policy: Policy, action: act.Issue | AskForKey, at: datetime) -> datetime | None:
         """When to ask again, where others come first; as ``service.turns`` decides."""
         if not action.can_wait or action.urgent:
             return None

@@ -9,6 +9,7 @@ from rotator.domain import events as ev
 from rotator.domain.lifecycle import fold_all
 from rotator.domain.model import Identity, KeyFacts, KeyKind, Policy, Refused
 from rotator.domain.record import KeyRecord, KeyState, Origin, Phase, PolicyRecord, RotationRecord
+from rotator.domain.request_actions import AskForKey, AskForRevocation
 from rotator.domain.secret import Fingerprint
 from rotator.domain.snapshot import DestinationView, World
 
@@ -67,8 +68,27 @@ def carried_out(
         case act.Settle():
             events = [ev.IntentSettled(key_name=action.key_name)]
         case _:
-            return None
+            return _by_a_person(policy, record, action, at, number)
     return events
+
+
+def _by_a_person(
+    policy: Policy, record: PolicyRecord, action: act.Action, at: datetime, number: int
+) -> list[ev.Event] | None:
+    """What a person is asked for is done at once."""
+    if isinstance(action, AskForRevocation):
+        return [ev.KeyClosed(key_id=action.key_id, evidence="imagined")]
+    if not isinstance(action, AskForKey):
+        return None
+    views = world_of(policy, record, at).destinations
+    made = act.Issue(
+        reason=action.reason,
+        expires_at=action.expires_at,
+        grace=timedelta(0) if record.compromised else policy.grace,
+        expected={view.destination.name: view.version for view in views},
+        replaces={view.destination.name: view.fingerprint for view in views if view.fingerprint},
+    )
+    return _issued(policy, record, made, at, number)
 
 
 def _issued(policy: Policy, record: PolicyRecord, action: act.Issue, at: datetime, number: int) -> list[ev.Event]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from rotator.domain import events as ev
 from rotator.domain.forecast import Happening, What, forecast
+from rotator.domain.model import Assistance
 from rotator.domain.text import text
 from tests.domain.build import DAY, HOUR, NOW, POLICY, key, record
 
@@ -99,3 +100,10 @@ def test_a_forecast_ends_at_its_end_and_the_records_stay_as_they_were(stage):
     records = {"chat": record(key("a"))}
     assert forecast([POLICY], records, NOW, NOW + timedelta(days=10)) == ()
     assert records == {"chat": record(key("a"))}
+
+
+def test_where_a_person_makes_the_keys_the_forecast_says_when_one_is_asked():
+    policy = replace(POLICY, assistance=Assistance(console_url="https://console.example"))
+    seen = forecast([policy], {"chat": record(key("a"))}, NOW, NOW + 40 * DAY)
+    assert [one.what for one in seen if one.what is not What.TROUBLE][:2] == [What.ROTATION, What.REVOCATION]
+    assert seen[0].why.startswith("a person is asked for a key: ExpiryNear")
