@@ -38,13 +38,17 @@ from rotator.errors import BackendUnavailable, MissingSecret, ProviderUnavailabl
 from rotator.ledger import History
 from rotator.plugins import Context
 from rotator.ports import Clock, Journal, KeyProvider, Observer, SecretBackend
+from rotator.ports_notify import Outbox
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
+from rotator.service.desk import Desk
 from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
+from rotator.service.handover import Acceptor
 from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
 from rotator.service.observe import SILENT
+from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Reconciler
@@ -61,6 +65,7 @@ class _Lasting:
 
     environ: Mapping[str, str]
     journal: SqlJournal
+    outbox: Outbox
     clock: SystemClock
     retired: RetiredSecrets
     observer: Observer
@@ -74,8 +79,10 @@ class Application:
 
     settings: Settings
     journal: Journal
+    outbox: Outbox
     clock: SystemClock
     reconciler: Reconciler
+    desk: Desk
     observer: Observer
     history: History
     upkeep: Upkeep
@@ -98,6 +105,11 @@ class Application:
             given = one.given if isinstance(one, PluggedProviderSettings) else one.management_key
             if not any(isinstance(ref, BackendRef) for ref in references(given)):
                 yield f"provider {name}", partial(providers, name)
+
+    @property
+    def endpoints(self) -> tuple[Lazy[KeyProvider], Lazy[SecretBackend]]:
+        """What makes providers and backends by their names, for an audit."""
+        return self._adapters
 
     def close_adapters(self) -> None:
         """Give back the connections of this configuration. No look may use it any more."""
@@ -159,6 +171,7 @@ def application(
         _Lasting(
             environ=environ,
             journal=journal,
+            outbox=journal.outbox(),
             clock=clock,
             retired=RetiredSecrets(),
             observer=observer or _observer(settings, service=service),
@@ -181,43 +194,80 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
     journal, clock, environ, retired = lasting.journal, lasting.clock, lasting.environ, lasting.retired
     observer = lasting.observer
     draw = random.SystemRandom().random
-    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer))
-    secret = partial(_secret, environ=environ, backends=backends)
-    providers: Lazy[KeyProvider] = Lazy(partial(_guarded_provider, settings, clock, secret, observer))
+    providers, backends = _endpoints(settings, environ, clock, observer)
     publisher = Publisher(backends=backends, retired=retired)
     put_back = PutBack(providers=providers, backends=backends, retired=retired)
     # Its reservations stay: a look of the configuration before may be about to begin a rotation.
     budget = replace(lasting.budget, most=settings.service.max_rotations_per_run, policies=settings.policies)
+    acceptor = Acceptor(providers=providers, backends=backends, publisher=publisher, retired=retired, draw=draw)
     issuer = Issuer(providers=providers, backends=backends, publisher=publisher, budget=budget, draw=draw)
+    reconciler = Reconciler(
+        gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=settings.policies),
+        executor=Executor(
+            providers=providers,
+            backends=backends,
+            issuer=issuer,
+            publisher=publisher,
+            put_back=put_back,
+            teller=Teller(runner=hook_runner(settings, environ)),
+            people=People(
+                providers=providers,
+                backends=backends,
+                acceptor=acceptor,
+                budget=budget,
+                put_back=put_back,
+                retired=retired,
+            ),
+            retired=retired,
+            draw=draw,
+        ),
+        journal=journal,
+        clock=clock,
+        holder=lasting.holder,
+        lease_ttl=settings.service.lease,
+        draw=draw,
+        observer=observer,
+    )
     return Application(
         settings=settings,
         journal=journal,
+        outbox=lasting.outbox,
         clock=clock,
-        reconciler=Reconciler(
-            gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=settings.policies),
-            executor=Executor(
-                providers=providers,
-                backends=backends,
-                issuer=issuer,
-                publisher=publisher,
-                put_back=put_back,
-                teller=Teller(runner=hook_runner(settings, environ)),
-                retired=retired,
-                draw=draw,
-            ),
-            journal=journal,
-            clock=clock,
-            holder=lasting.holder,
-            lease_ttl=settings.service.lease,
-            draw=draw,
-            observer=observer,
-        ),
+        reconciler=reconciler,
+        desk=Desk(reconciler=reconciler, acceptor=acceptor),
         observer=observer,
         history=journal.history,
         upkeep=upkeep(settings, journal.history, environ),
         _adapters=(providers, backends),
         _lasting=lasting,
     )
+
+
+def _endpoints(
+    settings: Settings, environ: Mapping[str, str], clock: Clock, observer: Observer, *, asks_only: bool = False
+) -> tuple[Lazy[KeyProvider], Lazy[SecretBackend]]:
+    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer))
+    secret = partial(_secret, environ=environ, backends=backends)
+    make = partial(_guarded_provider, settings, clock, secret, observer, asks_only=asks_only)
+    return Lazy(make), backends
+
+
+@contextmanager
+def endpoints(
+    settings: Settings, environ: Mapping[str, str] = os.environ
+) -> Iterator[tuple[Callable[[str], KeyProvider], Callable[[str], SecretBackend]]]:
+    """Providers and backends by name, without any journal: for an inventory, which only reads.
+
+    A management key is not even read: whoami is asked with the key that is asked about.
+    """
+    process.forbid_core_dumps()
+    stamina.instrumentation.set_on_retry_hooks(())  # see ``application``
+    made = _endpoints(settings, environ, SystemClock(), SILENT, asks_only=True)
+    try:
+        yield made
+    finally:
+        for adapters in made:
+            adapters.close()
 
 
 def _observer(settings: Settings, *, service: bool) -> Observer:
@@ -259,7 +309,13 @@ def _guarded_backend(
 
 
 def _guarded_provider(
-    settings: Settings, clock: Clock, secret: Callable[[SecretRef], SecretValue], observer: Observer, name: str
+    settings: Settings,
+    clock: Clock,
+    secret: Callable[[SecretRef], SecretValue],
+    observer: Observer,
+    name: str,
+    *,
+    asks_only: bool,
 ) -> KeyProvider:
     one = settings.providers[name]
     limits = _limits(one.limits, settings)
@@ -270,7 +326,8 @@ def _guarded_provider(
             context = Context(name=name, connections=limits.concurrency, now=clock.now)
             provider: KeyProvider = PluggedProvider(one.type, lambda: one.plugin.make(one.resolved(secret), context))
         else:
-            provider = _together(one, secret, limits.concurrency, clock)
+            unread = SecretValue("not-read")
+            provider = _together(one, (lambda _ref: unread) if asks_only else secret, limits.concurrency, clock)
     return GuardedProvider(provider, name=name, clock=clock, limits=limits, observer=observer)
 
 
@@ -313,7 +370,7 @@ def _together(
 
     return TogetherProvider(
         base_url=settings.base_url,
-        management_key=secret(settings.management_key),
+        management_key=secret(settings.management_key) if settings.management_key else None,
         paths=TogetherPaths(**settings.paths),
         timeout=settings.timeout.total_seconds(),
         max_connections=connections,

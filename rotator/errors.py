@@ -22,9 +22,12 @@
     │   ├── LeaseHeld               another holder is at work on this policy                          retryable
     │   └── LeaseLost               this holder's lease was taken over; it must stop
     ├── HookFailed                  a hook did not succeed: consumers may not have learnt of a key        retryable
+    ├── SendFailed                  a notification was not taken, or nobody knows; it is sent again       retryable
     ├── AnchorFailed                a head of the journal could not be written down elsewhere             retryable
     ├── HistoryUnreadable           an export or a file of anchors can't be read, or can't be written
     ├── RotationFailed              a rotation did not come through; the journal knows how far it got   retryable
+    ├── HandoverRefused             what a person handed over is not what was asked for; nothing of it is kept
+    ├── HandoverPostponed           a key can't be taken now: on hold, or a place can't be written       retryable
     ├── IllegalMove                 a lifecycle move that the table does not allow: a defect of ours
     ├── ListenFailed                the HTTP listener can't be opened (port taken, foreign address)       retryable
     ├── Deferred                    due, and left for a later run: the budget, or a canary                 retryable
@@ -183,6 +186,19 @@ class HookFailed(RotatorError):
     retryable = True
 
 
+class SendFailed(RotatorError):
+    """A notification was not taken, or nobody knows. The message names neither an address nor a token.
+
+    :param retry_after: seconds that the other side asked to wait, where it said so.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class AnchorFailed(RotatorError):
     """A head of the journal's chain could not be written down elsewhere; the next one stands for it too."""
 
@@ -195,6 +211,16 @@ class HistoryUnreadable(RotatorError):
 
 class RotationFailed(RotatorError):
     """A rotation did not come through; everything is journaled, and the message says why."""
+
+    retryable = True
+
+
+class HandoverRefused(RotatorError):
+    """What a person handed over is not what was asked for; it is recorded, and nothing of it is kept."""
+
+
+class HandoverPostponed(RotatorError):
+    """A key can't be taken now; nothing of it is kept. The message says what is in the way."""
 
     retryable = True
 

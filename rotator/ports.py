@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from rotator.domain.audit.surroundings import Granted
 from rotator.domain.events import Event
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
 from rotator.domain.record import PolicyRecord
@@ -107,6 +108,68 @@ class SecretBackend(Protocol):
         ...
 
 
+@runtime_checkable
+class Destroyer(Protocol):
+    """What a ``SecretBackend`` can besides, if it is fit for an inbox: a place where people put new keys."""
+
+    def read(self, destination: Destination) -> Held:
+        """See ``SecretBackend``."""
+        ...
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """Destroy for ever what ``read`` gave with the version ``expected``, and all that lay there before.
+
+        The whole secret that the destination is a field of, every version of it. Safe to repeat. ``VersionConflict``
+        where something newer lies there: that stays, and is to be looked at. Raises besides what ``write`` raises.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """A place that a listing has found: a secret, or a file. Its fields are not read yet.
+
+    :param options: as a destination of the configuration names it, without ``backend`` and ``field``.
+    :param name: for people, without the backend's: ``secret/apps/chat``.
+    """
+
+    options: tuple[tuple[str, str], ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a listing has found. ``problems``: name and reason of what could not be listed; the rest is complete."""
+
+    spots: tuple[Spot, ...]
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """What lies in a backend, for a first inventory. It lists and reads, and changes nothing.
+
+    Not every ``SecretBackend`` has it. Patterns are paths; in each part ``*``, ``?`` and ``[...]`` mean what they mean
+    to a shell, and a part ``**`` stands for any number of parts, also none.
+    """
+
+    def places(self, pattern: str) -> Listed:
+        """Every place whose name matches, in the order of their names; each once.
+
+        A pattern without wildcards is that one place, listed without asking.
+
+        :raises BackendError: nothing could be listed.
+        """
+        ...
+
+    def fields(self, spot: Spot) -> Mapping[str, SecretValue]:
+        """Every field of the place that is a text, and not empty. A text without fields has the one name ``""``.
+
+        :raises BackendError: it can't be read, or is nothing that has fields.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The right to move one policy's rotation forward.
@@ -128,12 +191,23 @@ class Look:
     :param digest: the policy's configuration at that look; another one makes the policy due at once.
     :param failures: looks in a row that ended in an error.
     :param problem: the last error, fit for people; empty when the last look was fine.
+    :param alerts: what a person should hear of: pairs of a check's name and its reason.
     """
 
     next_at: datetime
     digest: str
     failures: int = 0
     problem: str = ""
+    alerts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """How the work on a policy went: when a look was fine last, when one failed, until when somebody has its lease."""
+
+    ok_at: datetime | None = None
+    failed_at: datetime | None = None
+    held_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +242,10 @@ class Journal(Protocol):
 
     def looks(self) -> Mapping[str, Look]:
         """The schedule of every policy that was ever looked at, in one query."""
+        ...
+
+    def works(self) -> Mapping[str, Work]:
+        """How the work on every policy went, in one query."""
         ...
 
     def look(self, policy: str) -> Look | None:
@@ -235,6 +313,19 @@ class Journal(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsRights(Protocol):
+    """What a ``SecretBackend`` may be besides: one that can say what its own credential may do. For an audit."""
+
+    def rights(self, places: Sequence[tuple[Destination, bool]]) -> Granted:
+        """What is granted, beside what these places need; changes nothing.
+
+        :param places: what the configuration names, each with whether it is written.
+        :raises BackendError: where it can't be known, with what would let it be known.
+        """
+        ...
+
+
 class Observer(Protocol):
     """Is told what happens, to count it. It never raises, and never sees a secret."""
 
@@ -247,7 +338,7 @@ class Observer(Protocol):
         """
         ...
 
-    def looked(self, policy: str, result: str, seconds: float) -> None:
+    def looked(self, policy: str, result: str, seconds: float, cause: str = "") -> None:
         """A look came to its end."""
         ...
 
@@ -257,6 +348,10 @@ class Observer(Protocol):
 
     def recorded(self, policy: str, kind: str) -> None:
         """An event of this kind is durable."""
+        ...
+
+    def notified(self, channel: str, result: str) -> None:
+        """A notification was ``sent``, ``failed``, or ``left_out``."""
         ...
 
 

@@ -27,8 +27,8 @@ _SHAPES = re.compile(
     r"|(?<=Bearer )[^\s'\"]+"
 )
 
-_CHATTY = ("alembic", "apscheduler", "asyncio", "boto3", "botocore", "httpcore", "httpx", "hvac", "requests",
-           "sqlalchemy", "stamina", "urllib3")  # fmt: skip
+_CHATTY = ("alembic", "apprise", "apscheduler", "asyncio", "boto3", "botocore", "httpcore", "httpx", "hvac", "oauthlib",
+           "requests", "requests_oauthlib", "sqlalchemy", "stamina", "urllib3")  # fmt: skip
 """Libraries that log requests, headers or bodies at debug level: they stay at warning, whatever we are set to."""
 
 _SHORTEST = 8

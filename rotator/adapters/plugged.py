@@ -28,7 +28,7 @@ from rotator.errors import (
     RotatorError,
     WrongDestination,
 )
-from rotator.ports import KeyProvider, SecretBackend
+from rotator.ports import Destroyer, KeyProvider, SecretBackend
 
 _T = TypeVar("_T")
 _SHORTEST = 8  # characters of a secret that is looked for in a message; shorter ones are in many by chance
@@ -108,6 +108,14 @@ class PluggedBackend:
         """See the port."""
         with self._contained.call("write", OutcomeUnknown):
             self._inner.write(destination, value, metadata, expected)
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``Destroyer``. ``WrongDestination`` where the plug-in's backend is none."""
+        inner = self._inner
+        if not isinstance(inner, Destroyer):
+            raise WrongDestination(f"{destination}: this type of backend can destroy nothing for good: it is no inbox")
+        with self._contained.call("destroy", OutcomeUnknown):
+            inner.destroy(destination, expected)
 
     def close(self) -> None:
         """See the port. The run is over: nothing depends on how it goes."""

@@ -4,9 +4,11 @@ from rotator.config.load import load
 from rotator.config.schema import schema
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef, resolve
 from rotator.config.settings import (
+    AppriseSettings,
     AssumeRoleSettings,
     AwsSettings,
     BackendSettings,
+    ChannelSettings,
     CommandHookSettings,
     DotenvSettings,
     HistorySettings,
@@ -22,6 +24,7 @@ from rotator.config.settings import (
     Settings,
     TogetherSettings,
     VaultSettings,
+    WebhookSettings,
     WebIdentitySettings,
     references,
 )
@@ -30,11 +33,13 @@ from rotator.config.watch import Watched
 
 __all__ = [
     "AppRoleSettings",
+    "AppriseSettings",
     "AssumeRoleSettings",
     "AuthSettings",
     "AwsSettings",
     "BackendRef",
     "BackendSettings",
+    "ChannelSettings",
     "CommandHookSettings",
     "CredentialRef",
     "DotenvSettings",
@@ -57,6 +62,7 @@ __all__ = [
     "VaultSettings",
     "Watched",
     "WebIdentitySettings",
+    "WebhookSettings",
     "load",
     "references",
     "resolve",

@@ -36,7 +36,10 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
     providers = reader.providers(document.providers, backends) if "providers" not in broken else {}
     http = reader.http(document.http)
     hooks = reader.hooks(document.hooks, document.defaults.hooks or ())
-    policies = PolicyReader(document, folder, providers, backends, hooks, reserved=reader.reserved, broken=broken)
+    channels = reader.notifications(document.notifications, document.defaults)
+    policies = PolicyReader(
+        document, folder, providers, backends, hooks, channels=channels, reserved=reader.reserved, broken=broken
+    )
     files, problems = _included(main, folder, document.include)
     for file in (main, *files):
         given = file.data.get("policies")
@@ -57,6 +60,7 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
         log=sections.log(document.log),
         http=http,
         hooks=hooks,
+        notifications=channels,
         history=history,
     )
 

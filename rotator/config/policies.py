@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rotator.config.assisted import Desks, checked_console
 from rotator.config.check import Faults, one_line, shown
 from rotator.config.hooks import hook_names
+from rotator.config.notifications import channel_names
 from rotator.config.places import Placed, place
-from rotator.config.settings import BackendSettings, HookSettings, ProviderSettings
+from rotator.config.settings import BackendSettings, ChannelSettings, HookSettings, ProviderSettings, patience
 from rotator.config.shapes.document import Document, PolicyShape
 from rotator.config.source import FieldPath
 from rotator.config.spread import Dependencies, spread
@@ -40,6 +42,7 @@ class PolicyReader:
         backends: Mapping[str, BackendSettings],
         hooks: Mapping[str, HookSettings],
         *,
+        channels: Mapping[str, ChannelSettings],
         reserved: Mapping[tuple[str, ...], str],
         broken: Collection[str],
     ) -> None:
@@ -55,11 +58,13 @@ class PolicyReader:
         self._providers = providers
         self._backends = backends
         self._hooks = hooks
+        self._channels = channels
         self._names: set[str] = set()
         self._places = dict(reserved)  # identity to whose it is
         self._fields: dict[tuple[str, ...], str] = {}  # whole places with a field in use, to whose it is
         self._known: set[str] = set()
         self._dependencies = Dependencies()
+        self._desks = Desks(providers, backends, folder)
         self.made: list[Policy] = []
 
     def read(self, given: object, faults: Faults) -> None:
@@ -88,8 +93,13 @@ class PolicyReader:
         times = self._times(shape, path, faults)
         spreading = spread(shape, self._document.defaults, times, path, faults)
         placed = self._destinations(shape, path, faults)
+        assistance = self._desks.assistance(shape, times, path, faults)
+        console = shape.assisted.console_url if shape.assisted else None
+        checked_console(console, (*path, "assisted", "console_url"), faults)
         hooks = hook_names(shape.hooks or (), path, self._hooks, self._document.hooks, faults)
         hooks = tuple(self._document.defaults.hooks or ()) if shape.hooks is None else hooks
+        self._check_hooks(hooks, (*path, "hooks") if shape.hooks else path, faults)
+        notify, escalate = (self._channels_of(shape, field, path, faults) for field in ("notify", "escalate"))
         if len(faults.found) > before:
             return
         matters = (
@@ -100,6 +110,7 @@ class PolicyReader:
             *([shape.drift] if Drift(shape.drift) is not Drift.ADOPT else []),
             *((hook, self._hooks.get(hook)) for hook in hooks),
             *([_in_order(spreading)] if spreading else []),
+            *([assistance] if assistance else []),
         )
         every: dict[str, Any] = {**times, **spreading}
         digest = hashlib.sha256(repr(matters).encode())
@@ -113,10 +124,21 @@ class PolicyReader:
                 canary=shape.canary,
                 drift=Drift(shape.drift),
                 hooks=hooks,
+                notify=notify,
+                escalate=escalate or (),
+                assistance=assistance,
                 digest=digest.hexdigest()[:16],
                 **every,
             )
         )
+
+    def _channels_of(self, shape: PolicyShape, field: str, path: FieldPath, faults: Faults) -> tuple[str, ...] | None:
+        """Which channels a policy names itself, or the defaults do; ``None`` where neither does."""
+        given = getattr(shape, field)
+        if given is None:
+            default = getattr(self._document.defaults, field)
+            return None if default is None else tuple(default)
+        return channel_names(given, (*path, field), self._channels, self._document.notifications, faults)
 
     def _times(self, shape: PolicyShape, path: FieldPath, faults: Faults) -> dict[str, timedelta]:
         times: dict[str, timedelta] = {name: getattr(shape, name) or time for name, time in self._default_times.items()}
@@ -134,6 +156,14 @@ class PolicyReader:
             found = f"grace_limit {duration(times['grace_limit'])}, with a grace of {duration(times['grace'])}"
             faults.add(at("grace_limit"), found, "allowed: at least the grace")
         return times
+
+    def _check_hooks(self, hooks: tuple[str, ...], path: FieldPath, faults: Faults) -> None:
+        """A look that runs them all must not look as if it hung."""
+        longest = sum((self._hooks[name].timeout for name in hooks if name in self._hooks), timedelta(0))
+        most = patience(self._document.service.lease) / 2
+        if longest > most and "service" not in self._broken:
+            found = f"hooks that may take {duration(longest)} together"
+            faults.add(path, found, f"allowed: at most {duration(most)}, six times service.lease")
 
     @staticmethod
     def _where(shape: PolicyShape, path: FieldPath) -> Callable[[str], FieldPath]:
@@ -175,6 +205,8 @@ class PolicyReader:
             faults.add(where, f"{one_line(name)}, the same place as {other}", "allowed: each place once")
         elif name in self._known:
             faults.add(where, f"{one_line(name)}, a name that another destination has", "allowed: paths without '#'")
+        elif inbox := self._desks.uses(placed):
+            faults.add(where, f"{one_line(name)}, beside {inbox}", "allowed: another secret: an inbox is destroyed")
         for beside, _ in placed.destination.layout.beside:
             taken = (*placed.identity[:-1], beside)
             if taken in self._places:

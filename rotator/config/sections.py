@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rotator.config.assisted import checked_console
 from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
 from rotator.config.history import history_settings
 from rotator.config.hooks import HookReader, hook_names
 from rotator.config.hosts import is_loopback, listening
+from rotator.config.notifications import ChannelReader, channel_names
 from rotator.config.places import place
 from rotator.config.plugged import PluggedReader
 from rotator.config.secrets import (
@@ -27,6 +30,7 @@ from rotator.config.secrets import (
 )
 from rotator.config.settings import (
     BackendSettings,
+    ChannelSettings,
     DotenvSettings,
     HistorySettings,
     HookSettings,
@@ -39,9 +43,9 @@ from rotator.config.settings import (
 )
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import BACKENDS, DotenvShape, VaultShape
-from rotator.config.shapes.document import HttpShape, LogShape, ServiceShape
+from rotator.config.shapes.document import Defaults, HttpShape, LogShape, ServiceShape
 from rotator.config.shapes.fields import LimitsShape, Shape
-from rotator.config.shapes.providers import PROVIDERS, TogetherShape
+from rotator.config.shapes.providers import PROVIDERS, TogetherAssistedShape, TogetherShape
 from rotator.config.shapes.secrets import REFERENCES
 from rotator.config.shapes.state import StateShape
 from rotator.config.source import FieldPath
@@ -143,28 +147,38 @@ class SectionReader:
                 if plugged := self._plugged(backends).provider(value, path, PROVIDERS):
                     made[name] = plugged
                 continue
-            if value.get("issuance") == "assisted":
-                allowed = "allowed: api; assisted issuance is not available in this version yet"
-                self._faults.add((*path, "issuance"), "'assisted'", allowed)
-                continue
             if not self._faults.one_of(PROVIDERS, kind, (*path, "type"), "a type of provider"):
                 continue
-            checked = self._faults.check(TogetherShape, value, path)
-            if checked is None:
-                continue
-            self._url(checked.base_url, (*path, "base_url"), plain_http=False)
-            key = self._reference(checked.management_key, (*path, "management_key"), backends)
-            if key:
-                made[name] = TogetherSettings(
-                    base_url=checked.base_url.rstrip("/"),
-                    management_key=key,
-                    paths=checked.paths.model_dump(exclude_none=True),
-                    timeout=checked.timeout,
-                    limits=_limits(checked.limits),
-                )
+            is_assisted = value.get("issuance") == "assisted"
+            if settings := self._assisted(value, path) if is_assisted else self._api(value, path, backends):
+                made[name] = settings
         if not made and not self._faults.found:
             self._faults.add(("providers",), "no provider", "allowed: at least one")
         return made
+
+    def _api(
+        self, value: Mapping[str, object], path: FieldPath, backends: Mapping[str, BackendSettings]
+    ) -> TogetherSettings | None:
+        """Keys are made over an endpoint."""
+        checked = self._faults.check(TogetherShape, value, path)
+        if checked is None:
+            return None
+        self._url(checked.base_url, (*path, "base_url"), plain_http=False)
+        key = self._reference(checked.management_key, (*path, "management_key"), backends)
+        return _together(checked, key) if key else None
+
+    def _assisted(self, value: Mapping[str, object], path: FieldPath) -> TogetherSettings | None:
+        """People make keys."""
+        if "management_key" in value:
+            allowed = "allowed: none: people make and revoke keys, and nothing of ours may"
+            self._faults.add((*path, "management_key"), "a key with issuance: assisted", allowed)
+            value = {name: one for name, one in value.items() if name != "management_key"}
+        checked = self._faults.check(TogetherAssistedShape, value, path)
+        if checked is None:
+            return None
+        self._url(checked.base_url, (*path, "base_url"), plain_http=False)
+        checked_console(checked.assisted.console_url, (*path, "assisted", "console_url"), self._faults)
+        return replace(_together(checked, None), assisted=checked.assisted)
 
     def http(self, given: HttpShape | None) -> HttpSettings | None:
         """Where the service listens; a place that others than this machine reach asks for a token."""
@@ -186,6 +200,14 @@ class SectionReader:
         url = partial(self._url, plain_http=False)
         made = HookReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
         hook_names(defaults, ("defaults",), made, given, self._faults)
+        return made
+
+    def notifications(self, given: object, defaults: Defaults) -> dict[str, ChannelSettings]:
+        """The channels by name; ``defaults`` has those that hear of policies which name none."""
+        url = partial(self._url, plain_http=False)
+        made = ChannelReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
+        for field in ("notify", "escalate"):
+            channel_names(getattr(defaults, field) or (), ("defaults", field), made, given, self._faults)
         return made
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:
@@ -266,3 +288,13 @@ class SectionReader:
 
 def _limits(shape: LimitsShape) -> LimitsSettings:
     return LimitsSettings(rate=shape.rate, concurrency=shape.concurrency)
+
+
+def _together(checked: TogetherShape | TogetherAssistedShape, key: SecretRef | None) -> TogetherSettings:
+    return TogetherSettings(
+        base_url=checked.base_url.rstrip("/"),
+        management_key=key,
+        paths=checked.paths.model_dump(exclude_none=True),
+        timeout=checked.timeout,
+        limits=_limits(checked.limits),
+    )

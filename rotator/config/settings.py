@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef
+from rotator.config.shapes.assisted import AssistedShape
 from rotator.config.vault_settings import AuthSettings
+from rotator.domain.channel import Rules
 from rotator.domain.model import Policy
 from rotator.domain.secret import SecretValue
 from rotator.plugins import BackendPlugin, Options, ProviderPlugin
@@ -29,13 +31,18 @@ class LimitsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TogetherSettings:
-    """One provider of type ``together``. ``paths``: where an endpoint is, if not at its usual place."""
+    """One provider of type ``together``. ``paths``: where an endpoint is, if not at its usual place.
+
+    :param management_key: ``None`` where people make and revoke keys.
+    :param assisted: how they do, where no policy says otherwise; ``None``: an endpoint does it.
+    """
 
     base_url: str
-    management_key: SecretRef
+    management_key: SecretRef | None
     paths: Mapping[str, str]
     timeout: timedelta
     limits: LimitsSettings
+    assisted: AssistedShape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +190,38 @@ class HttpHookSettings:
 HookSettings = CommandHookSettings | HttpHookSettings
 
 
+PATIENCE = 12
+"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
+unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
+
+
+def patience(lease: timedelta) -> timedelta:
+    """See ``PATIENCE``."""
+    return PATIENCE * lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppriseSettings:
+    """One channel of notifications by apprise. ``url``: leads to one that holds a token."""
+
+    rules: Rules
+    url: SecretRef
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """One channel of notifications that is a signed request. ``secret``: what it is signed with."""
+
+    rules: Rules
+    url: str
+    secret: SecretRef
+    timeout: timedelta
+
+
+ChannelSettings = AppriseSettings | WebhookSettings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """How it runs.
@@ -199,6 +238,11 @@ class ServiceSettings:
     lease: timedelta
     shutdown_timeout: timedelta
     reload: str
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a look may run, and the journal be unreadable, before the watchdog is left unfed."""
+        return patience(self.lease)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,4 +303,5 @@ class Settings:
     log: LogSettings
     http: HttpSettings | None = None
     hooks: Mapping[str, HookSettings] = field(default_factory=dict)
+    notifications: Mapping[str, ChannelSettings] = field(default_factory=dict)
     history: HistorySettings = HistorySettings()

@@ -35,6 +35,11 @@ class Watched:
                 found.update(hashlib.blake2b(_content(path)).digest())
         return found.hexdigest()
 
+    def files(self) -> list[Path]:
+        """The configuration, and every file that it includes."""
+        self.digest()
+        return [self._path, *(path for pattern in self._patterns for path in self._matches(pattern))]
+
     def _included(self, main: bytes) -> Sequence[str]:
         try:
             data = parse(self._path, main.decode())

@@ -24,11 +24,14 @@ class KeyAdopted(Event):
 
     A displaced current key becomes retiring if we had issued it, or had begun to replace it; one that a person had
     made is theirs again.
+
+    :param by: the operator who said so; empty where a look found it.
     """
 
     key: KeyRecord
     grace_until: datetime
     grace_limit: datetime
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +292,22 @@ class DestinationRestored(Event):
     key_id: str
     destination: str
     was: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyForgotten(Event):
+    """An operator said: this key is no business of ours any more. It is not revoked."""
+
+    key_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyForgotten(Event):
+    """An operator said so of a policy that is not configured any more. No key of it is revoked."""
+
+    key_ids: tuple[str, ...]
+    reason: str
 
 
 def told(event: Event) -> tuple[str, dict[str, str]]:

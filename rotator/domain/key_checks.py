@@ -18,6 +18,9 @@ from rotator.domain.verdict import Context, Decision, Verdict
 LARGEST_SKEW = timedelta(minutes=5)
 """How far our clock may be from the provider's before nothing is revoked."""
 
+USAGE_LAG = timedelta(hours=1)
+"""How late billing usage tells of a use."""
+
 ASK_AGAIN = timedelta(minutes=10)
 """How soon something that could not be known is looked at again."""
 
@@ -106,7 +109,9 @@ def still_in_use(context: Context, key: KeyRecord) -> Verdict | None:
     limit = key.grace_limit or key.grace_until or context.now
     if key.state is not KeyState.RETIRING or used_at is None or limit <= context.now:
         return None
-    quiet_at = used_at + context.policy.quiet
+    # Where billing alone tells of a use, what was used an hour ago may not be told yet.
+    lag = USAGE_LAG if context.policy.assisted else timedelta(0)
+    quiet_at = used_at + context.policy.quiet + lag
     if quiet_at <= context.now or context.policy.quiet == timedelta(0):
         return None
     reason = f"{key.key_id} was used at {text(used_at)}"
@@ -178,6 +183,15 @@ def grace_over(_context: Context, key: KeyRecord) -> Verdict | None:
     return Verdict(check="GraceOver", decision=Decision.REVOKE, reason=f"{key.key_id} was replaced, its grace is over")
 
 
+def may_be_handed_over(context: Context, key: KeyRecord) -> Verdict | None:
+    """It was handed over and got nowhere; the person who has its secret may hand it over again."""
+    open_one = context.record.awaiting
+    if key.state is not KeyState.ORPHAN or open_one is None or key.rotation_id != open_one.rotation_id:
+        return None
+    reason = f"{key.key_id} was handed over and got nowhere; it may be handed over again"
+    return Verdict(check="MayBeHandedOver", decision=Decision.KEEP, reason=reason)
+
+
 def orphan_unsettled(context: Context, key: KeyRecord) -> Verdict | None:
     """Its maker may only have been slow, and publish it yet."""
     until = key.revoke_after
@@ -218,6 +232,7 @@ KEY_CHAIN: tuple[Callable[[Context, KeyRecord], Verdict | None], ...] = (
     held_somewhere,
     claimed_elsewhere,
     grace_running,
+    may_be_handed_over,
     orphan_unsettled,
     consumers_not_told,
     still_in_use,
@@ -243,7 +258,7 @@ def _kept(context: Context, check: str, reason: str) -> Verdict:
 def _unproven(context: Context) -> str:
     """Why the replacement is not proven; empty when it is."""
     world, record = context.world, context.record
-    if world.provider_problem or world.listed is None:
+    if world.provider_problem or (world.listed is None and not context.policy.assisted):
         return "the provider can't be asked now"
     good = {key.fingerprint: key for key in record.in_state(KeyState.CURRENT, KeyState.CANDIDATE)}
     for view in world.destinations:
@@ -255,6 +270,6 @@ def _unproven(context: Context) -> str:
             return f"the provider does not accept the new key {key.key_id}"
         if identity.key_id != key.key_id or identity.project != context.policy.project:
             return f"the provider says that {view.destination} holds another key than {key.key_id}"
-        if not world.facts(key.key_id):
+        if not world.facts(key.key_id) and not context.policy.assisted:
             return f"the provider does not list the new key {key.key_id}"
     return ""

@@ -18,6 +18,7 @@ from rotator.domain.moves import (
     forwarded,
     found_and_retired,
     hook_ran,
+    key_forgotten,
     known_key,
     known_rotation,
     lengthened,
@@ -26,6 +27,7 @@ from rotator.domain.moves import (
     prolonged,
     put_back,
     put_rotation,
+    remembered,
     replaced_all,
     retired,
     with_new_key,
@@ -41,6 +43,7 @@ from rotator.domain.record import (
     Rollback,
     RotationRecord,
 )
+from rotator.domain.request_moves import REQUEST_MOVES
 from rotator.errors import IllegalMove, Overtaken
 
 CLOSED_REMEMBERED = 16
@@ -74,6 +77,7 @@ def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
     # A key of ours that the journal had lost is what was asked for meanwhile; a leak is answered once too often.
     is_answer = event.key.origin is Origin.ISSUED and (known is None or known.state is KeyState.ORPHAN)
     requested = "" if is_answer and not record.compromised else record.requested
+    record = remembered(record, event.key.key_id)
     return replace(record, keys=(*(key for key in rest if key), event.key), requested=requested)
 
 
@@ -97,7 +101,8 @@ def _(event: ev.KeyIssued, record: PolicyRecord) -> PolicyRecord:
         Phase.ISSUED,
         lambda rotation: replace(rotation, key_id=event.key.key_id, fingerprint=event.key.fingerprint),
     )
-    return replace(record, keys=(*record.keys, event.key))
+    others = (key for key in record.keys if key.key_id != event.key.key_id)  # it was handed over before, to no end
+    return replace(record, keys=(*others, event.key))
 
 
 @fold.register
@@ -194,6 +199,7 @@ def _(event: ev.RotationRebuilt, record: PolicyRecord) -> PolicyRecord:
     if record.in_flight:
         raise IllegalMove(f"{record.policy}: {record.in_flight.rotation_id} is still in flight")
     others = tuple(key for key in record.keys if key.key_id != event.key.key_id)
+    record = remembered(record, event.key.key_id)
     return replace(record, keys=(*others, event.key), rotations=(*record.rotations, event.rotation))
 
 
@@ -316,3 +322,17 @@ def _(event: ev.RollbackDropped, record: PolicyRecord) -> PolicyRecord:
 def _(event: ev.DestinationRestored, record: PolicyRecord) -> PolicyRecord:
     known_key(record, event.key_id)
     return record
+
+
+@fold.register
+def _(event: ev.KeyForgotten, record: PolicyRecord) -> PolicyRecord:
+    return key_forgotten(record, event.key_id)
+
+
+@fold.register
+def _(_event: ev.PolicyForgotten, record: PolicyRecord) -> PolicyRecord:
+    return PolicyRecord(policy=record.policy)
+
+
+for _kind, _move in REQUEST_MOVES.items():
+    fold.register(_kind, _move)

@@ -59,6 +59,30 @@ class Windows(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assistance:
+    """How people make and revoke the keys of a policy, where the provider lets nobody else do it.
+
+    :param console_url: where the project's keys are in the provider's console.
+    :param owners: who is asked; as the configuration writes them.
+    :param escalate_to: who is told besides when a deadline nears.
+    :param remind_first: how long after its opening a request is announced again; each next pause is twice as long.
+    :param escalate_before: how long before its deadline a request is escalated, and told every day from then on.
+    :param revoke_within: how long a person has to revoke an old key.
+    :param inbox: a place where people may put a new key, and only the rotator may read; ``None``: there is none.
+    :param inbox_every: how often that is looked at while a key is asked for.
+    """
+
+    console_url: str
+    owners: tuple[str, ...] = ()
+    escalate_to: tuple[str, ...] = ()
+    remind_first: timedelta = timedelta(days=1)
+    escalate_before: timedelta = timedelta(hours=48)
+    revoke_within: timedelta = timedelta(days=7)
+    inbox: Destination | None = None
+    inbox_every: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Which project, which lifetime, grace and checks, which destinations.
 
@@ -76,6 +100,9 @@ class Policy:
     :param jitter: how much earlier than necessary a key may be renewed; ``None``: a tenth of ``renew_before`` at most.
     :param group: policies that keep ``distance`` between the beginnings of their rotations; empty: none.
     :param depends_on: policies that rotate first; this one waits while they are due, at work or in trouble.
+    :param notify: names of the channels that hear of it; ``None``: every one whose patterns fit its name.
+    :param escalate: names of channels that hear besides of what is critical.
+    :param assistance: where people make and revoke its keys; ``None``: the provider does it when it is asked.
     :param digest: changes whenever the policy's configuration does.
     """
 
@@ -98,12 +125,20 @@ class Policy:
     group: str = ""
     distance: timedelta = timedelta(0)
     depends_on: tuple[str, ...] = ()
+    notify: tuple[str, ...] | None = None
+    escalate: tuple[str, ...] = ()
+    assistance: Assistance | None = None
     digest: str = ""
 
     @property
     def quiet(self) -> timedelta:
         """How long an old key must not have been used before it is revoked: a quarter of the grace."""
         return self.grace / 4
+
+    @property
+    def assisted(self) -> bool:
+        """Whether people make and revoke its keys. Then no endpoint that manages keys is ever called."""
+        return self.assistance is not None
 
 
 # --- what the provider says --------------------------------------------------------------------------------
@@ -119,7 +154,10 @@ class KeyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFacts:
-    """One row of the provider's key list."""
+    """One row of the provider's key list.
+
+    :param creator_left: whether who made it has left the organisation; ``None`` where the list does not tell.
+    """
 
     key_id: str
     name: str
@@ -128,6 +166,7 @@ class KeyFacts:
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
     created_by: str | None = None
+    creator_left: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +179,13 @@ class IssuedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What a secret is, says the provider (whoami)."""
+    """What a secret is, says the provider (whoami). ``project_name``: for people; empty where it tells none."""
 
     kind: KeyKind
     key_id: str
     project: str | None
     organization: str | None = None
+    project_name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

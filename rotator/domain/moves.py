@@ -11,9 +11,11 @@ from rotator.errors import IllegalMove
 
 LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
     Phase.INTENDED: frozenset({Phase.ISSUED, Phase.ABANDONED}),
-    Phase.ISSUED: frozenset({Phase.VERIFIED, Phase.ABANDONED}),
+    Phase.AWAITING: frozenset({Phase.ISSUED, Phase.ABANDONED}),
+    # Back to AWAITING: a key that was handed over got nowhere, and its secret is lost; it may be handed over again.
+    Phase.ISSUED: frozenset({Phase.VERIFIED, Phase.ABANDONED, Phase.AWAITING}),
     # A publish whose record was lost in a crash is found again by reading: that is why PUBLISHING can follow both.
-    Phase.VERIFIED: frozenset({Phase.PUBLISHING, Phase.ABANDONED}),
+    Phase.VERIFIED: frozenset({Phase.PUBLISHING, Phase.ABANDONED, Phase.AWAITING}),
     Phase.PUBLISHING: frozenset({Phase.PUBLISHING, Phase.GRACE, Phase.ABANDONED}),
     Phase.GRACE: frozenset({Phase.REVOKING, Phase.COMPLETED, Phase.ROLLED_BACK}),
     Phase.REVOKING: frozenset({Phase.REVOKING, Phase.COMPLETED}),
@@ -222,3 +224,17 @@ def complete_quiet_rotations(record: PolicyRecord) -> PolicyRecord:
         if rotation.phase in {Phase.GRACE, Phase.REVOKING} and rotation.rotation_id not in open_ids:
             record = forget(move(record, rotation.rotation_id, Phase.COMPLETED), rotation.rotation_id)
     return record
+
+
+def key_forgotten(record: PolicyRecord, key_id: str) -> PolicyRecord:
+    """The record without the key, which is not found anew in the provider's list."""
+    key = known_key(record, key_id)
+    if key.state is KeyState.CANDIDATE and record.in_flight:
+        raise IllegalMove(f"{record.policy}: {key_id} belongs to a rotation in flight")
+    keys = tuple(one for one in record.keys if one.key_id != key_id)
+    return complete_quiet_rotations(replace(record, keys=keys, forgotten=(*record.forgotten, key_id)))
+
+
+def remembered(record: PolicyRecord, key_id: str) -> PolicyRecord:
+    """A key that was forgotten, and lies in the destinations again."""
+    return replace(record, forgotten=tuple(one for one in record.forgotten if one != key_id))

@@ -21,6 +21,7 @@ from rotator.domain.actions import (
     RunHook,
     Settle,
 )
+from rotator.domain.assisted import request_actions, revocation_actions, with_request, with_revocation
 from rotator.domain.drift import restore
 from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW, consumers_not_told, may_still_land
 from rotator.domain.model import Policy, Refused
@@ -68,22 +69,25 @@ class Plan:
 def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     """What to do now. The same inputs give the same plan, dry run or not."""
     context = Context(policy=policy, snapshot=snapshot, now=now)
-    verdict = decide(context)
+    found = decide(context)
+    verdict = with_request(context, found)
     key_verdicts = tuple(
-        KeyVerdict(key=key, verdict=decide_key(context, key))
+        KeyVerdict(key=key, verdict=with_revocation(context, key, decide_key(context, key)))
         for key in context.record.in_state(KeyState.RETIRING, KeyState.ORPHAN, KeyState.REVOKED)
     )
     actions: list[Action] = [*_intent_actions(context), *_stray_actions(context), *_expiration_actions(context)]
-    then, hooks = _policy_actions(context, verdict), _hook_actions(context)
+    then, hooks = _policy_actions(context, found), _hook_actions(context)
     is_urgent = any(isinstance(action, Issue) and action.urgent for action in then)
     actions += [] if is_urgent else hooks
     for item in key_verdicts:
-        actions += _key_actions(context, item)
+        assisted = policy.assisted
+        actions += revocation_actions(context, item.key, item.verdict) if assisted else _key_actions(context, item)
     actions += then
     actions += hooks if is_urgent else []  # a hook that takes its time keeps no consumer waiting for a key
     moments = [now + policy.check_every, *(item.verdict.until for item in key_verdicts), verdict.until]
-    if not context.hold:
+    if not context.hold and not policy.assisted:  # there nobody can tell what became of an intent
         moments += [intent.settled_at for intent in context.record.open_intents]
+    if not context.hold:
         moments += [_confirm_at(item.key, now) for item in key_verdicts if item.verdict.decision is Decision.CONFIRM]
     return Plan(
         policy=policy.name,
@@ -126,7 +130,7 @@ def _intent_actions(context: Context) -> list[Action]:
         actions += [
             RecordOrphan(facts=facts, revoke_after=intent.revoke_after)
             for facts in found
-            if not context.record.key(facts.key_id)
+            if not context.record.key(facts.key_id) and facts.key_id not in context.record.forgotten
         ]
         if intent.settled_at <= context.now and not found:
             actions.append(Settle(key_name=intent.key_name))
@@ -140,7 +144,7 @@ def _stray_actions(context: Context) -> list[Action]:
         return []
     looked_for = {intent.key_name for intent in record.open_intents}
     looked_for |= {record.in_flight.key_name} if record.in_flight else set()
-    known = {*context.world.held_ids, *record.closed, *(key.key_id for key in record.keys)}
+    known = {*context.world.held_ids, *record.closed, *record.forgotten, *(key.key_id for key in record.keys)}
     return [
         RecordStray(facts=facts)
         for facts in context.world.listed
@@ -221,13 +225,17 @@ def _forward(context: Context, key: KeyRecord) -> ForwardExpiry:
 
 
 def _policy_actions(context: Context, verdict: Verdict) -> list[Action]:
+    asked = request_actions(context, verdict, urgent=_is_urgent(context, verdict))
     match verdict.decision:
         case Decision.ISSUE:
-            return [*_close_rejected(context), _issue(context, verdict)]
+            return [
+                *_close_rejected(context),
+                *(asked if context.policy.assisted else [*asked, _issue(context, verdict)]),
+            ]
         case decision if decision in _ACTIONS:
             return [_ACTIONS[decision](context)]
         case _:
-            return []
+            return asked
 
 
 def _adopt(context: Context) -> Action:

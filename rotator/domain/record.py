@@ -38,6 +38,30 @@ class Expiration:
     at: datetime | None
 
 
+class Level(StrEnum):
+    """How pressing a request to a person is."""
+
+    ASKED = "asked"
+    ESCALATED = "escalated"
+    OVERDUE = "overdue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonRequest:
+    """What a person is asked to do in the provider's console.
+
+    :param told_at: when it was announced last.
+    :param urgent: consumers are without a key, or it has leaked.
+    :param done_by: who says that it is done; empty where nobody does.
+    """
+
+    opened_at: datetime
+    deadline: datetime
+    told_at: datetime
+    urgent: bool = False
+    done_by: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
     """One key that this policy has to do with.
@@ -58,6 +82,8 @@ class KeyRecord:
     :param rest_until: it was put back by a rollback, and is not replaced again before.
     :param hooks_due: current: names of the hooks by which its consumers are still to learn of it.
     :param leaked: retiring: it was replaced because of a leak, and waits for nobody.
+    :param expires_told_by: the person who told of its expiration, or that it has none; empty where the provider did.
+    :param revocation: a person is asked to revoke it.
     """
 
     key_id: str
@@ -84,12 +110,15 @@ class KeyRecord:
     rest_until: datetime | None = None
     hooks_due: tuple[str, ...] = ()
     leaked: bool = False
+    expires_told_by: str = ""
+    revocation: PersonRequest | None = None
 
 
 class Phase(StrEnum):
     """Where a rotation stands; the table of legal moves is in ``domain.lifecycle``."""
 
     INTENDED = "intended"
+    AWAITING = "awaiting key"  # a person is asked to make it: nothing exists outside yet
     ISSUED = "issued"
     VERIFIED = "verified"
     PUBLISHING = "publishing"
@@ -110,6 +139,7 @@ class RotationRecord:
     :param found: keys that destinations hold and that nobody had recorded: they become retiring with the others.
     :param grace: for the keys that it replaces.
     :param published: names of the destinations that were read back with the new key.
+    :param request: where a person makes the key.
     """
 
     rotation_id: str
@@ -126,6 +156,7 @@ class RotationRecord:
     published: tuple[str, ...] = ()
     compromised: bool = False
     found: tuple[KeyRecord, ...] = ()
+    request: PersonRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +189,7 @@ class PolicyRecord:
     """All that the journal remembers of one policy.
 
     :param closed: ids of the keys that ended last: a list that is behind may still show them.
+    :param forgotten: ids of keys that an operator made us forget: wherever they are listed, they are not ours.
     :param hold: why the policy is on hold; it may be over, see ``held``.
     :param hold_until: when the hold ends by itself.
     """
@@ -172,6 +204,7 @@ class PolicyRecord:
     requested: str = ""
     compromised: bool = False
     rollback: Rollback | None = None
+    forgotten: tuple[str, ...] = ()
 
     def held(self, now: datetime) -> str:
         """Why the policy is on hold; empty where it is not, or where the hold has ended by its time."""
@@ -204,3 +237,8 @@ class PolicyRecord:
         """The rotation that has not reached its grace yet; there is at most one."""
         early = (Phase.INTENDED, Phase.ISSUED, Phase.VERIFIED, Phase.PUBLISHING)
         return next((rotation for rotation in self.rotations if rotation.phase in early), None)
+
+    @property
+    def awaiting(self) -> RotationRecord | None:
+        """The rotation for which a person is asked to make a key; there is at most one, beside none in flight."""
+        return next((rotation for rotation in self.rotations if rotation.phase is Phase.AWAITING), None)

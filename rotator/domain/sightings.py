@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rotator.domain.actions import Sighting
-from rotator.domain.model import KeyKind
+from rotator.domain.model import Identity, KeyFacts, KeyKind
 from rotator.domain.naming import is_name_of
 from rotator.domain.secret import Fingerprint
+from rotator.domain.text import moment_of
 from rotator.domain.verdict import Context
 
 
@@ -14,9 +15,29 @@ def sighting_of(context: Context, fingerprint: Fingerprint) -> Sighting | None:
     identity = context.world.identity(fingerprint)
     if identity is None:
         return None
-    facts = context.world.facts(identity.key_id)
-    ours = facts is not None and is_name_of(facts.name, context.policy.instance, context.policy.name)
+    facts = context.world.facts(identity.key_id) or _told_beside(context, fingerprint, identity)
+    is_told = context.policy.assisted and facts is not None
+    ours = is_told or (facts is not None and is_name_of(facts.name, context.policy.instance, context.policy.name))
     return Sighting(fingerprint=fingerprint, identity=identity, facts=facts, ours=ours)
+
+
+def _told_beside(context: Context, fingerprint: Fingerprint, identity: Identity) -> KeyFacts | None:
+    """Where no list can be asked: what the destination says beside the value, if that is about this very key."""
+    if not context.policy.assisted:
+        return None
+    for view in context.world.destinations:
+        hints = view.hints
+        about = (hints.get("key_id"), hints.get("fingerprint"), hints.get("policy"), hints.get("instance"))
+        mine = (identity.key_id, fingerprint, context.policy.name, context.policy.instance)
+        if view.fingerprint == fingerprint and about == mine:
+            return KeyFacts(
+                key_id=identity.key_id,
+                name="",
+                project=identity.project or "",
+                created_at=moment_of(hints.get("created")),
+                expires_at=moment_of(hints.get("expires")),
+            )
+    return None
 
 
 def known_values(context: Context) -> dict[str, Fingerprint]:

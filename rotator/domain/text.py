@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 
 def text(moment: datetime) -> str:
     """RFC 3339 in UTC, to the second: ``2026-11-23T12:00:00Z``."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment_of(written: str | None) -> datetime | None:
+    """What ``text`` has written; ``None`` for anything else."""
+    try:
+        moment = datetime.fromisoformat(written or "")
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None
 
 
 def duration(length: timedelta) -> str:

@@ -23,6 +23,7 @@ class Decision(StrEnum):
     REBUILD = "rebuild"  # record what the world shows and the journal has lost
     ROLL_BACK = "roll back"
     RESTORE = "restore"  # put the current key back where somebody else took it out
+    AWAIT = "await"  # a person is asked to make a key
     WAIT = "wait"
     # for one key
     KEEP = "keep"

@@ -11,7 +11,10 @@ import click
 
 from rotator import __version__
 from rotator.entrypoints import exits, steering
+from rotator.entrypoints.audit.command import audit
+from rotator.entrypoints.health import health
 from rotator.entrypoints.history import history
+from rotator.entrypoints.people import requests, submit
 from rotator.entrypoints.policy import policy
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
 
@@ -23,7 +26,7 @@ Exit codes:
   0   fine
   1   something failed
   2   usage or configuration
-  3   --dry-run found work to do
+  3   --dry-run found work to do; audit found what --fail-on names
   75  another process holds the lock
 
 \b
@@ -44,6 +47,7 @@ Start here:
 @click.option("--run-once", is_flag=True, help="One pass over all policies, then exit.")
 @click.option("--dry-run", is_flag=True, help="Print the plan of one pass; change nothing anywhere.")
 @click.option("--test-hooks", is_flag=True, help="Run the hooks of every policy once, as a test; nothing else.")
+@click.option("--test-notifications", is_flag=True, help="Send a test message over every channel; nothing else.")
 @click.option(
     "--format",
     "style",
@@ -66,6 +70,7 @@ def cli(
     run_once: bool,
     dry_run: bool,
     test_hooks: bool,
+    test_notifications: bool,
     style: str,
     log_level: str | None,
 ) -> None:
@@ -75,26 +80,28 @@ def cli(
     it, and revokes the old key after a grace period. Without a command it runs as a service.
     """
     context.obj = config
+    trials = {"--test-hooks": test_hooks, "--test-notifications": test_notifications}
+    trial = next((option for option, given in trials.items() if given), None)
     if context.invoked_subcommand is not None:
         if run_once or dry_run:
             raise click.UsageError("--run-once and --dry-run go without a command")
-        if test_hooks:
-            raise click.UsageError("--test-hooks goes without a command")
+        if trial:
+            raise click.UsageError(f"{trial} goes without a command")
         return
     if run_once and dry_run:
         raise click.UsageError("--run-once and --dry-run exclude each other")
-    if test_hooks and (run_once or dry_run):
-        raise click.UsageError("--test-hooks goes alone")
+    if trial and (run_once or dry_run or all(trials.values())):
+        raise click.UsageError(f"{trial} goes alone")
     with failures():
         settings = load_settings(config)
         from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
 
-        quiet = "warning" if run_once or dry_run or test_hooks else settings.log.level
+        quiet = "warning" if run_once or dry_run or trial else settings.log.level
         telemetry.configure(level=log_level or quiet, style=settings.log.format)
-        if test_hooks:
-            from rotator.entrypoints.trial import try_hooks  # noqa: PLC0415
+        if trial:
+            from rotator.entrypoints.trial import try_hooks, try_notifications  # noqa: PLC0415
 
-            context.exit(try_hooks(settings))
+            context.exit(try_hooks(settings) if test_hooks else try_notifications(settings))
         context.exit(_dry_run(settings, style) if dry_run else _pass(settings, once=run_once))
 
 
@@ -142,7 +149,9 @@ def status(context: click.Context, policy: str | None, config: Path | None, *, a
             return
         with wired(settings, read_only=True) as application:
             if as_document:
-                click.echo(shown.as_json(shown.rows_of(application, policy), application.clock.now()), nl=False)
+                others = shown.not_configured(application) if policy is None else {}
+                rows = shown.rows_of(application, policy)
+                click.echo(shown.as_json(rows, application.clock.now(), others), nl=False)
             else:
                 shown.print_status(application, policy)
 
@@ -193,4 +202,8 @@ def _dry_run(settings: Settings, style: str) -> int:
 
 steering.register(cli)
 cli.add_command(history)
+cli.add_command(submit)
+cli.add_command(requests)
 cli.add_command(policy)
+cli.add_command(health)
+cli.add_command(audit)

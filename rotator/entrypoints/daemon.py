@@ -8,13 +8,13 @@ got lost, or that waits for a moment which a stepping clock has moved away. syst
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
@@ -25,25 +25,20 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
-from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.front import Front
 from rotator.entrypoints.keeper import Keeper
 from rotator.entrypoints.reload import Changes, Reloader
 from rotator.entrypoints.runtimes import Runtimes
+from rotator.entrypoints.senders import Senders, begin
+from rotator.entrypoints.served import Load
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, due_since, is_due
 
-if TYPE_CHECKING:
-    from rotator.entrypoints.http.server import Listener
-
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
-
-PATIENCE = 12
-"""So many leases a look may run, and the journal be unreadable (with the default: an hour), before the watchdog is left
-unfed. A look renews its lease with each step, and takes minutes at most, however slow its endpoints are."""
 
 _PULSE = "scheduler: pulse"
 """The job and the lane of ``Progress.pulse``; no policy can have this name."""
@@ -54,7 +49,7 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 class Daemon:
     """Runs until a signal; see ``run``."""
 
-    def __init__(self, application: Application, signals: Signals, supervisor: Supervisor) -> None:
+    def __init__(self, application: Application, signals: Signals, supervisor: Supervisor, front: Front) -> None:
         """``signals``: heeded already."""
         self._runtimes = Runtimes(application)
         self._log = structlog.get_logger()
@@ -65,10 +60,10 @@ class Daemon:
         # it, in the middle of its work and with its lock, so that it must wait for nobody.
         self._ended: queue.SimpleQueue[JobExecutionEvent] = queue.SimpleQueue()
         self._waiting: dict[str, datetime] = {}  # scheduled and not begun: its moment is to come, or its lane is full
-        self._heart = Heart()
+        self._front = front
+        self._senders = Senders(os.environ)
         self._keeper = Keeper(lambda: self._application)
-        self._listener: Listener | None = None
-        self._progress = Progress(patience=PATIENCE * application.settings.service.lease)
+        self._progress = Progress(patience=application.settings.service.patience)
         self._trouble = ""
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
         self._anew: set[str] = set()  # looks of another configuration: after them comes one of the new one
@@ -96,9 +91,12 @@ class Daemon:
 
         SIGHUP reads the configuration anew; see ``Reloader``.
         """
-        self._listen()
+        self._front.serve(lambda: self._application, lambda: self._policies, self._load)
+        self._front.heart.beat("")
+        begin(self._application)
         self._sync()
         self._scheduler.start()
+        self._senders.start(self._application)
         self._log.info("service.started", policies=len(self._policies), instance=self._application.settings.instance)
         self._tell_supervisor()
         self._reloader.run(self._signals, SYNC_EVERY)
@@ -118,13 +116,11 @@ class Daemon:
                 next_round = time.monotonic() + every
         return self._shut_down()
 
-    def _listen(self) -> None:
-        if (http := self._application.settings.http) is not None:
-            from rotator.entrypoints.http.start import listen  # noqa: PLC0415 - few ask for it, and start-up is measured
-
-            self._listener = listen(
-                http, application=lambda: self._application, policies=lambda: self._policies, heart=self._heart
-            )
+    def _load(self) -> Load:
+        """Asked by other threads: each copy is made in one step."""
+        now = self._application.clock.now()
+        due = sum(at <= now for at in self._waiting.copy().values())
+        return Load(running=self._progress.running, queued=due)
 
     def _reload(self) -> bool:
         """Put in force what the reloader has made ready; whether there was anything."""
@@ -141,7 +137,8 @@ class Daemon:
         """Every job has its policy's lane and moment of the new configuration. What runs ends as it began."""
         concerned = {*changes.backends, *changes.providers}
         self._runtimes.swap(application)
-        self._progress.patience = PATIENCE * application.settings.service.lease
+        self._senders.start(application)
+        self._progress.patience = application.settings.service.patience
         for name in changes.policies_removed:
             self._waiting.pop(name, None)
             self._known.pop(name, None)
@@ -187,8 +184,7 @@ class Daemon:
         if waiting.is_alive():
             self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")
             exits.at_once(exits.OK)
-        if self._listener is not None:
-            self._listener.stop()  # its answers read the journal
+        self._front.stop()  # its answers read the journal
         self._application.close()
         self._log.info("service.stopped")
         return exits.OK
@@ -198,6 +194,7 @@ class Daemon:
         self._scheduler.pause()
         self._scheduler.get_jobs()  # returns when no job is being started any more
         self._scheduler.shutdown()
+        self._senders.stop()
         self._runtimes.wait_idle()  # in a lane that was closed, a look may still run
 
     def _look(self, name: str) -> Outcome | None:
@@ -211,7 +208,7 @@ class Daemon:
             began = time.monotonic()
             try:
                 outcome = runtime.application.reconciler.reconcile(policy)
-                runtime.application.observer.looked(name, outcome.result, time.monotonic() - began)
+                runtime.application.observer.looked(name, outcome.result, time.monotonic() - began, outcome.cause)
                 return outcome
             finally:
                 self._progress.ended(name)
@@ -271,11 +268,11 @@ class Daemon:
     def _tell_supervisor(self) -> None:
         """Feed the watchdog, if this round was progress; and try the scheduler for the next one."""
         trouble = self._progress.trouble()
-        self._heart.beat(trouble)
+        self._front.heart.beat(trouble)
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")
-        told = (self._progress.status(len(self._policies)), self._reloader.trouble)
+        told = (self._progress.status(len(self._policies)), self._reloader.trouble, self._senders.trouble)
         status = trouble or "; ".join(filter(None, told))
         if self._progress.is_new:
             self._supervisor.starting(status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from rotator.domain import actions as act
+from rotator.domain import request_actions as ask
 from rotator.domain.text import duration, text
 
 
@@ -117,3 +118,41 @@ def _(action: act.DropRollback) -> str:
 def _(action: act.Restore) -> str:
     places = ", ".join(destination.name for destination, *_ in action.changed)
     return f"put {action.key_id} back into {places}"
+
+
+@describe.register
+def _(action: ask.AskForKey) -> str:
+    return (
+        f"ask for a key that expires {action.expires_at:%Y-%m-%d}, by {text(action.deadline)}: a person makes it and "
+        "hands it over"
+    )
+
+
+@describe.register
+def _(action: ask.ChangeRequest) -> str:
+    return f"ask for the key by {text(action.deadline)}, with the expiration {action.expires_at:%Y-%m-%d}"
+
+
+@describe.register
+def _(action: ask.Remind) -> str:
+    return f"remind ({action.level}): " + (f"revoke {action.key_id}" if action.key_id else "a key is asked for")
+
+
+@describe.register
+def _(action: ask.WithdrawRequest) -> str:
+    return f"ask for no key any more: {action.why}"
+
+
+@describe.register
+def _(action: ask.CheckInbox) -> str:
+    return f"look into the inbox {action.inbox.name}; take, publish and destroy what a person has put there"
+
+
+@describe.register
+def _(action: ask.AskForRevocation) -> str:
+    return f"ask a person to revoke {action.key_id}, by {text(action.deadline)}"
+
+
+@describe.register
+def _(action: ask.WithdrawRevocation) -> str:
+    return f"take back that {action.key_id} is to be revoked: {action.why}"

@@ -10,7 +10,7 @@ from typing import NoReturn
 OK = 0
 FAILED = 1
 USAGE = 2
-FOUND = 3  # a dry run found work to do
+FOUND = 3  # a dry run found work to do; an audit found something at or over --fail-on
 LOCKED = 75  # EX_TEMPFAIL: another process holds the lock
 
 

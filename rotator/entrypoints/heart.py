@@ -22,9 +22,14 @@ class Heart:
         self._monotonic = monotonic
         self._wall = wall
         self._last = (monotonic(), wall(), "")
+        self._patience = SILENT_SECONDS
 
-    def beat(self, trouble: str) -> None:
-        """A round ended. ``trouble``: why the service does not get on; empty where it does."""
+    def beat(self, trouble: str, *, within: float = SILENT_SECONDS) -> None:
+        """A round ended. ``trouble``: why the service does not get on; empty where it does.
+
+        :param within: seconds until the next beat at most.
+        """
+        self._patience = within
         self._last = (self._monotonic(), self._wall(), trouble)
 
     @property
@@ -36,6 +41,6 @@ class Heart:
         """Why the service is not alive; empty where it is."""
         since, _, trouble = self._last
         silent = self._monotonic() - since
-        if silent > SILENT_SECONDS:
+        if silent > self._patience:
             return f"the schedule was not compared with the journal for {silent:.0f} s"
         return trouble

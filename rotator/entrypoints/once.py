@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections import Counter
@@ -15,6 +16,7 @@ from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints import exits
 from rotator.entrypoints.render import outcome_line, waiting_line
+from rotator.entrypoints.senders import begin, flush
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, Result, due_since, is_due
 
@@ -60,6 +62,7 @@ class Summary:
 
 def run_once(application: Application) -> int:
     """Look at every policy that is due; returns the exit code."""
+    begin(application)
     looks, now = application.journal.looks(), application.clock.now()
     due, summary = [], Summary()
     for policy in application.settings.policies:
@@ -79,6 +82,8 @@ def run_once(application: Application) -> int:
     if not application.clock.stopping:
         application.upkeep.run(application.clock.now(), most=PRUNINGS)
     sys.stdout.write(f"{summary}\n")
+    sys.stdout.flush()
+    flush(application, os.environ)
     return summary.exit_code
 
 

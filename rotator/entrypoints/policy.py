@@ -68,7 +68,7 @@ def aws(context: click.Context, config: Path | None, backend: str | None, *, rea
             raise click.UsageError(f"backend {name!r} takes on no role")
         document = policy_to_assume(chosen.assume_role.arn)
     else:
-        uses = [Use(destination=use.destination, writes=use.writes) for use in uses_of(settings, name)]
+        uses = [Use(destination=use.destination, writes=use.writes, takes=use.takes) for use in uses_of(settings, name)]
         document = policy_for(uses, region=chosen.region, account=chosen.account, read_only=read_only)
     click.echo(json.dumps(document, indent=2))
 
@@ -82,6 +82,9 @@ def uses_of(settings: Settings, backend: str) -> Iterator[Use]:
         for destination in one.destinations:
             if destination.backend == backend:
                 yield Use(destination=destination, who=f"policy {one.name}", writes=True)
+        inbox = one.assistance.inbox if one.assistance else None
+        if inbox and inbox.backend == backend:
+            yield Use(destination=inbox, who=f"inbox of {one.name}", writes=False, takes=True)
     for name, provider in settings.providers.items():
         ref = provider.management_key if isinstance(provider, TogetherSettings) else None
         if isinstance(ref, BackendRef) and ref.destination.backend == backend:

@@ -39,6 +39,7 @@ class Changes:
     backends: tuple[str, ...]
     providers: tuple[str, ...]
     hooks: tuple[str, ...]
+    notifications: tuple[str, ...]
     service: tuple[str, ...]
     state: tuple[str, ...]
 
@@ -57,6 +58,7 @@ def changes(before: Settings, after: Settings) -> Changes:
         backends=_different(before.backends, after.backends),
         providers=_different(before.providers, after.providers),
         hooks=_different(before.hooks, after.hooks),
+        notifications=_different(before.notifications, after.notifications),
         service=tuple(
             one.name
             for one in fields(before.service)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rotator.domain.planner import Plan
+from rotator.domain.requests import Task
 from rotator.domain.text import text
 from rotator.domain.verdict import Decision
 from rotator.entrypoints.describe import describe
@@ -69,6 +70,23 @@ def _plan_as_dict(plan: Plan) -> dict[str, object]:
             }
             for item in plan.key_verdicts
         ],
+    }
+
+
+def task_as_dict(task: Task) -> dict[str, object]:
+    """What waits for a person; times are RFC 3339 in UTC, ``null`` where there is none."""
+    times = {name: getattr(task, name) for name in ("expires_at", "opened_at", "deadline")}
+    return {
+        "kind": task.kind,
+        "policy": task.policy,
+        "project": task.project,
+        "level": task.level,
+        "link": task.link,
+        "key_name": task.key_name,
+        "key_id": task.key_id,
+        **{name: text(moment) if moment else None for name, moment in times.items()},
+        "owners": list(task.owners),
+        "what": list(task.what),
     }
 
 

@@ -9,11 +9,13 @@ from datetime import timedelta
 
 import structlog
 
+from rotator import process
 from rotator.bootstrap import Application, application
 from rotator.clock import SystemClock
 from rotator.config import Settings, load
 from rotator.entrypoints import exits
 from rotator.entrypoints.daemon import Daemon
+from rotator.entrypoints.front import Front
 from rotator.entrypoints.reload import refused
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
@@ -22,21 +24,29 @@ from rotator.errors import ConfigError, JournalError, MissingSecret
 AGAIN_FIRST = timedelta(seconds=1)
 AGAIN_LAST = timedelta(minutes=1)
 
+ONE_TRY = timedelta(minutes=3)
+"""How long a try and the pause after it may take; later the service counts as hanging. As systemd is told."""
+
 
 def serve(settings: Settings) -> int:
     """Run until a signal; returns the exit code."""
+    process.forbid_core_dumps()  # the listener reads its token before anything is wired
     clock = SystemClock()
-    signals, supervisor = Signals(clock), Supervisor()
+    signals, supervisor, front = Signals(clock), Supervisor(), Front(clock)
     signals.heed()
     with ExitStack() as stack:
         opener = Opener(
-            lambda given: stack.enter_context(application(given, service=True, clock=clock)), signals, supervisor
+            lambda given: stack.enter_context(application(given, service=True, clock=clock)),
+            signals,
+            supervisor,
+            front,
         )
         wired = opener.open(settings)
         if wired is None:
+            front.stop()
             structlog.get_logger().info("service.stopped")
             return exits.OK
-        return Daemon(wired, signals, supervisor).run()
+        return Daemon(wired, signals, supervisor, front).run()
 
 
 class Opener:
@@ -50,6 +60,7 @@ class Opener:
         wire: Callable[[Settings], Application],
         signals: Signals,
         supervisor: Supervisor,
+        front: Front,
         *,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -57,11 +68,17 @@ class Opener:
         self._environ = environ
         self._signals = signals
         self._supervisor = supervisor
+        self._front = front
         self._log = structlog.get_logger()
 
     def open(self, settings: Settings) -> Application | None:
-        """The application; ``None`` when the service was told to stop before. SIGHUP reads the configuration anew."""
+        """The application; ``None`` when the service was told to stop before. SIGHUP reads the configuration anew.
+
+        Raises ``ListenFailed``: the front listens as the configuration says, before the journal is there.
+        """
+        self._front.wait(settings)
         for pause in _pauses():
+            self._front.heart.beat("", within=ONE_TRY.total_seconds())
             try:
                 return self._wire(settings)
             except (JournalError, MissingSecret) as error:
@@ -69,6 +86,7 @@ class Opener:
                     raise  # waiting would not mend it
                 seconds = pause.total_seconds()
                 self._log.error("journal.not_opened", reason=str(error), again_in_seconds=seconds)
+                self._front.failed(str(error))
             self._supervisor.starting(f"waits for the journal, tries every {seconds:.0f} s; the log says why")
             self._signals.wake.wait(seconds)
             self._signals.wake.clear()
@@ -78,6 +96,7 @@ class Opener:
             if self._signals.reload.is_set():
                 self._signals.reload.clear()
                 settings = self._anew(settings)
+                self._front.wait(settings)
         raise AssertionError("the pauses have no end")
 
     def _anew(self, settings: Settings) -> Settings:

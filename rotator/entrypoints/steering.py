@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.entrypoints import exits
+from rotator.entrypoints.adopting import adopt
+from rotator.entrypoints.forgetting import forget
 from rotator.entrypoints.holding import extend_grace, hold, release
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, wired
 
@@ -65,10 +67,10 @@ def rollback(context: click.Context, policy: str, config: Path | None, reason: s
                     click.echo(f"{policy}: the hold ends at {text(until)}")
                 context.exit(exits.LOCKED)
             click.echo(f"{policy}: {former.key_id} is to be put back")
-            context.exit(_look(application, known))
+            context.exit(look_now(application, known))
 
 
-def _look(application: Application, policy: Policy) -> int:
+def look_now(application: Application, policy: Policy) -> int:
     """Do at once what was asked for; exit 75 where another process is at work on the policy, and will do it."""
     from rotator.entrypoints.render import outcome_line  # noqa: PLC0415
     from rotator.service.reconcile import Result  # noqa: PLC0415
@@ -81,7 +83,7 @@ def _look(application: Application, policy: Policy) -> int:
 
 def register(group: click.Group) -> None:
     """Add these commands to the command line."""
-    for command in (rotate, hold, release, extend_grace, rollback):
+    for command in (rotate, hold, release, extend_grace, rollback, adopt, forget):
         group.add_command(command)
 
 

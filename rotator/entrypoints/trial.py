@@ -1,4 +1,4 @@
-"""``--test-hooks``: the hooks alone. No provider, no backend and no journal is asked or changed."""
+"""``--test-hooks`` and ``--test-notifications``: these alone. No provider, backend or journal is asked or changed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import os
 import sys
 
 from rotator.bootstrap_hooks import hook_runner
+from rotator.bootstrap_notifications import channels
 from rotator.clock import SystemClock
 from rotator.config import Settings
 from rotator.entrypoints import exits
+from rotator.errors import SendFailed
 from rotator.service.hooks import tried
+from rotator.service.messages import message_of, trial_notice
+from rotator.telemetry import redact_text
 
 
 def try_hooks(settings: Settings) -> int:
@@ -19,5 +23,21 @@ def try_hooks(settings: Settings) -> int:
         count, failed = count + 1, failed + bool(trial.problem)
         sys.stdout.write(f"{trial.policy}: {trial.problem or f'hook {trial.hook}: fine'}\n")
         sys.stdout.flush()
-    sys.stdout.write(f"{count} hooks run as a test, {failed} failed\n")
+    sys.stdout.write(f"{count} {'hook' if count == 1 else 'hooks'} run as a test, {failed} failed\n")
+    return exits.FAILED if failed else exits.OK
+
+
+def try_notifications(settings: Settings) -> int:
+    """Send one test message over each channel, one after the other, and print what each said; the exit code."""
+    made, failed = channels(settings, os.environ), 0
+    for name, make in made.items():
+        now = SystemClock().now()
+        try:
+            make().send(message_of(trial_notice(now), settings.instance, redact_text), now)
+            said = "sent"
+        except SendFailed as error:
+            said, failed = redact_text(str(error)), failed + 1
+        sys.stdout.write(f"{name}: {said}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{len(made)} channels tried, {failed} failed\n")
     return exits.FAILED if failed else exits.OK

@@ -41,7 +41,8 @@ from rotator.domain.text import text
 from rotator.errors import Deferred, JournalError, ProviderRejected, RotationFailed, RotatorError, Stopping
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.hooks import Teller
-from rotator.service.issue import Issuer, known_key
+from rotator.service.issue import Issuer, adopted_key, known_key
+from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.session import RetiredSecrets, Session
@@ -60,6 +61,7 @@ class Executor:
     publisher: Publisher
     put_back: PutBack
     teller: Teller
+    people: People
     retired: RetiredSecrets
     draw: Callable[[], float]
 
@@ -74,6 +76,7 @@ class Executor:
                 session.deferred.append(str(reason))
             except RotatorError as error:
                 session.problems.append(str(error))
+                session.cause = session.cause or type(error).__name__
 
     def _one(self, session: Session, action: Action) -> None:
         handlers: Mapping[type[Action], Callable[[Session, Any], None]] = {
@@ -95,6 +98,7 @@ class Executor:
             Revoke: self._revoke,
             ConfirmRefusal: self._confirm_refusal,
             Close: self._close,
+            **self.people.handlers(),
         }
         handlers[type(action)](session, action)
 
@@ -112,24 +116,18 @@ class Executor:
         session.happened(ev.ExpirationRestored(key_id=action.key_id, expires_at=action.expires_at))
 
     def _confirm_refusal(self, session: Session, action: ConfirmRefusal) -> None:
-        self._see_refused(session, action.key_id)
+        key = session.record.key(action.key_id)
+        if session.policy.assisted and key and key.origin is not Origin.LEGACY:
+            self.people.see_ended(session, action.key_id)
+        else:
+            self._see_refused(session, action.key_id)
 
     def _close(self, session: Session, action: Close) -> None:
         self._end(session, action.key_id, action.evidence)
 
     def _adopt(self, session: Session, action: Adopt) -> None:
-        now, policy = session.now(), session.policy
-        known = session.record.key(action.key.identity.key_id)
-        key = known_key(action.key, policy, now, self.draw())
-        if known:  # it comes back: what we knew of it stays true, what was planned for it does not
-            origin = key.origin if known.origin is Origin.ADOPTED else known.origin
-            key = replace(key, origin=origin, since=known.since, jitter=known.jitter, rotation_id=known.rotation_id)
-            if action.key.facts is None:
-                key = replace(key, name=known.name, created_at=known.created_at)
-            # The list may be behind an end that we have set, or are about to.
-            ends = [end for end in (key.expires_at, known.expires_at) if end]
-            key = replace(key, expires_at=min(ends, default=None), condemned=known.condemned)
-        later = session.later()
+        policy, known = session.policy, session.record.key(action.key.identity.key_id)
+        key, later = adopted_key(action.key, known, policy, session.now(), self.draw()), session.later()
         session.happened(
             ev.KeyAdopted(key=key, grace_until=later + policy.grace, grace_limit=later + policy.grace_limit)
         )
@@ -151,7 +149,9 @@ class Executor:
                 settled_at=later + policy.settle if action.creation_unknown else None,
                 lands_on=action.lands_on,
             )
-        session.done.append(f"abandoned rotation {action.rotation_id}: {action.why}")
+        is_open = session.record.awaiting is not None
+        what = "the request is open again" if is_open else f"abandoned rotation {action.rotation_id}"
+        session.done.append(f"{what}: {action.why}")
 
     def _record_orphan(self, session: Session, action: RecordOrphan) -> None:
         key = _listed_key(action.facts, session, KeyState.ORPHAN)
@@ -272,6 +272,7 @@ class Executor:
                 return
             if session.clock.now() >= deadline:
                 session.problems.append(f"{key_id} was revoked, and the provider still accepts it")
+                session.cause = session.cause or "StillAccepted"
                 return
             session.still_ours()
             session.clock.sleep(pause)

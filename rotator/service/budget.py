@@ -17,6 +17,7 @@ import structlog
 
 from rotator.domain.actions import Issue
 from rotator.domain.model import Policy
+from rotator.domain.request_actions import AskForKey
 from rotator.errors import Deferred
 from rotator.ports import Journal
 from rotator.service.session import Session
@@ -40,7 +41,7 @@ class Budget:
     _reserved: list[str] = field(default_factory=list)
 
     @contextmanager
-    def place(self, session: Session, action: Issue) -> Iterator[None]:
+    def place(self, session: Session, action: Issue | AskForKey) -> Iterator[None]:
         """A place for one rotation, until its intent is in the journal. Raises ``Deferred`` where there is none."""
         if session.record.requested:
             yield
@@ -65,7 +66,7 @@ class Budget:
             with self._lock:
                 self._reserved.remove(policy.name)
 
-    def _wait_for_canaries(self, policy: Policy, action: Issue, now: datetime) -> None:
+    def _wait_for_canaries(self, policy: Policy, action: Issue | AskForKey, now: datetime) -> None:
         for canary in self.policies:
             if policy.canary or not canary.canary or canary.provider != policy.provider:
                 continue
@@ -78,7 +79,7 @@ class Budget:
         return too_near(policy, self.policies, self.journal, now, begin_now=self._reserved)
 
     @staticmethod
-    def _let_wait(policy: Policy, action: Issue, why: str) -> None:
+    def _let_wait(policy: Policy, action: Issue | AskForKey, why: str) -> None:
         if not why:
             return
         if not action.urgent:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rotator.domain.model import Destination, Held, Identity, Policy, Refused
+from rotator.domain.model import Destination, Identity, Policy, Refused
 from rotator.domain.record import KeyRecord, KeyState, PolicyRecord
 from rotator.domain.rollback import former_key
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.domain.snapshot import Claim, DestinationView, Reach, World
-from rotator.domain.text import text
-from rotator.errors import BackendError, ProviderError, WrongDestination
+from rotator.errors import BackendError, ProviderError
 from rotator.ports import Journal, KeyProvider, Observation, SecretBackend
+from rotator.service.view import view_of
 
 OBSERVATION_MAX_AGE = timedelta(minutes=2)
 """How old what another policy's look has seen may be, to prove that a key is held nowhere else.
@@ -59,36 +59,19 @@ class Gatherer:
     def complete(self, policy: Policy, record: PolicyRecord, gathered: Gathered, now: datetime) -> Gathered:
         """Add the provider's list and other policies' destinations, where the record makes them matter."""
         world = gathered.world
-        if world.listed is None and not world.provider_problem and _needs_list(record, world, now):
+        can_list = not policy.assisted and world.listed is None and not world.provider_problem
+        if can_list and _needs_list(record, world, now):
             world = self._with_list(policy, world)
         ending = [key for key in record.keys if _may_be_ended(key, now)]
         if any(key.key_id not in world.claims for key in ending):  # one may have begun to retire in this very look
             world = self._with_others(policy, ending, world, now)
-        untold = [key for key in ending if may_be_revoked(key, now) and _use_is_untold(world, key)]
+        untold = [key for key in ending if may_be_revoked(key, now) and _use_is_untold(policy, world, key)]
         if untold:
             world = self._with_use(policy, untold, replace(gathered, world=world))
         return replace(gathered, world=world)
 
     def _view(self, destination: Destination, secrets: dict[Fingerprint, SecretValue]) -> DestinationView:
-        try:
-            backend = self.backends(destination.backend)
-            _as_expected(destination, backend.whereabouts(destination) if destination.expect else {})
-            held = backend.read(destination)
-        except WrongDestination as error:
-            return DestinationView(destination=destination, reach=Reach.WRONG, problem=str(error))
-        except BackendError as error:
-            return DestinationView(destination=destination, reach=Reach.UNREADABLE, problem=str(error))
-        if held.value is None:
-            return DestinationView(destination=destination, version=held.version)
-        fingerprint = held.value.fingerprint()
-        secrets[fingerprint] = held.value
-        return DestinationView(
-            destination=destination,
-            fingerprint=fingerprint,
-            version=held.version,
-            hints=held.metadata,
-            written=_written(held),
-        )
+        return view_of(destination, self.backends, secrets)
 
     def _identify(
         self, policy: Policy, secrets: Mapping[Fingerprint, SecretValue]
@@ -211,21 +194,6 @@ class Gatherer:
                 yield from other.destinations
 
 
-def _written(held: Held) -> str:
-    """When and by whom, as far as the backend tells."""
-    told = [f"written {text(held.changed_at)}"] if held.changed_at else []
-    told += [f"by {held.changed_by}"] if held.changed_by else []
-    return " ".join(told)
-
-
-def _as_expected(destination: Destination, found: Mapping[str, str]) -> None:
-    """Raise ``WrongDestination`` where this is not the account, cluster or machine that the policy means."""
-    for name, expected in destination.expect:
-        if found.get(name) != expected:
-            says = found.get(name) or "nothing"
-            raise WrongDestination(f"{destination}: {name} should be {expected}, and the backend says {says}")
-
-
 def scope_of(policy: Policy) -> str:
     """Where a policy's key can work at all: its provider and project."""
     return f"{policy.provider}/{policy.project}"
@@ -268,8 +236,10 @@ def _is_needed(record: PolicyRecord, key: KeyRecord, now: datetime) -> bool:
     return key.state is not KeyState.RETIRING or bool(record.held(now)) or put_back
 
 
-def _use_is_untold(world: World, key: KeyRecord) -> bool:
-    """Whether the list tells no use of the key: it was not used, or the provider's list never says."""
+def _use_is_untold(policy: Policy, world: World, key: KeyRecord) -> bool:
+    """Whether no list tells a use of the key: there is none, it was not used, or the provider's list never says."""
+    if policy.assisted:
+        return key.state is KeyState.RETIRING and key.revocation is None
     facts = world.facts(key.key_id)
     return key.state is KeyState.RETIRING and facts is not None and facts.last_used_at is None
 

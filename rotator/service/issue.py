@@ -197,10 +197,32 @@ def known_key(sighting: Sighting, policy: Policy, now: datetime, jitter: float) 
     )
 
 
+def adopted_key(sighting: Sighting, known: KeyRecord | None, policy: Policy, now: datetime, jitter: float) -> KeyRecord:
+    """The key as the current one, with what was known of it before.
+
+    :param known: its record in this policy, where it comes back.
+    """
+    key = known_key(sighting, policy, now, jitter)
+    if known is None:
+        return key
+    # What we knew of it stays true, what was planned for it does not.
+    origin = key.origin if known.origin is Origin.ADOPTED else known.origin
+    key = replace(key, origin=origin, since=known.since, jitter=known.jitter, rotation_id=known.rotation_id)
+    if sighting.facts is None:
+        key = replace(key, name=known.name, created_at=known.created_at, expires_told_by=known.expires_told_by)
+    # The list may be behind an end that we have set, or are about to.
+    ends = [end for end in (key.expires_at, known.expires_at) if end]
+    return replace(key, expires_at=min(ends, default=None), condemned=known.condemned)
+
+
 def _is_known(session: Session, key_id: str) -> bool:
     """Whether that id is of a key that was there before: a new key has a new id."""
     world, record = session.gathered.world, session.record
-    return bool(record.key(key_id) or world.facts(key_id)) or key_id in {*world.held_ids, *record.closed}
+    return bool(record.key(key_id) or world.facts(key_id)) or key_id in {
+        *world.held_ids,
+        *record.closed,
+        *record.forgotten,
+    }
 
 
 def _revoke_unrecorded(provider: KeyProvider, facts: KeyFacts, error: JournalError) -> None:

@@ -9,13 +9,16 @@ class Silent:
     def called(self, endpoint: str, method: str, result: str, seconds: float) -> None:
         """See ``Observer``."""
 
-    def looked(self, policy: str, result: str, seconds: float) -> None:
+    def looked(self, policy: str, result: str, seconds: float, cause: str = "") -> None:
         """See ``Observer``."""
 
     def alerted(self, policy: str, check: str) -> None:
         """See ``Observer``."""
 
     def recorded(self, policy: str, kind: str) -> None:
+        """See ``Observer``."""
+
+    def notified(self, channel: str, result: str) -> None:
         """See ``Observer``."""
 
 

@@ -19,6 +19,7 @@ from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy
 from rotator.domain.planner import Plan, plan
 from rotator.domain.record import PolicyRecord
+from rotator.domain.request_actions import CheckInbox
 from rotator.domain.verdict import Decision
 from rotator.errors import JournalError, LeaseHeld, LeaseLost, RotatorError, Stopping
 from rotator.ports import Clock, Journal, Lease, Look, Observer
@@ -55,6 +56,7 @@ class Outcome:
     :param next_at: when to look again.
     :param check: the name of the check that decided.
     :param reason: its reason.
+    :param cause: why it failed: the name of an error or of a check; empty exactly when it did not.
     """
 
     policy: str
@@ -62,6 +64,7 @@ class Outcome:
     next_at: datetime
     check: str = ""
     reason: str = ""
+    cause: str = ""
     done: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -96,35 +99,42 @@ class Reconciler:
             gathered=self.gatherer.look(policy),
             beat=self.clock.now(),
         )
-        return self._decide(session)
+        return self.decide(session)
 
     def reconcile(self, policy: Policy) -> Outcome:
         """One look at one policy. Never raises: what failed is in the outcome, and in the log."""
-        log = structlog.get_logger().bind(policy=policy.name)
         try:
             lease = self.journal.acquire(policy.name, self.holder, self.clock.now(), self.lease_ttl)
         except LeaseHeld as error:
             return self._outcome(policy, Result.BUSY, self.clock.now() + self.lease_ttl / 4, reason=str(error))
         except RotatorError as error:
             return self._failed(policy, error)
+        return self.isolated(policy, lease, lambda: self._look(policy, lease))
+
+    def isolated(self, policy: Policy, lease: Lease, work: Callable[[], Outcome]) -> Outcome:
+        """Whatever ``work`` raises is an outcome, and the lease is given back."""
         try:
-            outcome = self._with_lease(policy, lease)
+            outcome = work()
         except Stopping as error:
             outcome = self._outcome(policy, Result.STOPPED, self.clock.now(), reason=str(error))
         except LeaseLost as error:
             outcome = self._outcome(policy, Result.BUSY, self.clock.now() + self.lease_ttl / 4, reason=str(error))
         except RotatorError as error:
             outcome = self._broke_off(policy, lease, error)
-        except Exception as error:
-            log.exception("look.crashed")
+        except Exception as error:  # noqa: BLE001 - a defect at one policy stops no other; the log has its traceback
+            structlog.get_logger().exception("look.crashed", policy=policy.name)
             outcome = self._broke_off(policy, lease, error)
         if outcome.result is not Result.OK:
             self._release(lease)  # a look that came to its end has given it back already
         return outcome
 
-    def _with_lease(self, policy: Policy, lease: Lease) -> Outcome:
-        log = structlog.get_logger().bind(policy=policy.name)
-        session = Session(
+    def _look(self, policy: Policy, lease: Lease) -> Outcome:
+        session = self.begin(policy, lease)
+        return self.finish(session, self.rounds(session))
+
+    def begin(self, policy: Policy, lease: Lease) -> Session:
+        """Look at the world."""
+        return Session(
             policy=policy,
             lease=lease,
             journal=self.journal,
@@ -134,35 +144,41 @@ class Reconciler:
             gathered=self.gatherer.look(policy),
             observer=self.observer,
         )
+
+    def rounds(self, session: Session) -> Plan:
+        """Plan and apply until nothing is left to do now; returns the last plan."""
+        log = structlog.get_logger().bind(policy=session.policy.name)
         issued, watched = 0, False
         for _ in range(MAX_ROUNDS):
-            decided = self._decide(session)
+            decided = self.decide(session)
             for alert in decided.alerts:
-                self.observer.alerted(policy.name, alert.check)
+                self.observer.alerted(session.policy.name, alert.check)
                 log.warning("alert", check=alert.check, reason=alert.reason)
             issues = any(isinstance(action, Issue) for action in decided.actions)
-            watches = all(isinstance(action, ConfirmRefusal) for action in decided.actions)
+            watches = all(isinstance(action, ConfirmRefusal | CheckInbox) for action in decided.actions)
             if not decided.actions or session.problems or session.deferred or (issues and issued):
                 break
             if watches and watched:
-                break  # nothing but to see keys refused, and that was tried a moment ago
+                break  # nothing but to see what people or the provider do, and that was tried a moment ago
             issued += issues
             watched = watches
             self.executor.apply(session, decided)
-        return self._finish(session, decided)
+        return decided
 
-    def _decide(self, session: Session) -> Plan:
+    def decide(self, session: Session) -> Plan:
         """Gather what the next decision needs, and decide."""
         policy, now = session.policy, session.now()
         session.gathered = self.gatherer.complete(policy, session.record, session.gathered, now)
         # By the time of the provider, where the two clocks are far apart: it ends keys by its own.
         return plan(policy, session.gathered.world.beside(session.record), session.now())
 
-    def _finish(self, session: Session, decided: Plan) -> Outcome:
+    def finish(self, session: Session, decided: Plan) -> Outcome:
+        """Record the end of the look, and give the lease back."""
         policy, now = session.policy, self.clock.now()
-        problems = tuple(session.problems)
+        problems, cause = tuple(session.problems), session.cause
         if decided.verdict.decision in {Decision.BLOCKED, Decision.REFUSED}:
             problems = (*problems, f"{decided.verdict.check}: {decided.verdict.reason}")
+            cause = cause or decided.verdict.check
         failures = self._failures(policy) + 1 if problems else 0
         next_at = decided.next_look - session.correction
         for reason in session.deferred:
@@ -177,6 +193,7 @@ class Reconciler:
             digest=policy.digest,
             failures=failures,
             problem="; ".join(problems),
+            alerts=tuple((alert.check, alert.reason) for alert in decided.alerts),
         )
         seen = observations_of(policy, session.record, session.gathered.world, now)
         self.journal.note_look(session.lease, look, seen, known=session.record, now=now)
@@ -186,6 +203,7 @@ class Reconciler:
             look.next_at,
             check=decided.verdict.check,
             reason="; ".join(session.deferred) or decided.verdict.reason,
+            cause=cause,
             done=tuple(session.done),
             problems=problems,
         )
@@ -194,24 +212,26 @@ class Reconciler:
         """The look did not come to its end. It is counted all the same, where the journal can still be written."""
         now = self.clock.now()
         try:
-            failures, record = self._failures(policy) + 1, self.journal.load(policy.name)
+            last, record = self.journal.look(policy.name), self.journal.load(policy.name)
+            failures = last.failures + 1 if last else 1
             next_at = now + self._backoff(policy, failures, _end_of(record))
             look = Look(
                 next_at=next_at,
                 digest=policy.digest,
                 failures=failures,
                 problem=_told(error),
+                alerts=last.alerts if last else (),  # this look has not seen that they are over
             )
             self.journal.note_look(lease, look, (), known=record, now=now)
         except JournalError as second:
             structlog.get_logger().warning("look.not_noted", policy=policy.name, reason=str(second))
             return self._failed(policy, error)
-        return self._outcome(policy, Result.FAILED, next_at, problems=(_told(error),))
+        return self._outcome(policy, Result.FAILED, next_at, cause=type(error).__name__, problems=(_told(error),))
 
     def _failed(self, policy: Policy, error: Exception) -> Outcome:
         """Nothing of the look could be written down: the next one starts from what the journal has."""
         next_at = self.clock.now() + self._backoff(policy, failures=1, ends=None)
-        return self._outcome(policy, Result.FAILED, next_at, problems=(_told(error),))
+        return self._outcome(policy, Result.FAILED, next_at, cause=type(error).__name__, problems=(_told(error),))
 
     def _outcome(self, policy: Policy, result: Result, next_at: datetime, **rest: object) -> Outcome:
         outcome = Outcome(policy=policy.name, result=result, next_at=next_at, **rest)  # type: ignore[arg-type]

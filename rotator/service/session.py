@@ -12,6 +12,7 @@ from rotator.domain.events import Event, RotationAbandoned, told
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy
 from rotator.domain.record import PolicyRecord, RotationRecord
+from rotator.domain.request_events import HandoverInterrupted
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.ports import Clock, Journal, Lease, Observer
 from rotator.service.gather import Gathered
@@ -26,6 +27,7 @@ class Session:
     """The state of one ``reconcile``. ``record`` is always what is durable.
 
     :param beat: when the lease was prolonged last.
+    :param cause: of the first problem: the name of its error.
     :param deferred: why something that is due was left for later, a sentence each.
     """
 
@@ -39,6 +41,7 @@ class Session:
     observer: Observer = SILENT
     done: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    cause: str = ""
     deferred: list[str] = field(default_factory=list)
 
     @property
@@ -88,7 +91,18 @@ class Session:
         lands_on: Mapping[str, str] | None = None,
         project: str = "",
     ) -> None:
-        """Record the end of a rotation; for the fate of its key see ``RotationAbandoned``."""
+        """Record the end of a rotation; for the fate of its key see ``RotationAbandoned``.
+
+        Where a person made the key, and it got nowhere, the request is open again instead.
+        """
+        rotation = self.rotation(rotation_id)
+        if self.policy.assisted and rotation.request and rotation.key_id and revoke_after and not settled_at:
+            self.happened(
+                HandoverInterrupted(
+                    rotation_id=rotation_id, why=why, revoke_after=revoke_after, lands_on=lands_on or {}
+                )
+            )
+            return
         self.happened(
             RotationAbandoned(
                 rotation_id=rotation_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
+from typing import cast
 
 from rotator.simulator.exchange import KEY, KEYS, Answer, Call, Failed, Handler, error, refusal
 from rotator.simulator.fields import BadField
@@ -13,6 +14,7 @@ from rotator.simulator.paging import as_cursor, limit_of, position_of
 from rotator.simulator.records import Key, KeyKind, Project
 
 _LONGEST_NAME = 256
+Row = dict[str, object]
 
 
 def routes(platform: Platform) -> dict[str, dict[str, Handler]]:
@@ -72,7 +74,13 @@ class _Keys:
 
     def list(self, call: Call) -> Answer:
         project, _ = self._project(call, changes=False)
-        return Answer(200, key_page(call, self._platform.live_keys(project)))
+        page = key_page(call, self._platform.live_keys(project))
+        return Answer(200, page | {"data": [self._with_creator(row) for row in cast("list[Row]", page["data"])]})
+
+    def _with_creator(self, row: Row) -> Row:
+        """With whether the person who made the key is still there; nothing is said of other creators."""
+        person = self._platform.users.get(str(row["created_by"]))
+        return row if person is None else {**row, "created_by_active": not person.removed}
 
     def create(self, call: Call) -> Answer:
         project, manager = self._project(call, changes=True)

@@ -22,7 +22,7 @@ import pytest
 from rotator.domain.model import Destination, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.errors import VersionConflict
-from rotator.ports import SecretBackend
+from rotator.ports import Destroyer, SecretBackend
 
 FIELD = "TOGETHER_API_KEY"
 
@@ -177,3 +177,33 @@ class BackendContract:
         refused = conflict.value
         shown = f"{held!r} {held.version} {held.metadata} {refused!r} {refused.__context__!r} {case.backend!r}"
         assert "tgp_v1_" not in shown
+
+
+class InboxContract:
+    """What a backend keeps besides that is fit for an inbox (``rotator.ports.Destroyer``)."""
+
+    def test_what_is_destroyed_is_gone_with_all_that_lay_there_before(self, case: BackendCase) -> None:
+        """Nothing that a person handed over stays behind (Promise 3)."""
+        place, backend = case.at(FIELD), case.backend
+        assert isinstance(backend, Destroyer)
+        for text in ("tgp_v1_first", "tgp_v1_second"):
+            case.put(FIELD, text)
+        for _ in range(2):
+            backend.destroy(place, backend.read(place).version)
+            assert backend.read(place).value is None
+            assert case.backend.read_previous(place) is None
+
+    def test_a_value_that_was_put_there_meanwhile_is_not_destroyed(self, case: BackendCase) -> None:
+        place, backend = case.at(FIELD), case.backend
+        assert isinstance(backend, Destroyer)
+        case.put(FIELD, "tgp_v1_first")
+        seen = backend.read(place).version
+        case.put(FIELD, "tgp_v1_second")
+        with pytest.raises(VersionConflict):
+            backend.destroy(place, seen)
+        assert _text(backend.read(place).value) == "tgp_v1_second"
+
+    def test_nothing_is_destroyed_where_nothing_is(self, case: BackendCase) -> None:
+        backend = case.backend
+        assert isinstance(backend, Destroyer)
+        backend.destroy(case.at(FIELD), backend.read(case.at(FIELD)).version)

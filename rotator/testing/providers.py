@@ -12,7 +12,7 @@ import pytest
 
 from rotator.domain.model import Identity, IssuedKey, KeyFacts, KeyKind, Refused
 from rotator.domain.secret import SecretValue
-from rotator.errors import ProviderRejected
+from rotator.errors import ProviderDenied, ProviderRejected
 from rotator.ports import KeyProvider
 
 DAY = timedelta(days=1)
@@ -60,6 +60,40 @@ def _create(world: ProviderWorld, name: str = "rotator-test", lifetime: timedelt
 
 def _listed(world: ProviderWorld) -> dict[str, KeyFacts]:
     return {facts.key_id: facts for facts in world.provider.list_keys(world.project)}
+
+
+class PublicProviderContract:
+    """What a provider keeps whose keys people make and revoke: whoami alone; the rest is refused, and not sent."""
+
+    def test_a_key_that_a_person_made_is_what_whoami_says_it_is(self, world: ProviderWorld) -> None:
+        key_id, secret = world.make_by_hand("by hand")
+        identity = world.provider.identify(secret)
+        assert isinstance(identity, Identity)
+        assert (identity.kind, identity.key_id, identity.project) == (KeyKind.PROJECT, key_id, world.project)
+        assert identity.organization
+
+    def test_the_legacy_organisation_key_is_told_apart_by_whoami(self, world: ProviderWorld) -> None:
+        key_id, secret = world.legacy_key()
+        identity = world.provider.identify(secret)
+        assert isinstance(identity, Identity)
+        assert (identity.kind, identity.key_id, identity.project) == (KeyKind.LEGACY, key_id, None)
+
+    def test_a_key_that_a_person_revoked_is_refused(self, world: ProviderWorld) -> None:
+        key_id, secret = world.make_by_hand("by hand")
+        world.revoke_by_hand(key_id)
+        assert world.provider.identify(secret) == Refused("401 invalid_api_key")
+
+    def test_nothing_that_manages_keys_is_sent(self, world: ProviderWorld) -> None:
+        provider, ends = world.provider, world.now() + DAY
+        for call in (
+            lambda: provider.create_key(world.project, "name", ends),
+            lambda: provider.list_keys(world.project),
+            lambda: provider.set_expiration(world.project, "key_1", ends),
+            lambda: provider.revoke_key(world.project, "key_1"),
+        ):
+            with pytest.raises(ProviderDenied) as refused:
+                call()
+            assert not refused.value.retryable
 
 
 class ProviderContract:

@@ -30,6 +30,11 @@ path "{mount}/data/{path}"     {{ capabilities = ["create", "patch", "read", "up
 path "{mount}/metadata/{path}" {{ capabilities = ["patch"] }}
 """
 KV1_POLICY = 'path "{mount}/{path}" {{ capabilities = ["create", "read", "update"] }}'
+INBOX_POLICY = """
+path "{mount}/data/{path}"    {{ capabilities = ["read"] }}
+path "{mount}/destroy/{path}" {{ capabilities = ["update"] }}
+"""
+KV1_INBOX_POLICY = 'path "{mount}/{path}" {{ capabilities = ["read", "delete"] }}'
 # Enough as well: without "patch", a write reads the secret and sends it back as a whole.
 LEAST_POLICY = """
 path "{mount}/data/{path}"     {{ capabilities = ["create", "read", "update"] }}
@@ -88,8 +93,8 @@ def _vault(server: OpenBao, mount: str, policy: str) -> BackendCase:
     )
 
 
-def _kv1(server: OpenBao, mount: str) -> BackendCase:
-    role = server.approle(KV1_POLICY.format(mount=mount, path="app"))
+def _kv1(server: OpenBao, mount: str, policy: str = KV1_POLICY) -> BackendCase:
+    role = server.approle(policy.format(mount=mount, path="app"))
     kv = server.root.secrets.kv.v1
 
     def fields() -> dict[str, Any]:
@@ -136,6 +141,7 @@ def void(_result: object) -> None:
 
 
 KINDS = ("fake", "dotenv", "openbao", "openbao with patch", "openbao kv 1", "aws", "strict aws")
+KINDS_OF_INBOX = ("fake", "guarded fake", "openbao inbox", "openbao kv 1 inbox", "aws")
 KINDS_WITH_LAYOUT = (*KINDS, "guarded fake")
 
 
@@ -150,6 +156,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackendCase
             made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"), LEAST_POLICY)
         case "openbao with patch":
             made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"), PATCH_POLICY)
+        case "openbao inbox":
+            made = _vault(request.getfixturevalue("openbao"), request.getfixturevalue("kv_mount"), INBOX_POLICY)
+        case "openbao kv 1 inbox":
+            made = _kv1(request.getfixturevalue("openbao"), request.getfixturevalue("kv1_mount"), KV1_INBOX_POLICY)
         case "openbao kv 1":
             made = _kv1(request.getfixturevalue("openbao"), request.getfixturevalue("kv1_mount"))
         case "aws":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rotator.testing.backends import BackendContract
+from rotator.errors import WrongDestination
+from rotator.testing.backends import BackendContract, InboxContract
 from rotator.testing.layouts import LayoutContract
-from tests.backends.conftest import KINDS_WITH_LAYOUT
+from tests.backends.conftest import KINDS_OF_INBOX, KINDS_WITH_LAYOUT
 
 
 class TestEveryBackend(BackendContract):
@@ -16,3 +17,15 @@ class TestEveryBackend(BackendContract):
 @pytest.mark.parametrize("case", KINDS_WITH_LAYOUT, indirect=True)
 class TestEveryLayout(LayoutContract):
     """Likewise."""
+
+
+@pytest.mark.parametrize("case", KINDS_OF_INBOX, indirect=True)
+class TestEveryInbox(InboxContract):
+    """Likewise, with no more rights than an inbox needs."""
+
+
+@pytest.mark.parametrize("case", ["guarded dotenv"], indirect=True)
+def test_a_backend_that_can_destroy_nothing_for_good_says_so(case):
+    case.put("KEY", "tgp_v1_a")
+    with pytest.raises(WrongDestination, match="no inbox"):
+        case.backend.destroy(case.at("KEY"), case.backend.read(case.at("KEY")).version)

@@ -44,13 +44,13 @@ CASES = {
     "an unknown field": (
         times("gracee: 3h"),
         [("rotator.yaml:9: policies[0].gracee (a): found an unknown field; allowed: lifetime, renew_before, grace, "
-         "grace_limit, check_every, settle, jitter, windows, group, hooks, name, provider, project, canary, "
-         "depends_on, drift, destinations; "
+         "grace_limit, check_every, settle, jitter, windows, group, hooks, notify, escalate, name, provider, project, "
+         "canary, depends_on, drift, assisted, destinations; "
          "did you mean 'grace'?")]),
     "an unknown section": (
         GOOD + "polices: []\n",
         [("rotator.yaml:11: polices: found an unknown field; allowed: version, instance, state, defaults, providers, "
-         "backends, hooks, policies, include, service, log, http; did you mean 'policies'?")]),
+         "backends, hooks, notifications, policies, include, service, log, http; did you mean 'policies'?")]),
     "a bad duration": (
         times("grace: 48x"), [f"rotator.yaml:9: policies[0].grace (a): found '48x'; {DURATION}"]),
     "a duration of nothing": (
@@ -286,6 +286,12 @@ CASES = {
     "a hook that waits for ever": (
         GOOD + "hooks: {reload: {type: command, command: [/bin/reload], timeout: 1d}}\n",
         ["rotator.yaml:11: hooks.reload.timeout: found 1d; allowed: at most 10m"]),
+    "hooks that take longer than a short lease lets a look": (
+        GOOD.replace("    project: proj_a\n", "    project: proj_a\n    hooks: [a, b]\n")
+        + "service: {lease: 1m}\nhooks: {a: {type: systemd, unit: a.service, timeout: 5m}, "
+        + "b: {type: http, url: 'https://b.example', timeout: 2m}}\n",
+        [("rotator.yaml:9: policies[0].hooks (a): found hooks that may take 7m together; "
+          "allowed: at most 6m, six times service.lease")]),
     "a unit that is an option": (
         GOOD + "hooks: {reload: {type: systemd, unit: --force.service}}\n",
         [("rotator.yaml:11: hooks.reload.unit: found '--force.service'; allowed: the whole name of a unit, such as "

@@ -29,7 +29,13 @@ def test_an_example_loads_and_fits_the_schema(example):
 
 
 def test_the_examples_cover_every_backend():
-    assert [example.name for example in EXAMPLES] == ["aws.yaml", "dotenv.yaml", "full.yaml", "vault.yaml"]
+    assert [example.name for example in EXAMPLES] == [
+        "assisted.yaml",
+        "aws.yaml",
+        "dotenv.yaml",
+        "full.yaml",
+        "vault.yaml",
+    ]
 
 
 def test_the_full_example_says_the_defaults_as_they_are(tmp_path):

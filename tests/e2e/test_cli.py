@@ -59,7 +59,20 @@ def test_help_says_what_it_is_where_to_start_and_what_the_exit_codes_mean(option
 
 @pytest.mark.parametrize(
     "command",
-    ["validate", "schema", "status", "history", "rotate", "hold", "release", "extend-grace", "policy", "simulator"],
+    [
+        "validate",
+        "schema",
+        "status",
+        "history",
+        "rotate",
+        "hold",
+        "release",
+        "extend-grace",
+        "adopt",
+        "forget",
+        "policy",
+        "simulator",
+    ],
 )
 def test_every_command_has_help_and_the_overview_names_it(command: str) -> None:
     assert f"  {command} " in call("--help").stdout
@@ -86,6 +99,8 @@ def test_version_is_that_of_the_package() -> None:
         (["--run-once", "--dry-run"], "--run-once and --dry-run exclude each other"),
         (["--run-once", "status"], "--run-once and --dry-run go without a command"),
         (["--test-hooks", "--run-once"], "--test-hooks goes alone"),
+        (["--test-notifications", "--test-hooks"], "--test-hooks goes alone"),
+        (["--test-notifications", "status"], "--test-notifications goes without a command"),
         (["--test-hooks", "status"], "--test-hooks goes without a command"),
         (["--format", "xml"], "'xml' is not one of 'text', 'json'"),
         (["--no-such-option"], "No such option '--no-such-option'"),

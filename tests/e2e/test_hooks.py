@@ -91,10 +91,10 @@ def test_promise_6_a_trial_runs_the_hooks_alone_and_a_dry_run_only_names_them(ho
     hooked.broken.touch()
     failed = hooked.rotator.call("--test-hooks")
 
-    assert (fine.returncode, fine.stdout) == (0, "chat: hook reload: fine\n1 hooks run as a test, 0 failed\n")
+    assert (fine.returncode, fine.stdout) == (0, "chat: hook reload: fine\n1 hook run as a test, 0 failed\n")
     assert (failed.returncode, failed.stdout) == (
         1,
-        "chat: hook reload: it ended with 1\n1 hooks run as a test, 1 failed\n",
+        "chat: hook reload: it ended with 1\n1 hook run as a test, 1 failed\n",
     )
     assert hooked.told.read_text().splitlines() == ["chat test test"] * 2
     assert not (hooked.folder / "state.db").exists()

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.e2e.installation import FIELD, POLICY, credentials, document, in_file, policy, soon, until
+from tests.metrics.recorded import judged
 from tests.parts.rotator import Rotator, Service
 from tests.parts.secret_search import search
 from tests.parts.simulator import PROJECT, Simulator
@@ -23,7 +24,7 @@ from tests.parts.simulator import PROJECT, Simulator
 CONFIG = Path(__file__).parents[2] / "config"
 TOKEN = "a-token-for-scrapes-only"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-PATHS = ("/healthz", "/readyz", f"/readyz/{POLICY}", "/readyz/broken", "/metrics", "/nothing")
+PATHS = ("/healthz", "/readyz", f"/readyz/{POLICY}", "/readyz/broken", "/metrics", "/nothing", "/")
 
 
 class Client:
@@ -89,7 +90,12 @@ def test_a_service_tells_whether_it_is_alive_and_ready_and_why_a_policy_is_not(
         assert status == 503
         assert "times in a row: " in told["reason"]
         assert "a-folder" in told["reason"]
-        assert client.ask("/readyz/nobody")[0] == client.ask("/")[0] == client.ask("/readyz/")[0] == 404
+        assert client.ask("/readyz/nobody")[0] == client.ask("/nothing")[0] == client.ask("/readyz/")[0] == 404
+
+        status, page, headers = client.ask("/")
+        assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert all(f'<h3 id="p-{name}">{name}</h3>' in page for name in (POLICY, "broken"))
+        assert "a-folder" in page.partition('<article class="problem"')[2].partition("</article>")[0]
 
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "NONSENSE"):
             status, _, headers = client.ask("/healthz", method=method)
@@ -105,11 +111,12 @@ def test_without_the_token_two_words_of_health_are_told_and_no_more(tmp_path: Pa
         service.wait_for_event("problem", policy="broken")
         service.wait_for_event("key.adopted")
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Bearer"}):
-            assert [client.ask(path, headers)[0] for path in PATHS] == [200, 200, 401, 401, 401, 401]
+            assert [client.ask(path, headers)[0] for path in PATHS] == [200, 200, 401, 401, 401, 401, 401]
             for path in PATHS:
                 assert not {POLICY, "broken", "together", "a-folder"} & set(client.ask(path, headers)[1].split())
         assert client.ask("/metrics")[2]["WWW-Authenticate"] == "Bearer"
-        assert [client.ask(path, BEARER)[0] for path in PATHS[2:]] == [200, 503, 200, 404]
+        assert client.ask("/")[2]["WWW-Authenticate"].startswith("Basic ")
+        assert [client.ask(path, BEARER)[0] for path in PATHS[2:]] == [200, 503, 200, 404, 200]
         assert service.stop() == 0
     held = (tmp_path / ".env").read_text().partition("=")[2].strip()
     known = [TOKEN, held, simulator.management_key.reveal()]
@@ -165,7 +172,7 @@ def test_a_scrape_tells_of_every_policy_and_of_what_was_done(tmp_path: Path, sim
     assert now + 1800 < (_value(found, "rotator_policy_key_expiry_timestamp_seconds", policy=POLICY) or 0) < now + 3700
     assert now - 60 < (_value(found, "rotator_policy_key_created_timestamp_seconds", policy=POLICY) or 0) < now + 1
     assert now < (_value(found, "rotator_policy_next_rotation_timestamp_seconds", policy=POLICY) or 0) < now + 1800
-    assert now < (_value(found, "rotator_policy_next_look_timestamp_seconds", policy=POLICY) or 0)
+    assert now - 60 < (_value(found, "rotator_policy_next_look_timestamp_seconds", policy=POLICY) or 0)
     assert now - 30 < (_value(found, "rotator_heartbeat_timestamp_seconds") or 0) <= now
     for name, labels, value in (
         ("rotator_policy_phase", {"policy": POLICY, "phase": "grace"}, 1),
@@ -202,11 +209,16 @@ def _value(samples: Sequence[Sample], name: str, **labels: str) -> float | None:
     return values[0] if values else None
 
 
-def test_the_alert_rules_and_the_dashboard_ask_for_what_a_service_exports(tmp_path: Path, simulator: Simulator) -> None:
-    with serving(rotator_with(tmp_path, simulator)) as (client, service):
+def test_the_alert_rules_and_the_dashboard_ask_for_what_a_service_exports_and_judge_it_rightly(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    rotator = rotator_with(tmp_path, simulator)
+    assert rotator.command("hold", "broken", "--reason", "a freeze").returncode == 0
+    with serving(rotator) as (client, service):
         service.wait_for_event("key.adopted")
         until(lambda: _value(client.scrape(), "rotator_looks_total", policy=POLICY, result="ok"))
         _, body, _ = client.ask("/metrics")
+        at = time.time()
         assert service.stop() == 0
     exported = set()
     for family in text_string_to_metric_families(body):
@@ -217,3 +229,12 @@ def test_the_alert_rules_and_the_dashboard_ask_for_what_a_service_exports(tmp_pa
         named = set(re.findall(r"\brotator_[a-z_]+", (CONFIG / file).read_text()))
         assert named
         assert named - exported == set(), file
+
+    on_hold = {"RotatorOnHoldTooLong": ["broken"]}
+    done = judged(tmp_path, body, at, on_hold)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for wrong in ({}, on_hold | {"RotatorExpiryNear": [POLICY]}):
+        assert judged(tmp_path, body, at, wrong).returncode == 1
+    # As it would be ten minutes before the key's end, if the service had hung since.
+    late = {"RotatorExpiryNear": [POLICY], "RotatorNoHeartbeat": [""]}
+    assert judged(tmp_path, body, at + 3600 + 30 * 60 - 600, on_hold | late).returncode == 0

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
+from rotator.domain.channel import ChannelState
 from rotator.domain.record import PolicyRecord
 from rotator.entrypoints.heart import SILENT_SECONDS, Heart
 from rotator.entrypoints.http.ready import Readiness
 from rotator.errors import JournalUnavailable
+from rotator.metrics.journal import of_channels
 from rotator.ports import Look
 from tests.domain.build import POLICY
 
@@ -111,3 +114,27 @@ def test_the_heart_tells_the_trouble_of_its_last_beat_and_that_it_is_silent():
     assert (heart.trouble(), heart.at) == ("", 1005)
     seconds[0] += SILENT_SECONDS + 1
     assert heart.trouble() == "the schedule was not compared with the journal for 61 s"
+
+
+@dataclass
+class FakeOutbox:
+    broken: bool = False
+
+    def channels(self):
+        if self.broken:
+            raise JournalUnavailable("gone")
+        failing = ChannelState(cursor=0, failures=2, problem="it was answered with 503")
+        return {"ops": failing, "pager": ChannelState(cursor=0), "of another installation": failing}
+
+
+def test_a_channel_that_fails_is_a_warning_and_keeps_nothing_from_being_ready():
+    application = FakeApplication()
+    application.settings = SimpleNamespace(notifications={"ops": None, "pager": None, "new": None})
+    application.outbox = FakeOutbox()
+    ready, _ = readiness(application)
+    assert ready.warnings() == ["notifications ops: failed 2 times in a row: it was answered with 503"]
+    assert ready.problems(detailed=True) == []
+    (gauge,) = of_channels(application.outbox, application.settings.notifications)
+    assert {sample.labels["channel"]: sample.value for sample in gauge.samples} == {"ops": 2, "pager": 0, "new": 0}
+    application.outbox.broken = True
+    assert (ready.warnings(), list(of_channels(application.outbox, ["ops"]))) == ([], [])

@@ -18,6 +18,7 @@ from rotator.bootstrap import Application, application
 from rotator.clock import SystemClock
 from rotator.config import Settings, Watched, load
 from rotator.entrypoints.daemon import _PULSE, Daemon
+from rotator.entrypoints.front import Front
 from rotator.entrypoints.reload import Reloader, changes, need_a_restart
 from rotator.entrypoints.runtimes import Runtimes
 from rotator.entrypoints.serve import AGAIN_LAST, Opener
@@ -269,7 +270,7 @@ def test_old_adapters_are_closed_when_the_last_look_that_uses_them_is_over(new_d
 
 def test_lanes_come_and_go_with_the_policies_and_jobs_move_with_them(new_desk: Callable[..., Desk]) -> None:
     desk = new_desk()
-    daemon = Daemon(desk.application, Signals(SystemClock()), Supervisor({}))
+    daemon = Daemon(desk.application, Signals(SystemClock()), Supervisor({}), Front(SystemClock()))
     daemon._scheduler.start(paused=True)
     daemon._sync()
     moved, gone = desk.policy("chat"), desk.policy("gone")
@@ -298,7 +299,7 @@ def test_lanes_come_and_go_with_the_policies_and_jobs_move_with_them(new_desk: C
 def test_the_end_of_a_look_waits_for_nothing_that_the_scheduler_holds(new_desk: Callable[..., Desk]) -> None:
     """The scheduler's thread tells it with its lock held, while another thread may want that lock to set a job."""
     desk = new_desk()
-    daemon = Daemon(desk.application, Signals(SystemClock()), Supervisor({}))
+    daemon = Daemon(desk.application, Signals(SystemClock()), Supervisor({}), Front(SystemClock()))
     outcome = Outcome(policy="chat", result=Result.OK, next_at=datetime(2999, 1, 1, tzinfo=UTC))
     event = JobExecutionEvent(EVENT_JOB_EXECUTED, "chat", "default", None, retval=outcome)
     told = threading.Thread(target=daemon._after, args=(event,), daemon=True)
@@ -334,7 +335,7 @@ class Waits:
 
 def opener(desk: Desk, wire: Callable[[Settings], Application], waits: Waits, signals: Signals) -> Opener:
     signals.wake = waits  # type: ignore[assignment]
-    return Opener(wire, signals, Supervisor(desk.systemd.environ()), environ=ENVIRON)
+    return Opener(wire, signals, Supervisor(desk.systemd.environ()), Front(SystemClock()), environ=ENVIRON)
 
 
 def test_a_journal_is_tried_again_less_and_less_often_and_systemd_is_asked_for_more_time(

@@ -12,7 +12,7 @@ from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.errors import VersionConflict, WrongDestination
 
-Call = Literal["read", "read_previous", "whereabouts", "check_writable", "write"]
+Call = Literal["read", "read_previous", "whereabouts", "check_writable", "write", "destroy"]
 When = Literal["before", "after"]
 
 
@@ -101,6 +101,18 @@ class FakeBackend:
                 self.changes.append(destination.name)
             place.metadata[name] = facts
         self._end("write", number)
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``Destroyer``."""
+        number = self._begin("destroy")
+        with self._lock:
+            place, _ = self._find(destination)
+            if str(place.version) != expected:
+                raise VersionConflict(f"{destination}: at version {place.version}, not {expected}")
+            place.fields.clear()
+            place.previous.clear()
+            place.metadata.clear()
+        self._end("destroy", number)
 
     def close(self) -> None:
         """See the port."""

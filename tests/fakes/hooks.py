@@ -7,6 +7,16 @@ from collections.abc import Callable
 from rotator.errors import HookFailed
 from rotator.ports import HookRunner, News
 
+NEWS = News(
+    instance="prod",
+    policy="chat",
+    project="proj_a",
+    key_id="key_new",
+    old_key_ids=("key_old",),
+    destinations=("vault:secret/chat#KEY", "dotenv:/srv/.env#KEY"),
+)
+"""What a hook is told after a rotation."""
+
 
 class FakeHooks(HookRunner):
     """Follows ``HookRunner``; ``failing`` has the names of the hooks that do not succeed."""

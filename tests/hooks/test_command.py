@@ -14,15 +14,8 @@ import pytest
 from rotator.adapters.hooks.command import CommandHook
 from rotator.errors import HookFailed, LeaseLost, Stopping
 from rotator.ports import News
+from tests.fakes.hooks import NEWS
 
-NEWS = News(
-    instance="prod",
-    policy="chat",
-    project="proj_a",
-    key_id="key_new",
-    old_key_ids=("key_old",),
-    destinations=("vault:secret/chat#KEY", "dotenv:/srv/.env#KEY"),
-)
 SECOND = timedelta(seconds=1)
 
 

@@ -14,16 +14,8 @@ import pytest
 from rotator.adapters.hooks.http import HttpHook
 from rotator.domain.secret import SecretValue
 from rotator.errors import HookFailed, Stopping
-from rotator.ports import News
+from tests.fakes.hooks import NEWS
 
-NEWS = News(
-    instance="prod",
-    policy="chat",
-    project="proj_a",
-    key_id="key_new",
-    old_key_ids=("key_old",),
-    destinations=("vault:secret/chat#KEY",),
-)
 SECRET = "made-up-token-of-a-hook"
 
 
@@ -94,7 +86,7 @@ def test_2xx_is_success(status):
         "project": "proj_a",
         "key_id": "key_new",
         "old_key_ids": ["key_old"],
-        "destinations": ["vault:secret/chat#KEY"],
+        "destinations": ["vault:secret/chat#KEY", "dotenv:/srv/.env#KEY"],
         "test": False,
     }
 

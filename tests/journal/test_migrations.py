@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 from sqlalchemy import create_engine, inspect
 
 from rotator.adapters.journal import tables
@@ -13,6 +14,7 @@ from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain import events as ev
 from rotator.domain.record import KeyState, Phase
 from rotator.errors import JournalUnavailable
+from rotator.ports import Look
 from tests.domain.build import NOW
 
 WRITTEN = Path(__file__).parent / "written"
@@ -36,6 +38,7 @@ def test_an_older_journal_is_brought_to_the_newest_schema_and_keeps_what_it_know
     assert record.in_flight.found == ()
     assert {key.hooks_due for key in record.keys} == {()}
     assert [key.state for key in record.keys] == [KeyState.RETIRING, KeyState.CURRENT, KeyState.CANDIDATE]
+    assert journal.works()["chat"].ok_at is None
     assert {one.key_id for one in journal.observations("together/proj_a", NOW).values()} == {""}
     journal.close()
     engine = create_engine(old)
@@ -61,3 +64,20 @@ def test_an_older_journal_is_not_changed_by_a_dry_run(old):
     with pytest.raises(JournalUnavailable, match="schema 0001"):
         SqlJournal.open_read_only(old)
     assert Path(old.removeprefix("sqlite:///")).read_bytes() == before
+
+
+def test_a_look_that_changes_nothing_leaves_the_moment_of_the_next_one_though_the_record_is_an_older_version_s(old):
+    journal = SqlJournal.open(old, is_dead=lambda _holder: True)
+    lease, later = journal.acquire("chat", "me", NOW, TTL), NOW + timedelta(hours=6)
+    journal.note_look(lease, Look(next_at=later, digest="d1"), (), known=journal.taken(lease), now=NOW)
+    assert journal.look("chat").next_at == later
+    journal.close()
+
+
+def test_every_event_of_an_older_journal_is_one_of_todays(old):
+    with closing(sqlite3.connect(old.removeprefix("sqlite:///"))) as connection:
+        rows = connection.execute("SELECT kind, body FROM event ORDER BY seq").fetchall()
+    read = [TypeAdapter(getattr(ev, kind)).validate_json(body) for kind, body in rows]
+    assert len(read) == 16
+    assert (read[0].by, read[-2:]) == ("", [ev.Held(reason="an audit (ada)"), ev.Held(reason="")])
+    assert read[-2].until is None

@@ -10,8 +10,10 @@ from rotator.domain.model import Policy
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
+from rotator.service.handover import Acceptor
 from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
+from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Outcome, Reconciler
@@ -100,6 +102,8 @@ class Holder:
         }
         journal = GatedJournal(real=self.journal, gate=gate, truth=truth, seat=seat)
         publisher = Publisher(backends=backends.__getitem__, retired=self._retired)
+        put_back = PutBack(providers=lambda _name: provider, backends=backends.__getitem__, retired=self._retired)
+        budget = Budget(most=10**9, begins_at=lambda now: now, journal=journal, policies=tuple(truth.policies.values()))
         self._reconciler = Reconciler(
             gatherer=Gatherer(
                 providers=lambda _name: provider,
@@ -114,16 +118,26 @@ class Holder:
                     providers=lambda _name: provider,
                     backends=backends.__getitem__,
                     publisher=publisher,
-                    budget=Budget(
-                        most=10**9, begins_at=lambda now: now, journal=journal, policies=tuple(truth.policies.values())
-                    ),
+                    budget=budget,
                     draw=lambda: 0.5,
                 ),
                 publisher=publisher,
-                put_back=PutBack(
-                    providers=lambda _name: provider, backends=backends.__getitem__, retired=self._retired
-                ),
+                put_back=put_back,
                 teller=Teller(runner=FakeHooks()),
+                people=People(
+                    providers=lambda _name: provider,
+                    backends=backends.__getitem__,
+                    acceptor=Acceptor(
+                        providers=lambda _name: provider,
+                        backends=backends.__getitem__,
+                        publisher=publisher,
+                        retired=self._retired,
+                        draw=lambda: 0.5,
+                    ),
+                    budget=budget,
+                    put_back=put_back,
+                    retired=self._retired,
+                ),
                 retired=self._retired,
                 draw=lambda: 0.5,
             ),

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from rotator.adapters.providers.together import TogetherProvider
+from rotator.adapters.providers.together import TogetherPaths, TogetherProvider
 from rotator.clock import SystemClock
 from rotator.domain.secret import SecretValue
 from rotator.ports import KeyProvider
 from rotator.service.guard import GuardedProvider, Limits
-from rotator.testing.providers import ProviderContract, ProviderWorld
+from rotator.testing.providers import ProviderContract, ProviderWorld, PublicProviderContract
 from tests.fakes.provider import DrivenClock, FakeProvider
 from tests.parts.simulator import OTHER_PROJECT, PROJECT, Simulator
 
@@ -109,3 +109,18 @@ def _real(simulator: Simulator) -> RealWorld:
 
 class TestEveryProvider(ProviderContract):
     """With the fixture ``world`` above."""
+
+
+@pytest.mark.parametrize("paths", [TogetherPaths(), TogetherPaths(whoami="/v3/unknown")], ids=["nested", "flat"])
+class TestAProviderWhoseKeysPeopleMake(PublicProviderContract):
+    """With both forms of whoami; at the end, no endpoint that manages keys was called."""
+
+    @pytest.fixture
+    def world(self, simulator: Simulator, paths: TogetherPaths) -> Iterator[ProviderWorld]:
+        simulator.clear_requests()
+        provider = TogetherProvider(base_url=simulator.base_url, management_key=None, paths=paths)
+        yield RealWorld(
+            simulator, GuardedProvider(provider, name="people", clock=SystemClock(), limits=Limits(concurrency=4))
+        )
+        provider.close()
+        assert not any("api-keys" in request.template for request in simulator.requests())

@@ -12,9 +12,12 @@ from rotator.domain.model import Destination, Policy
 from rotator.errors import Stopping
 from rotator.service.apply import Executor
 from rotator.service.budget import Budget
+from rotator.service.desk import Desk
 from rotator.service.gather import Gatherer
+from rotator.service.handover import Acceptor
 from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
+from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Outcome, Reconciler
@@ -82,6 +85,13 @@ class Stage:
             budget=self.budget,
             draw=lambda: 0.5,
         )
+        acceptor = Acceptor(
+            providers=self._provider,
+            backends=self.backends.__getitem__,
+            publisher=publisher,
+            retired=retired,
+            draw=lambda: 0.5,
+        )
         self.reconciler = Reconciler(
             gatherer=Gatherer(
                 providers=self._provider,
@@ -96,6 +106,14 @@ class Stage:
                 publisher=publisher,
                 put_back=put_back,
                 teller=Teller(runner=self.hooks),
+                people=People(
+                    providers=self._provider,
+                    backends=self.backends.__getitem__,
+                    acceptor=acceptor,
+                    budget=self.budget,
+                    put_back=put_back,
+                    retired=retired,
+                ),
                 retired=retired,
                 draw=lambda: 0.5,
             ),
@@ -105,6 +123,7 @@ class Stage:
             lease_ttl=timedelta(minutes=5),
             draw=lambda: 0.5,
         )
+        self.desk = Desk(reconciler=self.reconciler, acceptor=acceptor)
 
     def _provider(self, _name: str) -> FakeProvider:
         return self.provider

@@ -9,8 +9,10 @@ import pytest
 from rotator.adapters.journal.codec import record_from_json
 from rotator.domain import events as ev
 from rotator.domain.lifecycle import fold
+from rotator.domain.model import Destination
 from rotator.domain.record import Phase
 from rotator.errors import Overtaken
+from rotator.service.reconcile import Result
 from tests.domain.build import key, record, retiring, rotation
 from tests.service.conftest import Stage
 from tests.service.test_rollback import expiration, rotated
@@ -108,3 +110,30 @@ def test_a_rollback_that_was_asked_for_after_the_decision_is_not_lost() -> None:
     leaked = fold(ev.RollbackRequested(reason="it fails"), leaked)
     begun = fold(ev.RotationIntended(rotation=rotation(Phase.INTENDED)), leaked)
     assert begun.rollback is None, "nobody puts back what has leaked"
+
+
+def test_a_rotation_gives_way_to_a_rollback_that_is_asked_for_while_it_is_prepared(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former, newer = rotated(stage)
+    stage.journal.request("chat", ev.RotationRequested(reason="again"), stage.clock.now())
+    check, created = stage.backends["two"].check_writable, stage.provider.calls.count("create_key")
+
+    def asked_meanwhile(place: Destination) -> None:
+        stage.journal.request("chat", ev.RollbackRequested(reason="it fails"), stage.clock.now())
+        check(place)
+
+    monkeypatch.setattr(stage.backends["two"], "check_writable", asked_meanwhile)
+    outcome = stage.look()
+    monkeypatch.undo()
+
+    assert (outcome.result, outcome.problems) == (Result.OK, ())
+    assert "a rollback was asked for meanwhile" in outcome.reason
+    assert stage.provider.calls.count("create_key") == created
+    assert stage.held() == [newer, newer]
+    assert outcome.next_at <= stage.clock.now() + timedelta(minutes=5)
+    look = stage.journal.look("chat")
+    assert look is not None
+    assert look.next_at <= stage.clock.now(), "what was asked for makes it due at once"
+    stage.look()
+    assert stage.held() == [former, former]

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from rotator.entrypoints.daemon import PATIENCE, SYNC_EVERY
+from rotator.config.settings import PATIENCE
+from rotator.entrypoints.daemon import SYNC_EVERY
 from rotator.entrypoints.supervisor import PULSE_SECONDS, Progress, Supervisor
 from tests.e2e.installation import credentials, document, in_file, ours, policy, until
 from tests.parts.postgres import Database, Postgres
@@ -20,10 +21,10 @@ from tests.parts.simulator import Simulator
 from tests.systemd.manager import feeds, manager, status_of
 
 IMPATIENT = """
-from rotator.entrypoints import daemon
+from rotator.config import settings
 from rotator.__main__ import main
 
-daemon.PATIENCE = 1
+settings.PATIENCE = 1
 main()
 """
 """A service whose looks may run for one lease, not for twelve."""

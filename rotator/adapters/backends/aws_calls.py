@@ -62,6 +62,13 @@ class AwsCalls:
         except ClientError:
             return None
 
+    def names(self, prefix: str) -> list[str]:
+        """ListSecrets, all pages: the names that begin so. Secrets that are to be deleted are not among them."""
+        filters = [{"Key": "name", "Values": [prefix]}] if prefix else []
+        with translated("ListSecrets", prefix or "*", changes=False):
+            pages = self._session.asking().get_paginator("list_secrets").paginate(Filters=filters)
+            return [text_in(row, "Name") for page in pages for row in page["SecretList"]]
+
     def account(self, place: Place) -> str:
         """GetCallerIdentity: the account whose secret a name would be. It needs no permission."""
         with translated("GetCallerIdentity", place.secret_id, changes=False, service="sts"):
@@ -131,6 +138,12 @@ class AwsCalls:
         """TagResource: the hints of this field."""
         with translated("TagResource", place.secret_id, changes=False):
             self._session.asking().tag_resource(SecretId=place.secret_id, Tags=as_tags(place, metadata))
+
+    @_patiently
+    def delete(self, place: Place) -> None:
+        """DeleteSecret without a time for recovery. AWS carries it out a little later."""
+        with translated("DeleteSecret", place.secret_id, changes=False):
+            self._session.asking().delete_secret(SecretId=place.secret_id, ForceDeleteWithoutRecovery=True)
 
     def _put(self, place: Place, content: SecretValue, token: str) -> str:
         answer = self._session.changing().put_secret_value(

@@ -127,6 +127,19 @@ def key_in(place: Place, version: Version) -> SecretValue | None:
         raise WrongDestination(f"{place.name}: {error}") from None
 
 
+def fields_in(version: Version) -> dict[str, SecretValue]:
+    """Every text in a version: the fields of a JSON object, or the whole content under an empty name."""
+    if not version.content:
+        return {}
+    try:
+        fields = json.loads(version.content)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        return {"": SecretValue(version.content)}
+    return {name: SecretValue(text) for name, text in fields.items() if isinstance(text, str) and text}
+
+
 def with_key(place: Place, content: str | None, key: SecretValue, metadata: KeyMetadata) -> str:
     """The whole content with the new key and what lies beside it; ``WrongDestination`` over the size limit."""
     facts = metadata.as_pairs()

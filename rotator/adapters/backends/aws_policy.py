@@ -24,10 +24,15 @@ Policy = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """A place that the configuration names. ``writes``: not only read, as a management key is."""
+    """A place that the configuration names.
+
+    :param writes: not only read, as a management key is.
+    :param takes: an inbox: what a person has put there is read and destroyed.
+    """
 
     destination: Destination
     writes: bool
+    takes: bool = False
 
 
 def policy_for(uses: Sequence[Use], *, region: str, account: str = "", read_only: bool = False) -> Policy:
@@ -38,7 +43,8 @@ def policy_for(uses: Sequence[Use], *, region: str, account: str = "", read_only
     :param read_only: what a dry run and an audit need.
     """
     where = _Where(region, account)
-    looked = [place_of(use.destination) for use in uses]
+    looked = [place_of(use.destination) for use in uses if not (use.takes and read_only)]
+    taken = [] if read_only else [place_of(use.destination) for use in uses if use.takes]
     written = [] if read_only else [place_of(use.destination) for use in uses if use.writes]
     created = [place for place in written if place.create]
     replicated = [place for place in created if place.create and place.create.replica_regions]
@@ -47,6 +53,7 @@ def policy_for(uses: Sequence[Use], *, region: str, account: str = "", read_only
         _statement("Write", ["PutSecretValue", "UpdateSecretVersionStage"], where.arns(written)),
         *_tagging(written, where),
         _statement("Create", ["CreateSecret"], where.arns(created)),
+        _statement("Destroy", ["DeleteSecret"], where.arns(taken)),
         _statement("Replicate", ["ReplicateSecretToRegions"], where.arns(replicated)),
         *_encryption(looked, where, read_only=read_only),
     ]

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, timedelta
 
 from rotator.adapters.backends.aws_calls import AwsCalls
@@ -40,17 +40,22 @@ from rotator.adapters.backends.aws_content import (
     Creation,
     Place,
     Version,
+    fields_in,
     hints_in,
     in_arn,
     key_in,
     place_of,
     with_key,
 )
+from rotator.adapters.backends.aws_granted import rights_of
 from rotator.adapters.backends.aws_preflight import CURRENT, MARK, PENDING, PREVIOUS, problem_of
 from rotator.adapters.backends.aws_session import AssumeRole, AwsAccess, AwsSession, WebIdentity
+from rotator.adapters.backends.patterns import Pattern
+from rotator.domain.audit.surroundings import Granted
 from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.errors import OutcomeUnknown, RotatorError, VersionConflict, WrongDestination
+from rotator.ports import Listed, Spot
 
 __all__ = ["AssumeRole", "AwsAccess", "AwsSecretsManagerBackend", "WebIdentity"]
 
@@ -158,6 +163,37 @@ class AwsSecretsManagerBackend:
         self._read_back(place, version_id, content)
         self._promote(place, version_id, expected)
         self._finish(place, version_id, metadata)
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``rotator.ports.Destroyer``: the secret itself, at once and without recovery. Two requests.
+
+        A version can't be destroyed alone: AWS deletes one without a label when it likes (User Guide, "Versions"). So
+        what somebody puts there between the two requests is destroyed unseen.
+        """
+        place = place_of(destination)
+        current = self._calls.version(place, VersionStage=CURRENT)
+        self._check_arn(place, current.arn)
+        if not current.version_id:
+            return
+        if current.version_id != expected:
+            raise VersionConflict(f"{place.name}: somebody put another value there")
+        self._calls.delete(place)
+
+    def rights(self, places: Sequence[tuple[Destination, bool]]) -> Granted:
+        """See ``ports.TellsRights``. One request to STS, and a few to IAM."""
+        return rights_of(self._session, places)
+
+    def places(self, pattern: str) -> Listed:
+        """See ``ports.Listing``: names of secrets. One request for a hundred of them."""
+        wanted = Pattern(pattern)
+        found = {pattern} if wanted.is_literal else set(self._calls.names(wanted.beginning))
+        names = sorted(name for name in found if wanted.is_literal or wanted.matches(name))
+        return Listed(tuple(Spot(options=(("secret_id", name),), name=name) for name in names))
+
+    def fields(self, spot: Spot) -> Mapping[str, SecretValue]:
+        """See ``ports.Listing``. One request."""
+        place = Place(name=spot.name, secret_id=spot.name, field=None)
+        return fields_in(self._calls.version(place, VersionStage=CURRENT))
 
     def close(self) -> None:
         """Give back connections."""

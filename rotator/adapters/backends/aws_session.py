@@ -100,6 +100,11 @@ class AwsSession:
         """Where its calls go."""
         return self._access.region
 
+    @property
+    def has_own_endpoint(self) -> bool:
+        """Whether its calls go elsewhere than to AWS's own endpoints."""
+        return self._access.endpoint_url is not None
+
     def asking(self) -> Any:  # noqa: ANN401 -- botocore makes its classes at run time
         """A client of Secrets Manager for what is harmless to repeat: up to three attempts (retry mode standard)."""
         return self._clients()[0]
@@ -115,6 +120,13 @@ class AwsSession:
             if self._sts_client is None and self._session is not None:
                 self._sts_client = self._sts(self._session)("sts")
             return self._sts_client
+
+    def iam(self) -> Any:  # noqa: ANN401 -- botocore makes its classes at run time
+        """A client of IAM with the same credentials, for an audit; its endpoint is the partition's own."""
+        self._clients()
+        with self._lock:
+            assert self._session is not None, "made with the clients"
+            return self._session.create_client("iam", config=self._config(_READ_ATTEMPTS))
 
     def close(self) -> None:
         """Give back connections."""

@@ -35,10 +35,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rotator.adapters.backends.envfile import EnvFile, EnvFileError
+from rotator.adapters.backends.dotenv_listing import files
+from rotator.adapters.backends.envfile import EnvFile, EnvFileError, variables
 from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendDenied, BackendUnavailable, OutcomeUnknown, VersionConflict, WrongDestination
+from rotator.ports import Listed, Spot
 
 _LARGEST = 1 << 18
 _PROBE = SecretValue("tgp_v1_" + "x" * 43)  # of the form of a key, for a look whether a layout can be written
@@ -130,6 +132,17 @@ class DotenvBackend:
                 os.fsync(directory)
             except OSError as error:
                 raise OutcomeUnknown(f"{destination}: replaced, but not made durable ({error.strerror})") from error
+
+    def places(self, pattern: str) -> Listed:
+        """See ``ports.Listing``: absolute paths of regular files."""
+        return files(pattern)
+
+    def fields(self, spot: Spot) -> Mapping[str, SecretValue]:
+        """See ``ports.Listing``."""
+        destination = Destination("", spot.name, spot.options)
+        with _translated(destination):
+            content, _ = _load(_path(destination))
+        return {name: SecretValue(value) for name, value in variables(content).items()}
 
     def close(self) -> None:
         """Nothing to give back."""

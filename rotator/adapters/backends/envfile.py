@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 _STATEMENT = re.compile(
@@ -146,6 +147,20 @@ class EnvFile:
     def _newline(self) -> str:
         first = _NEWLINE.search(self._text)
         return first.group() if first else "\n"
+
+
+def variables(text: str) -> dict[str, str]:
+    """Every variable with what readers see; without empty ones, and those that refer to others.
+
+    Lines that can't be understood are passed over: nothing is written by what is found here.
+    """
+    found: dict[str, str] = {}
+    for line in EnvFile(text, "_")._lines:  # noqa: SLF001 - the names are not known yet
+        name = line.match["key"] if line.match else ""
+        if _NAME.fullmatch(name):
+            with suppress(EnvFileError):
+                found[name] = _value_of(line)
+    return {name: value for name, value in found.items() if value}
 
 
 def quoted(value: str, preferred: str = "") -> str:

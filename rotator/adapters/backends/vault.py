@@ -7,16 +7,20 @@ prints them as a policy (``vault_policy``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rotator.adapters.backends.vault_engine import Engines
+from rotator.adapters.backends.vault_granted import rights_of
 from rotator.adapters.backends.vault_kv1 import Kv1
 from rotator.adapters.backends.vault_kv2 import Kv2
+from rotator.adapters.backends.vault_listing import Lister, texts, whole
 from rotator.adapters.backends.vault_place import KvVersion, Place, place_of
 from rotator.adapters.backends.vault_rights import Rights
 from rotator.adapters.backends.vault_session import AppRoleAuth, Auth, Now, TokenAuth, Transport, VaultSession, utc_now
+from rotator.domain.audit.surroundings import Granted
 from rotator.domain.model import Destination, Held, KeyMetadata
 from rotator.domain.secret import SecretValue
+from rotator.ports import Listed, Spot
 
 __all__ = ["AppRoleAuth", "TokenAuth", "VaultBackend"]
 
@@ -54,7 +58,7 @@ class VaultBackend:
             now=now,
         )
         engines, rights = Engines(self._session), Rights(self._session)
-        self._engines = engines
+        self._engines, self._lister = engines, Lister(self._session, engines)
         self._kv1, self._kv2 = Kv1(self._session, engines, rights), Kv2(self._session, engines, rights)
 
     def read(self, destination: Destination) -> Held:
@@ -80,6 +84,25 @@ class VaultBackend:
         """See the port. In KV version 1 the comparison and the write are two requests."""
         place, kv = self._at(destination)
         kv.write(place, value, metadata, expected)
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``rotator.ports.Destroyer``: all versions up to that one; in KV version 1 the secret."""
+        place, kv = self._at(destination)
+        kv.destroy(place, expected)
+
+    def rights(self, places: Sequence[tuple[Destination, bool]]) -> Granted:
+        """See ``ports.TellsRights``. Two requests."""
+        return rights_of(self._session, places)
+
+    def places(self, pattern: str) -> Listed:
+        """See ``ports.Listing``: ``MOUNT/PATH``. One request for each folder on the way."""
+        return self._lister.places(pattern)
+
+    def fields(self, spot: Spot) -> Mapping[str, SecretValue]:
+        """See ``ports.Listing``. One request."""
+        place = whole(spot)
+        kv = self._kv2 if self._engines.version(place) is KvVersion.TWO else self._kv1
+        return texts(kv.fields(place))
 
     def close(self) -> None:
         """Give back connections and the token of our own login."""

@@ -54,6 +54,10 @@ class Kv1:
         hints = {fact: str(found[name]) for name, fact in place.layout.beside if found.get(name)}
         return Held(value=value, version=self._version(place, found), metadata=hints)
 
+    def fields(self, place: Place) -> Mapping[str, Any]:
+        """All fields. One request."""
+        return self._look(place) or {}
+
     def check_writable(self, place: Place) -> None:
         """One request, after a look; otherwise two."""
         read, needs = to_read(place, KvVersion.ONE), to_write(place, KvVersion.ONE)
@@ -79,6 +83,16 @@ class Kv1:
                 return
             what = f"{'create' if found is None else 'update'} on {place.plain}"
             self._session.change(lambda adapter: adapter.post(f"/v1/{quote(place.plain)}", json=whole), what)
+
+    def destroy(self, place: Place, expected: str) -> None:
+        """Two requests: read and delete. What somebody puts there between them is destroyed unseen."""
+        with self._locks.setdefault(place.plain, threading.Lock()):
+            found = self._look(place)
+            if found is None:
+                return
+            if self._version(place, found) != expected:
+                raise VersionConflict(f"{place.name}: somebody put another value there")
+            self._session.ask(lambda adapter: adapter.delete(f"/v1/{quote(place.plain)}"), f"delete on {place.plain}")
 
     def _look(self, place: Place) -> dict[str, Any] | None:
         """The fields; ``None`` where there is no secret."""

@@ -42,6 +42,7 @@ from rotator.errors import BackendDenied, OutcomeUnknown, RotatorError, VersionC
 
 _PAIRS, _VALUE_BYTES = 64, 512
 _VERSIONS_KEPT = 10  # KV v2's default max_versions: how far back a previous value is looked for
+_DESTROYED_AT_ONCE = 100  # what is older was destroyed when it was taken, or is beyond any usual max_versions
 _MERGE = MappingProxyType({"Content-Type": "application/merge-patch+json"})
 _NOT_FOUND = 404
 
@@ -109,6 +110,10 @@ class Kv2:
             changed_by=_changed_by(secret),
         )
 
+    def fields(self, place: Place) -> Mapping[str, Any]:
+        """All fields of the latest version. One request."""
+        return self._look(place).fields or {}
+
     def read_previous(self, place: Place) -> SecretValue | None:
         """The last other value of the field, among the versions that the engine keeps by default."""
         latest = self._look(place)
@@ -147,6 +152,19 @@ class Kv2:
         if not self._written_as_seen(place, value, metadata, expected):
             self._compare_and_set(place, value, metadata, expected)
         self._hint(place, metadata)
+
+    def destroy(self, place: Place, expected: str) -> None:
+        """Two requests. Versions are destroyed by their numbers, so that one that is written meanwhile is not."""
+        last = int(expected) if expected.isdecimal() else 0
+        if last:
+            versions = list(range(max(1, last - _DESTROYED_AT_ONCE + 1), last + 1))
+            self._session.ask(
+                lambda adapter: KvV2(adapter).destroy_secret_versions(place.path, versions, mount_point=place.mount),
+                f"update on {place.destroy}",
+            )
+        secret = self._look(place)
+        if secret.version != last:
+            raise VersionConflict(f"{place.name}: somebody put another value there, version {secret.version}")
 
     def _written_as_seen(self, place: Place, value: SecretValue, metadata: KeyMetadata, expected: str) -> bool:
         """Write without another look; ``False`` where that can't be, or another version is there by now.

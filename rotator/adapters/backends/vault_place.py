@@ -51,6 +51,11 @@ class Place:
         return f"{self.mount}/data/{self.path}"
 
     @property
+    def destroy(self) -> str:
+        """KV version 2: the path by which versions are destroyed."""
+        return f"{self.mount}/destroy/{self.path}"
+
+    @property
     def metadata(self) -> str:
         """KV version 2: the path of what is known of the secret."""
         return f"{self.mount}/metadata/{self.path}"

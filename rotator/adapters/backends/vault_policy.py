@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rotator.adapters.backends.vault_place import KvVersion, place_of
-from rotator.adapters.backends.vault_rights import ASKING, Need, to_read, to_write
+from rotator.adapters.backends.vault_rights import ASKING, Need, to_read, to_take, to_write
 from rotator.domain.model import Destination
 
 
@@ -21,11 +21,13 @@ class Use:
 
     :param who: for people: the policy, or the provider whose management key lies there.
     :param writes: whether a new key is put there.
+    :param takes: an inbox: what a person has put there is read and destroyed.
     """
 
     destination: Destination
     who: str
     writes: bool
+    takes: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +68,9 @@ def place_rules(uses: Iterable[Use], *, read_only: bool) -> list[Rule]:
     for use in uses:
         place = place_of(use.destination)
         version = place.kv_version or KvVersion.TWO
-        needs = [to_read(place, version)]
+        needs = to_take(place, version) if use.takes else [to_read(place, version)]
+        if use.takes and read_only:
+            continue  # a dry run looks into no inbox
         if use.writes and not read_only:
             needs += to_write(place, version).values()
         for need in needs:

@@ -57,6 +57,15 @@ def to_write(place: Place, version: KvVersion) -> dict[str, Need]:
     }
 
 
+def to_take(place: Place, version: KvVersion) -> list[Need]:
+    """What an inbox takes: a person's key is read there, and destroyed for ever."""
+    if version is KvVersion.ONE:
+        read = Need(path=place.plain, capability="read", why="looks whether a person has put a key there")
+        return [read, Need(path=place.plain, capability="delete", why="destroys what was taken")]
+    read = Need(path=place.data, capability="read", why="looks whether a person has put a key there")
+    return [read, Need(path=place.destroy, capability="update", why="destroys what was taken, every version")]
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
     """What the server says that the credential may do, by path."""

@@ -100,6 +100,11 @@ class VaultSession:
         own = "" if looked is None else _written(str(looked.get("namespace_path") or ""))
         return {"namespace": self._namespace, "token_namespace": own, **names}
 
+    def is_endless(self) -> bool:
+        """Whether the token has no end, as lookup-self tells; ``False`` where the policy does not allow to ask."""
+        looked = known(self._tokens.adapter())
+        return looked is not None and looked.get("ttl") == 0 and looked.get("expire_time") is None
+
     def close(self) -> None:
         """Give back the connections, and the tokens of our own logins, so that runs from cron leave none behind."""
         self._tokens.close()

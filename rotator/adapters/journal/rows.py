@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from rotator.domain.chain import Entry, Head
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
-from rotator.ports import Lease, Look, Observation
+from rotator.ports import Lease, Look, Observation, Work
 
 _OF_ENTRY = tuple(one.name for one in fields(Entry))
 
@@ -47,9 +48,24 @@ def entry_of(row: Row[Any]) -> Entry:
     return Entry(**{name: getattr(row, name) for name in _OF_ENTRY})
 
 
-def look_of(row: Row[Any, Any, Any, Any, Any]) -> Look:
+def look_of(row: Row[Any, Any, Any, Any, Any, Any]) -> Look:
     """The end of a policy's last look."""
-    return Look(next_at=time_from_text(row.next_at), digest=row.digest, failures=row.failures, problem=row.problem)
+    return Look(
+        next_at=time_from_text(row.next_at),
+        digest=row.digest,
+        failures=row.failures,
+        problem=row.problem,
+        alerts=tuple((check, reason) for check, reason in json.loads(row.alerts or "[]")),
+    )
+
+
+def work_of(row: Row[Any, Any, Any, Any, Any]) -> Work:
+    """How the work on a policy went."""
+    return Work(
+        ok_at=time_from_text(row.ok_at) if row.ok_at else None,
+        failed_at=time_from_text(row.failed_at) if row.failed_at else None,
+        held_until=time_from_text(row.lease_until) if row.lease_holder and row.lease_until else None,
+    )
 
 
 def observation_of(row: Row[Any, Any, Any, Any, Any]) -> Observation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,14 +18,25 @@ from rotator.adapters.journal.codec import record_from_json, record_to_json, tim
 from rotator.adapters.journal.commits import Commits, OwnCommits, SharedCommits
 from rotator.adapters.journal.engine import Password, cause, is_postgresql, open_engine, open_read_only, upsert_of
 from rotator.adapters.journal.history import SqlHistory
-from rotator.adapters.journal.rows import By, State, holding, is_valid, look_of, observation_of, row_of, state_of
+from rotator.adapters.journal.outbox import SqlOutbox
+from rotator.adapters.journal.rows import (
+    By,
+    State,
+    holding,
+    is_valid,
+    look_of,
+    observation_of,
+    row_of,
+    state_of,
+    work_of,
+)
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import Event
 from rotator.domain.lifecycle import fold
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
 from rotator.errors import JournalUnavailable, LeaseHeld, LeaseLost
-from rotator.ports import Lease, Look, Observation
+from rotator.ports import Lease, Look, Observation, Work
 
 
 class SqlJournal:
@@ -89,6 +101,11 @@ class SqlJournal:
         with self._reading() as connection:
             row = connection.execute(statements.LOOK, {"p": policy}).one_or_none()
         return look_of(row) if row else None
+
+    def works(self) -> Mapping[str, Work]:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            return {row.policy: work_of(row) for row in connection.execute(statements.WORKS)}
 
     def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
         """See ``ports.Journal``."""
@@ -182,15 +199,19 @@ class SqlJournal:
             "digest": look.digest,
             "failures": look.failures,
             "problem": look.problem,
+            "alerts": json.dumps(look.alerts) if look.alerts else "",
+            "failed_at" if look.failures else "ok_at": time_to_text(now),
             "lease_holder": "",
             "lease_until": "",
         }
         rows = [row_of(one) for one in seen]
-        as_known = {**values, "s": record_to_json(known)}
+        there = self._states.pop(lease, None)
+        # As it is written there: an earlier version wrote the same record without the fields of this one.
+        text = there.text if there and there.record == known else record_to_json(known)
+        as_known = {**values, "s": text}
         due = {**values, "next_at": time_to_text(min(look.next_at, now))}
 
-        before = self._states.pop(lease, None)
-        turn = trouble(before.failures, look) if before else None
+        turn = trouble(there.failures, look) if there else None
 
         def note(connection: Connection) -> None:
             ended = connection.execute(statements.SET_KNOWN, as_known).rowcount
@@ -242,6 +263,10 @@ class SqlJournal:
             connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(due))
 
         self._commits.carry_out(ask)
+
+    def outbox(self) -> SqlOutbox:
+        """What notifications remember, in the same database."""
+        return SqlOutbox(self._engine, reading=self._reading, commits=self._commits, is_dead=self._is_dead)
 
     def close(self) -> None:
         """See ``ports.Journal``."""

@@ -10,6 +10,7 @@ from rotator.adapters.journal.tables import event as event_table
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import RotationIntended
 from rotator.domain.policy_checks import ASKED_FOR
+from rotator.domain.request_events import KeyRequested
 
 OF_POLICY = policy_state.c.policy == bindparam("p")
 HELD = and_(OF_POLICY, policy_state.c.lease_token == bindparam("t"), policy_state.c.lease_holder == bindparam("h"))
@@ -31,7 +32,10 @@ NAMING = select(policy_state.c.state).where(
 )
 BEGUN = (
     select(func.count(event_table.c.policy.distinct()))
-    .where(event_table.c.kind == RotationIntended.__name__, event_table.c.at >= bindparam("since"))
+    .where(
+        event_table.c.kind.in_([RotationIntended.__name__, KeyRequested.__name__]),
+        event_table.c.at >= bindparam("since"),
+    )
     .where(event_table.c.policy != bindparam("besides"))
     .where(*(not_(event_table.c.body.contains(f'"reason":"{check}:')) for check in ASKED_FOR))
 )
@@ -47,8 +51,16 @@ LOOKS = select(
     policy_state.c.digest,
     policy_state.c.failures,
     policy_state.c.problem,
+    policy_state.c.alerts,
 ).where(policy_state.c.next_at.is_not(None))
 LOOK = LOOKS.where(OF_POLICY)
+WORKS = select(
+    policy_state.c.policy,
+    policy_state.c.ok_at,
+    policy_state.c.failed_at,
+    policy_state.c.lease_holder,
+    policy_state.c.lease_until,
+)
 
 
 def newest(insertion: Any) -> Any:  # noqa: ANN401 - each dialect's INSERT is a class of its own

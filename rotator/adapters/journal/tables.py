@@ -2,14 +2,15 @@
 
 ``policy_state.state`` is the folded ``PolicyRecord`` as JSON; ``event`` is how it came to be, in order. Each policy's
 events are a chain (``domain.chain``), and so are those of the policy with the empty name: the journal's own, whose head
-is the only row of ``journal_chain``.
+is the only row of ``journal_chain``. ``channel`` is how far each channel of notifications got with the events, and
+``told`` what it was told of conditions that last.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, Table, Text
 
-REVISION = "0003"
+REVISION = "0005"
 """The newest migration. A test compares it with the migrations' own head."""
 
 metadata = MetaData()
@@ -27,9 +28,12 @@ policy_state = Table(
     Column("lease_token", Integer, nullable=False, server_default="0"),
     Column("lease_until", Text, nullable=False, server_default=""),
     Column("lease_seconds", Integer, nullable=False, server_default="0"),
+    Column("alerts", Text, nullable=False, server_default=""),
     Column("chain_length", Integer, nullable=False, server_default="0"),
     Column("chain_head", Text, nullable=False, server_default=""),
     Column("sealed", Integer, nullable=False, server_default="0"),  # so much of the chain is named by a seal
+    Column("ok_at", Text, nullable=False, server_default=""),
+    Column("failed_at", Text, nullable=False, server_default=""),
 )
 
 event = Table(
@@ -59,6 +63,25 @@ observation = Table(
     Column("seen_at", Text, nullable=False),
     Column("key_id", Text, nullable=False, server_default=""),
     Index("observation_by_scope", "scope"),
+)
+
+channel = Table(
+    "channel",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("cursor", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("holder", Text, nullable=False, server_default=""),
+    Column("held_until", Text, nullable=False, server_default=""),
+)
+
+told = Table(
+    "told",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("policy", Text, primary_key=True),
+    Column("condition", Text, primary_key=True),
+    Column("standing", Text, nullable=False),
 )
 
 journal_chain = Table(

@@ -48,6 +48,7 @@ def identity(payload: object) -> Identity:
             kind=KeyKind.PROJECT,
             key_id=_text(_object(answer.get("api_key"), "api_key"), "id"),
             project=_text(_object(answer.get("project"), "project"), "id"),
+            project_name=_name(_object(answer.get("project"), "project").get("name")),
             organization=_text(_object(answer.get("organization"), "organization"), "id"),
         )
     if kind == KeyKind.LEGACY:
@@ -69,6 +70,7 @@ def flat_identity(payload: object) -> Identity:
         key_id=_text(answer, "api_key_id"),
         project=project,
         organization=_text(answer, "organization_id"),
+        project_name=_name(answer.get("project_name")),
     )
 
 
@@ -105,10 +107,19 @@ def _facts(row: dict[str, object], project: str) -> KeyFacts:
         expires_at=_moment(row, "expires_at"),
         last_used_at=_moment(row, "last_used_at"),
         created_by=_optional_text(row, "created_by"),
+        creator_left=_creator_left(row),
     )
     if facts.project != project:
         raise Malformed("project_id is not the project that was asked for")
     return facts
+
+
+def _creator_left(row: dict[str, object]) -> bool | None:
+    """``created_by_active`` says that the creator is still there; an optional field of the contract."""
+    active = row.get("created_by_active")
+    if active is not None and not isinstance(active, bool):
+        raise Malformed("created_by_active is not true or false")
+    return None if active is None else not active
 
 
 def _object(value: object, name: str) -> dict[str, object]:
@@ -122,6 +133,11 @@ def _text(fields: dict[str, object], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise Malformed(f"{name} is not a string, or empty")
     return value
+
+
+def _name(value: object) -> str:
+    """A name for people: nothing depends on it, so that whatever is no text is none."""
+    return value if isinstance(value, str) and value.isprintable() else ""
 
 
 def _optional_text(fields: dict[str, object], name: str) -> str | None:

@@ -1,7 +1,8 @@
-"""``rotator.ports.KeyProvider`` for Together AI, ``issuance: api``.
+"""``rotator.ports.KeyProvider`` for Together AI.
 
-Keys are managed through the contract in DESIGN.md ("Together AI: what is public and what is not"): the platform
-publishes no such endpoint, so every path can be set. ``identify`` uses the platform's own whoami.
+With ``issuance: api``, keys are managed through the contract in DESIGN.md ("Together AI: what is public and what is
+not"): the platform publishes no such endpoint, so every path can be set. ``identify`` uses the platform's own whoami.
+With ``issuance: assisted`` there is no management key, and nothing but the public endpoints is ever called.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class TogetherPaths:
 class TogetherProvider:
     """See ``rotator.ports.KeyProvider``. Safe for several threads.
 
-    :param management_key: the credential that lists, creates and revokes.
+    :param management_key: the credential that lists, creates and revokes; ``None``: people do that, and each of these
+        calls raises ``ProviderDenied``.
     :param timeout: seconds, for each step of an exchange.
     :param attempts: how often a request is sent in all, where a repeat is harmless.
     :param sleep: waits between attempts, in seconds; a test drives it.
@@ -80,7 +82,7 @@ class TogetherProvider:
         self,
         *,
         base_url: str,
-        management_key: SecretValue,
+        management_key: SecretValue | None,
         paths: TogetherPaths = TogetherPaths(),
         timeout: float = 10.0,
         attempts: int = 4,
@@ -88,7 +90,7 @@ class TogetherProvider:
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        if not management_key.is_header_safe():
+        if management_key is not None and not management_key.is_header_safe():
             raise ProviderDenied("the management key is empty, or has blanks or characters that no key has; not sent")
         self._management_key = management_key
         self._paths = paths
@@ -103,11 +105,12 @@ class TogetherProvider:
 
     def create_key(self, project: str, name: str, expires_at: datetime) -> IssuedKey:
         """See ``KeyProvider``. Sent once, whatever comes back."""
+        manager = self._manager()
         place, path = f"POST {self._paths.keys}", self._path(self._paths.keys, project)
         body = {"name": name, "expires_at": shapes.rfc3339(expires_at)}
 
         def attempt() -> IssuedKey | Failure:
-            answer = self._exchange.send("POST", path, self._management_key, body=body)
+            answer = self._exchange.send("POST", path, manager, body=body)
             judged = judge_change(answer, HTTPStatus.CREATED)
             return _parse(judged, lambda payload: shapes.issued_key(payload, project), happened=True)
 
@@ -130,11 +133,12 @@ class TogetherProvider:
 
     def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         """See ``KeyProvider``."""
+        manager = self._manager()
         place, path = f"PATCH {self._paths.key}", self._path(self._paths.key, project, key_id)
         body = {"expires_at": shapes.rfc3339(expires_at) if expires_at else None}
 
         def attempt() -> KeyFacts | Failure:
-            answer = self._exchange.send("PATCH", path, self._management_key, body=body)
+            answer = self._exchange.send("PATCH", path, manager, body=body)
             judged = judge_change(answer, HTTPStatus.OK)
             return _parse(judged, lambda payload: shapes.updated_key(payload, project, key_id), happened=True)
 
@@ -142,10 +146,11 @@ class TogetherProvider:
 
     def revoke_key(self, project: str, key_id: str) -> None:
         """See ``KeyProvider``. 404 is a success in the platform's envelope only: a proxy's page proves nothing."""
+        manager = self._manager()
         place, path = f"DELETE {self._paths.key}", self._path(self._paths.key, project, key_id)
 
         def attempt() -> Answer | Failure:
-            answer = self._exchange.send("DELETE", path, self._management_key)
+            answer = self._exchange.send("DELETE", path, manager)
             if isinstance(answer, Answer) and answer.status == HTTPStatus.NOT_FOUND and answer.envelope() is not None:
                 return answer
             return judge_change(answer, HTTPStatus.NO_CONTENT)
@@ -227,14 +232,19 @@ class TogetherProvider:
         return Failure(problem="404 from both whoami paths", kind=ProviderNonsense)
 
     def _page(self, project: str, cursor: str | None) -> tuple[list[KeyFacts], str | None]:
-        path = self._path(self._paths.keys, project)
+        manager, path = self._manager(), self._path(self._paths.keys, project)
         query = {"limit": str(_PAGE)} | ({} if cursor is None else {"after": cursor})
 
         def attempt() -> tuple[list[KeyFacts], str | None] | Failure:
-            answer = self._exchange.send("GET", path, self._management_key, query=query)
+            answer = self._exchange.send("GET", path, manager, query=query)
             return _parse(judge_read(answer), lambda payload: shapes.key_page(payload, project))
 
         return self._repeat(f"GET {self._paths.keys}", attempt)
+
+    def _manager(self) -> SecretValue:
+        if self._management_key is None:
+            raise ProviderDenied("keys are made and revoked by people: no endpoint that manages keys is called")
+        return self._management_key
 
     def _path(self, template: str, project: str, key_id: str = "unused") -> str:
         for text in (project, key_id):

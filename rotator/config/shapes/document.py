@@ -7,18 +7,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SkipValidation
 
+from rotator.config.shapes.assisted import AssistedShape
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import DotenvShape, VaultShape
 from rotator.config.shapes.fields import Duration, Label, Name, Shape, Text, exactly_one
 from rotator.config.shapes.hooks import CommandHookShape, HttpHookShape, SystemdHookShape
+from rotator.config.shapes.notifications import AppriseShape, WebhookShape
 from rotator.config.shapes.places import Place
-from rotator.config.shapes.providers import TogetherShape
+from rotator.config.shapes.providers import TogetherAssistedShape, TogetherShape
 from rotator.config.shapes.secrets import Login
 from rotator.config.shapes.spread import GroupShape, WindowShape
 from rotator.config.shapes.state import StateShape
 
 _JITTER = "How much earlier than necessary a key may be replaced. Default: a tenth of renew_before at most."
 _WINDOWS = "When a rotation may begin that can wait; a key that would end before is replaced at once."
+_NOTIFY = "Channels that hear of the policy. Default: every channel whose 'policies' fit its name."
 _GRACE_LIMIT = "The longest grace while the old key is in use. Default: 4 x grace."
 
 
@@ -42,6 +45,8 @@ class Defaults(Times):
     hooks: list[Label] | None = Field(
         None, description="What is run when every destination holds a new key. Default: nothing."
     )
+    notify: list[Label] | None = Field(None, description=_NOTIFY)
+    escalate: list[Label] | None = Field(None, description="Channels that hear besides of what is critical.")
 
 
 class PolicyShape(Defaults):
@@ -58,6 +63,9 @@ class PolicyShape(Defaults):
         "adopt",
         description="What is done about a destination that others have changed: leave it and tell, look at theirs "
         "like at any other key, or put the current key back.",
+    )
+    assisted: AssistedShape | None = Field(
+        None, description="Where people make its keys: what is other than its provider says."
     )
     destinations: SkipValidation[list[Place]]
 
@@ -86,7 +94,7 @@ class LogShape(Shape):
 
 
 class HttpShape(Shape):
-    """The HTTP listener: /healthz, /readyz and /metrics."""
+    """The HTTP listener: /healthz, /readyz, /metrics, and a page for people."""
 
     listen: Text = Field("127.0.0.1:9464", description="ADDRESS:PORT; an address that others reach needs a token.")
     token: SkipValidation[Login | None] = Field(
@@ -101,11 +109,12 @@ class Document(Shape):
     instance: Name = Field(description="The name of this installation; part of every key name.")
     state: StateShape | None = None
     defaults: Defaults = Defaults()
-    providers: SkipValidation[dict[Label, TogetherShape]]
+    providers: SkipValidation[dict[Label, TogetherShape | TogetherAssistedShape]]
     backends: SkipValidation[dict[Label, VaultShape | AwsShape | DotenvShape]] = Field(default_factory=dict)
     hooks: SkipValidation[dict[Label, CommandHookShape | SystemdHookShape | HttpHookShape]] = Field(
         default_factory=dict
     )
+    notifications: SkipValidation[dict[Label, AppriseShape | WebhookShape]] = Field(default_factory=dict)
     policies: SkipValidation[list[PolicyShape]] = Field(default_factory=list)
     include: list[Text] = Field(default_factory=list, description="More files with policies; globs, relative to this.")
     service: ServiceShape = ServiceShape()

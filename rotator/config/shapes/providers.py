@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SkipValidation, StringConstraints
 
+from rotator.config.shapes.assisted import AssistedShape
 from rotator.config.shapes.fields import KEY, KEYS, Duration, Endpoint, LimitsShape, Shape, Text
 from rotator.config.shapes.secrets import Secret
 
@@ -31,6 +32,18 @@ class TogetherShape(Shape):
     paths: PathsShape = PathsShape()
     timeout: Duration = timedelta(seconds=10)
     limits: LimitsShape = LimitsShape()
+
+
+class TogetherAssistedShape(Shape):
+    """Together AI as it is: people make and revoke keys in the console, and no management key is needed."""
+
+    type: Literal["together"]
+    issuance: Literal["assisted"]
+    base_url: Text = "https://api.together.ai"
+    paths: PathsShape = PathsShape()
+    timeout: Duration = timedelta(seconds=10)
+    limits: LimitsShape = LimitsShape()
+    assisted: AssistedShape = AssistedShape()
 
 
 PROVIDERS: dict[str, type[Shape]] = {"together": TogetherShape}

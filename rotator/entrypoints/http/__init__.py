@@ -1,1 +1,1 @@
-"""The HTTP listener of the service: /healthz, /readyz, /metrics. Imported where the configuration asks for it."""
+"""The HTTP listener: /healthz, /readyz, /metrics, and a page. Imported where the configuration asks for it."""

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
+from rotator.config.hosts import is_loopback
 from rotator.domain.secret import SecretValue
+from rotator.entrypoints.http.asked import Asked, Request
+from rotator.entrypoints.http.overview import Overview
 from rotator.entrypoints.http.ready import Readiness
 from rotator.errors import MissingSecret
 from rotator.telemetry import redact_text
 
-_BEARER = "bearer "
+_BASIC = 'Basic realm="rotator: any name, and the token as the password", charset="UTF-8"'
+"""How a browser gives the token: it asks the person, and keeps it until it is closed."""
 
 _AT_A_TIME = 4
 """Answers that read the journal: where that hangs, threads are left for /healthz, and nobody ends a healthy service."""
@@ -38,6 +45,11 @@ class Answer:
         return cls(status=status, body=f"{redact_text(sentence)}\n".encode(), headers=named)
 
     @classmethod
+    def html(cls, status: HTTPStatus, content: str, headers: Mapping[str, str]) -> Answer:
+        """A page."""
+        return cls(status=status, body=redact_text(content).encode(), kind="text/html; charset=utf-8", headers=headers)
+
+    @classmethod
     def json(cls, status: HTTPStatus, content: Mapping[str, Any]) -> Answer:
         """One object."""
         body = redact_text(json.dumps(content, indent=2)) + "\n"
@@ -57,11 +69,12 @@ class Pages:
     ready: Readiness
     token: Callable[[], SecretValue] | None
     metrics: Callable[[], tuple[bytes, str]]
+    overview: Overview
     _reading: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_AT_A_TIME), repr=False)
 
-    def __call__(self, path: str, authorization: str | None) -> Answer:
-        """The answer for a path. Without the token, where one is asked for: two words of health, and no detail."""
-        knows = self._may(authorization)
+    def __call__(self, request: Request) -> Answer:
+        """The answer. Without the token, where one is asked for: two words of health, and no detail."""
+        path, knows = request.path, self._may(request.authorization)
         if path == "/healthz":
             trouble = self.alive()
             status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
@@ -69,23 +82,28 @@ class Pages:
         if not self._reading.acquire(blocking=False):
             return Answer.text(HTTPStatus.SERVICE_UNAVAILABLE, "too many ask at a time", Retry_After="1")
         try:
-            return self._read(path, knows=knows)
+            return self._read(request, knows=knows)
         finally:
             self._reading.release()
 
-    def _read(self, path: str, *, knows: bool) -> Answer:
+    def _read(self, request: Request, *, knows: bool) -> Answer:
+        path = request.path
         if path == "/readyz":
             problems = self.ready.problems(detailed=knows)
             status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-            return Answer.json(status, {"ready": not problems, "problems": problems})
+            warnings = {"warnings": found} if knows and (found := self.ready.warnings()) else {}
+            return Answer.json(status, {"ready": not problems, "problems": problems, **warnings})
         if not knows:
-            return Answer.text(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong", WWW_Authenticate="Bearer")
+            way = _BASIC if path == "/" else "Bearer"
+            return Answer.text(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong", WWW_Authenticate=way)
+        if path == "/":
+            return self._overview(request)
         if path == "/metrics":
             text, kind = self.metrics()
             return Answer(status=HTTPStatus.OK, body=redact_text(text.decode()).encode(), kind=kind)
         if path.startswith("/readyz/"):
             return self._policy(path.removeprefix("/readyz/"))
-        return Answer.text(HTTPStatus.NOT_FOUND, "there are /healthz, /readyz, /readyz/POLICY and /metrics")
+        return Answer.text(HTTPStatus.NOT_FOUND, "there are /, /healthz, /readyz, /readyz/POLICY and /metrics")
 
     def _policy(self, name: str) -> Answer:
         told = self.ready.policy(name)
@@ -93,14 +111,50 @@ class Pages:
             return Answer.text(HTTPStatus.NOT_FOUND, "no such policy")
         return Answer.json(HTTPStatus.OK if told["ready"] else HTTPStatus.SERVICE_UNAVAILABLE, told)
 
+    def _overview(self, request: Request) -> Answer:
+        if self.token is None and not _is_this_machine(request.host):
+            # A page of somebody else's, whose name was made to lead here, could read it in an operator's browser.
+            return Answer.text(
+                HTTPStatus.FORBIDDEN, "without a token this page is shown at 127.0.0.1, [::1] and localhost alone"
+            )
+        try:
+            asked = Asked.of(request.query)
+        except ValueError:
+            return Answer.text(HTTPStatus.BAD_REQUEST, "too much is asked; there are q, state, page and live")
+        status, content, headers = self.overview.draw(asked)
+        return Answer.html(status, content, headers)
+
     def _may(self, authorization: str | None) -> bool:
         if self.token is None:
             return True
-        given = authorization or ""
-        if not given.lower().startswith(_BEARER):
+        given = _given(authorization or "")
+        if given is None:
             return False
         try:
-            return self.token().same_as(SecretValue(given[len(_BEARER) :].strip()))
+            return self.token().same_as(given)
         except MissingSecret as error:
             structlog.get_logger().warning("http.token_missing", reason=str(error))
             return False
+
+
+def _given(authorization: str) -> SecretValue | None:
+    """The token of a request: as it is, or as the password that a browser has asked a person for."""
+    scheme, _, rest = authorization.partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return SecretValue(rest.strip())
+        case "basic":
+            try:
+                decoded = base64.b64decode(rest.strip(), validate=True).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                return None
+            return SecretValue(decoded.partition(":")[2])
+    return None
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a ``Host`` header names it by what no name server can have a say in; no browser leaves it out."""
+    try:
+        return not host or is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from rotator.bootstrap import Application
+from rotator.domain.channel import troubles_of
 from rotator.domain.model import Policy
+from rotator.entrypoints.served import Served
+from rotator.entrypoints.standing import LATE
 from rotator.errors import JournalError
 from rotator.ports import Look
-
-LATE = timedelta(minutes=5)
-"""A policy waits its turn for a while where many are due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
     """Asked anew each time. ``policies``: by name, as they are served now."""
 
-    application: Callable[[], Application]
+    application: Callable[[], Served]
     policies: Callable[[], Mapping[str, Policy]]
 
     def problems(self, *, detailed: bool) -> list[str]:
@@ -38,6 +36,17 @@ class Readiness:
             else:
                 found[endpoint] = trouble
         return [f"{what}: {why}" if why and detailed else what for what, why in found.items()]
+
+    def warnings(self) -> list[str]:
+        """What fails and keeps no policy from its work: channels of notifications, a sentence each."""
+        application = self.application()
+        names = application.settings.notifications
+        if not names:
+            return []
+        try:
+            return troubles_of(names, application.outbox.channels())
+        except JournalError:
+            return []  # that is a problem, and told as such
 
     def policy(self, name: str) -> dict[str, Any] | None:
         """One policy, whether it is ready and why not; ``None`` where it is not served."""
@@ -62,7 +71,7 @@ class Readiness:
         }
 
     @staticmethod
-    def _reason(application: Application, policy: Policy, look: Look | None) -> str:
+    def _reason(application: Served, policy: Policy, look: Look | None) -> str:
         if look is None:
             return "it was not looked at yet"
         if look.failures:

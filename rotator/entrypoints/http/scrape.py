@@ -9,11 +9,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from rotator import __version__
-from rotator.bootstrap import Application
 from rotator.domain.model import Policy
 from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.served import Load, Served
 from rotator.metrics.counted import Counted
-from rotator.metrics.journal import of_journal
+from rotator.metrics.journal import of_channels, of_journal
 from rotator.service.guard import GuardedProvider
 
 
@@ -23,18 +23,21 @@ class Scrape(Collector):
     def __init__(
         self,
         *,
-        application: Callable[[], Application],
+        application: Callable[[], Served],
         policies: Callable[[], Mapping[str, Policy]],
+        load: Callable[[], Load],
         heart: Heart,
     ) -> None:
         self._application = application
         self._policies = policies
+        self._load = load
         self._heart = heart
 
     def text(self) -> tuple[bytes, str]:
         """It, and its content type."""
         counted = self._application().observer
-        assert isinstance(counted, Counted), "wired so, where the configuration asks for HTTP"
+        if not isinstance(counted, Counted):  # nothing was counted before the journal is open
+            return generate_latest(self), CONTENT_TYPE_PLAIN_0_0_4
         counted.know(self._policies())
         return generate_latest(self) + generate_latest(counted.registry), CONTENT_TYPE_PLAIN_0_0_4
 
@@ -49,11 +52,15 @@ class Scrape(Collector):
         stuck = float(bool(self._heart.trouble()))
         yield GaugeMetricFamily("rotator_stuck", "1 while the service does not get on.", value=stuck)
         yield GaugeMetricFamily("rotator_policies", "Policies that are served.", value=len(policies))
+        load = self._load()
+        yield GaugeMetricFamily("rotator_looks_running", "Looks of this process under way.", value=load.running)
+        yield GaugeMetricFamily("rotator_queue_length", "Policies that are due and wait.", value=load.queued)
         yield from _of_guards(application)
+        yield from of_channels(application.outbox, settings.notifications)
         yield from of_journal(application.journal, policies, application.clock.now())
 
 
-def _of_guards(application: Application) -> Iterable[Metric]:
+def _of_guards(application: Served) -> Iterable[Metric]:
     troubled = GaugeMetricFamily(
         "rotator_endpoint_in_trouble", "1 while revocations, or all calls, are held back.", labels=["endpoint"]
     )

@@ -15,11 +15,12 @@ from typing import Any
 import structlog
 
 from rotator.config import HttpSettings
+from rotator.entrypoints.http.asked import Request
 from rotator.entrypoints.http.pages import Answer
 from rotator.errors import ListenFailed
 
-Page = Callable[[str, str | None], Answer]
-"""From a path and the ``Authorization`` header to the answer."""
+Page = Callable[[Request], Answer]
+"""From what is asked to the answer."""
 
 THREADS = 8
 """Requests at a time; who comes besides is told to come again."""
@@ -151,8 +152,10 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        authorization, host = self.headers.get("Authorization"), self.headers.get("Host", "")
         try:
-            answer = self.server.page(self.path.partition("?")[0], self.headers.get("Authorization"))
+            answer = self.server.page(Request(path=path, query=query, authorization=authorization, host=host))
         except Exception:  # noqa: BLE001 - it is logged, and whoever asks is told
             structlog.get_logger().exception("http.crashed")
             answer = Answer.text(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect; the log has its traceback")

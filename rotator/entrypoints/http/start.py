@@ -8,31 +8,34 @@ from functools import partial
 
 import structlog
 
-from rotator.bootstrap import Application
 from rotator.config import BackendRef, HttpSettings, SecretRef, resolve
 from rotator.domain.model import Policy
 from rotator.domain.secret import SecretValue
 from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.http.overview import Overview
 from rotator.entrypoints.http.pages import Pages
 from rotator.entrypoints.http.ready import Readiness
 from rotator.entrypoints.http.scrape import Scrape
 from rotator.entrypoints.http.server import Listener
+from rotator.entrypoints.served import Load, Served
 
 
 def listen(
     settings: HttpSettings,
     *,
-    application: Callable[[], Application],
+    served: Callable[[], Served],
     policies: Callable[[], Mapping[str, Policy]],
+    load: Callable[[], Load],
     heart: Heart,
 ) -> Listener:
     """Listen and answer from now on. Raises ``ListenFailed``."""
-    ready = Readiness(application=application, policies=policies)
+    ready = Readiness(application=served, policies=policies)
     pages = Pages(
         alive=heart.trouble,
         ready=ready,
         token=partial(_token, settings.token) if settings.token else None,
-        metrics=Scrape(application=application, policies=policies, heart=heart).text,
+        metrics=Scrape(application=served, policies=policies, load=load, heart=heart).text,
+        overview=Overview(application=served, alive=heart.trouble),
     )
     listener = Listener(settings, pages)
     listener.start()

@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from rotator.domain.audit.surroundings import Granted
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
 from rotator.domain.secret import SecretValue
-from rotator.errors import BackendUnavailable, ProviderUnavailable, RotatorError
-from rotator.ports import Clock, KeyProvider, Observer, SecretBackend
+from rotator.errors import BackendUnavailable, ProviderUnavailable, RotatorError, WrongDestination
+from rotator.ports import Clock, Destroyer, KeyProvider, Listed, Listing, Observer, SecretBackend, Spot, TellsRights
 from rotator.service.guard.circuit import DEFAULT, Circuit, Thresholds
 from rotator.service.guard.flow import Elapsed, Limits, Pace, Refusal, Slots
 from rotator.service.observe import SILENT
@@ -192,6 +193,37 @@ class GuardedBackend:
         """See ``SecretBackend``."""
         with self._guard.call("write"):
             self._inner.write(destination, value, metadata, expected)
+
+    def destroy(self, destination: Destination, expected: str) -> None:
+        """See ``Destroyer``. ``WrongDestination`` where the backend is none."""
+        if not isinstance(self._inner, Destroyer):
+            raise WrongDestination(f"{destination}: this type of backend can destroy nothing for good: it is no inbox")
+        with self._guard.call("destroy"):
+            self._inner.destroy(destination, expected)
+
+    def rights(self, places: Sequence[tuple[Destination, bool]]) -> Granted | None:
+        """See ``TellsRights``; ``None`` where the backend has nothing to say."""
+        if not isinstance(self._inner, TellsRights):
+            return None
+        with self._guard.call("rights"):
+            return self._inner.rights(places)
+
+    def places(self, pattern: str) -> Listed:
+        """See ``Listing``. One call, however many requests it takes."""
+        listing = self._listing()
+        with self._guard.call("places"):
+            return listing.places(pattern)
+
+    def fields(self, spot: Spot) -> Mapping[str, SecretValue]:
+        """See ``Listing``."""
+        listing = self._listing()
+        with self._guard.call("fields"):
+            return listing.fields(spot)
+
+    def _listing(self) -> Listing:
+        if not isinstance(self._inner, Listing):
+            raise WrongDestination("a backend of this type can't be searched")
+        return self._inner
 
     def close(self) -> None:
         """See ``SecretBackend``."""

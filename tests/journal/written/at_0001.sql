@@ -26,6 +26,8 @@ INSERT INTO "event" VALUES(11,'2026-11-23T12:00:00.000000+00:00','chat',3,'Rotat
 INSERT INTO "event" VALUES(12,'2026-11-23T12:00:00.000000+00:00','chat',3,'KeyIssued','{"rotation_id":"93610ada-5585-4067-8c59-87e395f96de7","key":{"key_id":"key_000003","state":"candidate","origin":"issued","project":"proj_a","since":"2026-11-23T12:00:00Z","fingerprint":"241f885ca8bbbc31f47918d92c9ed96d","name":"rotator_prod_chat_20261123_rq52hpnp","created_at":"2026-11-23T12:00:00Z","expires_at":"2026-12-23T12:00:00Z","jitter":0.5,"rotation_id":"93610ada-5585-4067-8c59-87e395f96de7","replaced_by":"","grace_until":null,"grace_limit":null,"revoke_after":null,"revoked_at":null,"expiry_forwarded":false}}');
 INSERT INTO "event" VALUES(13,'2026-11-23T12:00:00.000000+00:00','chat',3,'KeyVerified','{"rotation_id":"93610ada-5585-4067-8c59-87e395f96de7"}');
 INSERT INTO "event" VALUES(14,'2026-11-23T12:00:00.000000+00:00','chat',3,'DestinationPublished','{"rotation_id":"93610ada-5585-4067-8c59-87e395f96de7","destination":"one:app#KEY"}');
+INSERT INTO "event" VALUES(15,'2026-11-23T12:00:00.000000+00:00','chat',0,'Held','{"reason":"an audit (ada)"}');
+INSERT INTO "event" VALUES(16,'2026-11-23T12:00:00.000000+00:00','chat',0,'Held','{"reason":""}');
 CREATE TABLE observation (
 	destination TEXT NOT NULL, 
 	scope TEXT NOT NULL, 
@@ -52,5 +54,5 @@ INSERT INTO "policy_state" VALUES('chat','{"policy":"chat","keys":[{"key_id":"ke
 CREATE INDEX event_by_policy ON event (policy, seq);
 CREATE INDEX observation_by_scope ON observation (scope);
 DELETE FROM "sqlite_sequence";
-INSERT INTO "sqlite_sequence" VALUES('event',14);
+INSERT INTO "sqlite_sequence" VALUES('event',16);
 COMMIT;

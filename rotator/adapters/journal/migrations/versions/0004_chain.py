@@ -12,8 +12,8 @@ from alembic import op
 
 from rotator.domain.chain import ChainBegun, Entry, Head, canonical
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 _ROWS = sa.text("SELECT seq, at, token, kind, body FROM event WHERE policy = :policy ORDER BY seq")
 _LINK = sa.text("UPDATE event SET number = :number, previous = :previous, hash = :hash WHERE seq = :seq")

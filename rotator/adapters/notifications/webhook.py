@@ -1,0 +1,93 @@
+"""A signed POST with JSON. Source: the Standard Webhooks specification, 1.0.0."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from standardwebhooks import Webhook
+
+from rotator import __version__
+from rotator.adapters.notifications.bounded import bounded
+from rotator.domain.secret import SecretValue
+from rotator.errors import SendFailed
+from rotator.ports_notify import Message
+
+_PREFIX = "whsec_"
+
+_SHORTEST, _LONGEST = 24, 64
+"""Bytes of a signing secret. Source: the specification, "Signature scheme"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookChannel:
+    """2xx is its success. Redirects are not followed, and nothing of an answer but its status is read.
+
+    :param secret: ``whsec_`` and base64. Several, with blanks between them, all sign: so one can replace another.
+    :param timeout: for the whole exchange.
+    """
+
+    url: str = field(repr=False)
+    secret: SecretValue
+    timeout: timedelta
+
+    def send(self, message: Message, now: datetime) -> None:
+        """See ``ports_notify.Channel``."""
+        content = json.dumps(payload(message), ensure_ascii=False, separators=(",", ":"))
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"rotator/{__version__}",
+            **signed(self.secret, message.ident, now, content),
+        }
+        status, wait = bounded(lambda: self._post(content.encode(), headers), self.timeout)
+        if not httpx.codes.is_success(status):
+            raise SendFailed(f"it was answered with {status}", retry_after=wait)
+
+    def _post(self, content: bytes, headers: dict[str, str]) -> tuple[int, float | None]:
+        """The answer's status, and how many seconds it asks to wait."""
+        with (
+            httpx.Client(timeout=self.timeout.total_seconds(), follow_redirects=False) as client,
+            client.stream("POST", self.url, content=content, headers=headers) as response,
+        ):
+            wait = response.headers.get("Retry-After", "")
+            return response.status_code, float(wait) if wait.isascii() and wait.isdecimal() else None
+
+
+def payload(message: Message) -> dict[str, object]:
+    """What is sent: ``type``, ``timestamp`` and ``data``, as the specification recommends."""
+    return {
+        "type": f"rotator.{message.kind.replace('-', '_')}",
+        "timestamp": message.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "data": {"version": 1, "title": message.title, "text": message.body, **message.fields},
+    }
+
+
+def signed(secret: SecretValue, ident: str, now: datetime, content: str) -> dict[str, str]:
+    """The three headers of the specification. Raises ``SendFailed`` where the secret is of another form."""
+    moment = now.astimezone(UTC)
+    signatures = [Webhook(key).sign(ident, moment, content) for key in keys(secret)]
+    return {
+        "webhook-id": ident,
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def keys(secret: SecretValue) -> list[bytes]:
+    """The keys to sign with: the library would take any text for one, and sign with what is left of it."""
+    found = []
+    for text in secret.reveal().split():
+        try:
+            key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        if not text.startswith(_PREFIX) or not _SHORTEST <= len(key) <= _LONGEST:
+            raise SendFailed(f"its secret is not '{_PREFIX}' and {_SHORTEST} to {_LONGEST} bytes in base64")
+        found.append(key)
+    if not found:
+        raise SendFailed("its secret is empty")
+    return found

@@ -1,0 +1,82 @@
+"""The HTTP listener of the service, from its first moment: before there is a journal, and then with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from rotator.clock import SystemClock
+from rotator.config import HttpSettings, Settings
+from rotator.domain.model import Policy
+from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.served import Closed, Load, Served, Unopened
+
+if TYPE_CHECKING:
+    from rotator.entrypoints.http.server import Listener
+
+
+class Front:
+    """Answers from whatever is served now; see ``wait`` and ``serve``.
+
+    :ivar heart: beaten by whoever is at work.
+    """
+
+    def __init__(self, clock: SystemClock) -> None:
+        self.heart = Heart()
+        self._clock = clock
+        self._closed = Closed()
+        self._served: Callable[[], Served] | None = None
+        self._policies: Callable[[], Mapping[str, Policy]] = dict
+        self._load: Callable[[], Load] = Load
+        self._settings: HttpSettings | None = None
+        self._listener: Listener | None = None
+
+    def wait(self, settings: Settings) -> None:
+        """Listen as these settings say, and tell that the journal is not open yet. Raises ``ListenFailed``."""
+        waiting = Unopened(settings=settings, clock=self._clock, journal=self._closed)
+        policies = {policy.name: policy for policy in settings.policies}
+        self._served, self._policies = lambda: waiting, lambda: policies
+        self._listen(settings.http)
+
+    def failed(self, reason: str) -> None:
+        """Why the journal could not be opened, at the last try."""
+        self._closed.reason = reason
+
+    def serve(
+        self,
+        served: Callable[[], Served],
+        policies: Callable[[], Mapping[str, Policy]],
+        load: Callable[[], Load] = Load,
+    ) -> None:
+        """Answer from these from now on; they are asked at each request. Raises ``ListenFailed``."""
+        self._served, self._policies, self._load = served, policies, load
+        self._listen(served().settings.http)
+
+    def stop(self) -> None:
+        """Take no more requests."""
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = self._settings = None
+
+    def _listen(self, settings: HttpSettings | None) -> None:
+        if settings == self._settings:
+            return
+        self.stop()
+        if settings is None:
+            return
+        from rotator.entrypoints.http.start import listen  # noqa: PLC0415 - few ask for it, and start-up is measured
+
+        self._listener = listen(
+            settings, served=self._now, policies=self._policies_now, load=self._load_now, heart=self.heart
+        )
+        self._settings = settings
+
+    def _now(self) -> Served:
+        assert self._served is not None, "nothing listens before"
+        return self._served()
+
+    def _policies_now(self) -> Mapping[str, Policy]:
+        return self._policies()
+
+    def _load_now(self) -> Load:
+        return self._load()

@@ -1,0 +1,160 @@
+"""Tell people: one ``Sender`` for each channel, beside the looks and never in their way.
+
+A round finds what is new (events after the channel's cursor, conditions that began, last or are over), claims the
+channel, so that of several processes one sends, and sends it one by one. What was sent is recorded after it: a crash
+in between sends it again. A round with nothing to send writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.domain import channel as ch
+from rotator.domain.channel import ChannelState, Rules
+from rotator.domain.conditions import Condition, conditions, is_certain
+from rotator.domain.model import Policy
+from rotator.domain.notices import TABLE, Entry, Kind, Notice, notice_of
+from rotator.domain.record import PolicyRecord
+from rotator.domain.standing import (
+    Standing,
+    after_telling,
+    begun,
+    is_to_be_told,
+    notice_of_condition,
+    notice_of_end,
+)
+from rotator.ports import Clock, Journal
+from rotator.ports_notify import Channel, Outbox
+from rotator.service.deliver import CLAIM, Delivery, Item
+
+BATCH = 200
+"""Events that are read at a time."""
+
+KEPT_EVERY = timedelta(hours=1)
+"""How often it is written down how far a channel got with events that it is not told."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Sender:
+    """Everything about one channel; for one thread.
+
+    :param make: the channel itself, made anew for each round that sends: its secrets are read when they are needed.
+    :param clean: takes out of a text what looks like a secret: the last line of defence.
+    :param holder: unique in all processes.
+    :param count: see ``Observer.notified``.
+    """
+
+    rules: Rules
+    make: Callable[[], Channel]
+    outbox: Outbox
+    journal: Journal
+    clock: Clock
+    policies: Mapping[str, Policy]
+    instance: str
+    holder: str
+    clean: Callable[[str], str]
+    count: Callable[[str, str], None]
+    problem: str = ""
+    _seen: int = 0
+    _kept_at: datetime | None = None
+
+    def round(self, *, lasting: bool = True, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Send what is to be sent now. Raises ``JournalError``; what the channel itself does wrong is remembered.
+
+        :param lasting: look for conditions too, which takes reading all records.
+        """
+        now = self.clock.now()
+        state = self.outbox.begin(self.rules.name)
+        self.problem = state.problem
+        if ch.is_paused(state, now):
+            return
+        items = self._items(state, now, lasting=lasting)
+        is_news = any(item.notice or item.key for item in items) or ch.is_digest_due(state, now)
+        if not is_news and not self._is_to_be_kept(state, now):
+            return
+        claimed = self.outbox.claim(self.rules.name, self.holder, now, CLAIM)
+        if claimed is None:
+            return
+        if claimed != state:  # another one was faster: what it has sent is not sent again
+            items = self._items(claimed, now, lasting=lasting)
+        self._kept_at = now
+        delivery = Delivery(
+            rules=self.rules,
+            make=self.make,
+            outbox=self.outbox,
+            clock=self.clock,
+            instance=self.instance,
+            holder=self.holder,
+            clean=self.clean,
+            count=self.count,
+            state=claimed,
+        )
+        delivery.carry_out(items, stopping)
+        self.problem = delivery.state.problem
+
+    def _is_to_be_kept(self, state: ChannelState, now: datetime) -> bool:
+        is_late = self._kept_at is None or now - self._kept_at >= KEPT_EVERY
+        return self._seen > state.cursor and is_late
+
+    def _items(self, state: ChannelState, now: datetime, *, lasting: bool) -> list[Item]:
+        if ch.is_paused(state, now):
+            return []
+        return [*self._events(state), *(self._conditions(now) if lasting else ())]
+
+    def _events(self, state: ChannelState) -> Iterator[Item]:
+        """The events that the channel is told, and how far that brings it."""
+        after = max(state.cursor, self._seen)
+        is_news = False
+        while entries := self.outbox.entries(after, BATCH):
+            for entry in entries:
+                notice = self._notice(entry)
+                if notice is not None:
+                    is_news = True
+                    yield Item(notice=notice, cursor=entry.seq)
+                after = entry.seq
+                if not is_news:
+                    self._seen = after  # read once, and not written down for that alone
+        if after > state.cursor:
+            yield Item(cursor=after)
+
+    def _notice(self, entry: Entry) -> Notice | None:
+        tell, policy = TABLE.get(entry.kind), self.policies.get(entry.policy)
+        if tell is None or not self.rules.concern(tell.kind, entry.policy, policy):
+            return None
+        notice = notice_of(entry, policy, self.journal.load(entry.policy))
+        return notice if notice is not None and self.rules.want(notice, policy) else None
+
+    def _conditions(self, now: datetime) -> Iterator[Item]:
+        records, looks = self.journal.records(), self.journal.looks()
+        known: dict[str, dict[str, Standing]] = {}
+        for (name, key), standing in self.outbox.told(self.rules.name).items():
+            known.setdefault(name, {})[key] = standing
+        for name, policy in self.policies.items():
+            record, look, told = records.get(name, PolicyRecord(policy=name)), looks.get(name), known.pop(name, {})
+            here = {one.key: one for one in conditions(policy, record, look, now, self.rules.failed_after)}
+            for key, condition in here.items():
+                if self.rules.concern(condition.kind, name, policy):
+                    yield from self._condition(condition, policy, told.pop(key, None), now)
+            for key, standing in told.items():
+                if key in here or is_certain(key, record, look, now):
+                    yield self._end(key, standing, policy, now, is_over=key not in here)
+        yield from (Item(key=(name, key)) for name, told in known.items() for key in told)  # of policies that are gone
+
+    def _end(self, key: str, standing: Standing, policy: Policy, now: datetime, *, is_over: bool) -> Item:
+        """Told where its beginning was; one that the channel is not to hear of any more is forgotten."""
+        was_told = standing.told > 0 and standing.kind is not Kind.ABOUT_TO_REVOKE
+        is_wanted = is_over and was_told and self.rules.concern(Kind.RECOVERED, policy.name, policy)
+        notice = notice_of_end(key, standing, policy.project, now) if is_wanted else None
+        return Item(notice=notice, key=(policy.name, key))
+
+    def _condition(self, condition: Condition, policy: Policy, known: Standing | None, now: datetime) -> Iterator[Item]:
+        standing, key = known or begun(condition, policy.name, now), (policy.name, condition.key)
+        if is_to_be_told(standing, condition, now):
+            notice = notice_of_condition(standing, condition, policy.project, now)
+            if self.rules.want(notice, policy):
+                yield Item(notice=notice, key=key, standing=after_telling(standing, condition, now))
+                return
+        if known is None and (condition.patience or condition.escalates):
+            yield Item(key=key, standing=standing)  # since when it lasts

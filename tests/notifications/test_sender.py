@@ -1,0 +1,267 @@
+"""At least once, and not twice without need: a sender on a real journal, with a clock that is driven."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rotator.adapters.journal.sql import SqlJournal
+from rotator.domain import events as ev
+from rotator.domain.channel import Rules
+from rotator.domain.notices import Kind, Level
+from rotator.domain.record import PolicyRecord
+from rotator.errors import SendFailed
+from rotator.ports import Look
+from rotator.ports_notify import Message
+from rotator.service.notify import Sender
+from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, key
+from tests.parts.journals import new_journal
+
+RULES = Rules(
+    name="ops", events=frozenset(map(str, Kind)), policies=("*",), level=Level.INFO, per_hour=20, failed_after=3
+)
+SECOND = timedelta(seconds=1)
+
+
+@dataclass
+class Clock:
+    at: datetime = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+    def sleep(self, duration: timedelta) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Place:
+    """Where messages arrive. ``down``: what it says instead of taking them; ``crashes``: the sender dies after one."""
+
+    got: list[Message] = field(default_factory=list)
+    tries: int = 0
+    down: str = ""
+    crashes: bool = False
+
+    def send(self, message: Message, now: datetime) -> None:
+        self.tries += 1
+        if self.down:
+            raise SendFailed(self.down)
+        self.got.append(message)
+        if self.crashes:
+            raise KeyboardInterrupt
+
+    def told(self) -> list[tuple[str, object]]:
+        return [(message.kind, message.fields["policy"]) for message in self.got]
+
+
+class Desk:
+    """A journal, a clock, a place, and the senders of as many processes as are wanted."""
+
+    def __init__(self, path: Path) -> None:
+        new_journal(path)
+        self.journal = SqlJournal.open(f"sqlite:///{path}", is_dead=lambda holder: holder == "dead")
+        self.clock, self.place = Clock(), Place()
+        self.counted: list[str] = []
+
+    def sender(self, holder: str = "me", **rules: object) -> Sender:
+        made = Sender(
+            rules=replace(RULES, **rules),
+            make=lambda: self.place,
+            outbox=self.journal.outbox(),
+            journal=self.journal,
+            clock=self.clock,
+            policies={"chat": POLICY, "batch": replace(POLICY, name="batch")},
+            instance="prod",
+            holder=holder,
+            clean=lambda text: text.replace("tgp_v1_x", "[redacted]"),
+            count=lambda _channel, result: self.counted.append(result),
+        )
+        made.outbox.begin(made.rules.name)
+        return made
+
+    def adopt(self, policy: str = "chat", name: str = "a") -> None:
+        lease = self.journal.acquire(policy, "looker", self.clock.now(), HOUR)
+        adopted = ev.KeyAdopted(key=key(name), grace_until=NOW + 9 * DAY, grace_limit=NOW + 9 * DAY)
+        self.journal.append(lease, [adopted], self.clock.now())
+        self.journal.release(lease)
+
+    def look(self, policy: str = "chat", **changes: object) -> None:
+        lease = self.journal.acquire(policy, "looker", self.clock.now(), HOUR)
+        look = replace(Look(next_at=self.clock.now() + 6 * HOUR, digest="d1"), **changes)
+        self.journal.note_look(lease, look, [], known=self.journal.load(policy), now=self.clock.now())
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path / "state.db")
+    yield made
+    made.journal.close()
+
+
+def test_history_is_not_told_news_is_once_and_idle_rounds_write_nothing(desk: Desk) -> None:
+    desk.adopt()
+    sender = desk.sender()
+    sender.round()
+    assert desk.place.told() == []
+    desk.adopt(name="b")
+    desk.adopt("batch")
+    sender.round()
+    before = desk.journal.outbox().channels()
+    sender.round()
+    desk.sender("another process").round()
+    assert desk.place.told() == [("adopted", "chat"), ("adopted", "batch")]
+    assert desk.journal.outbox().channels() == before
+    assert desk.counted == ["sent", "sent"]
+
+
+def test_a_crash_between_a_message_and_its_record_sends_it_again_under_the_same_id(desk: Desk) -> None:
+    dying = desk.sender("dead")
+    desk.adopt()
+    desk.adopt("batch")
+    desk.place.crashes = True
+    with pytest.raises(KeyboardInterrupt):
+        dying.round()
+    desk.place.crashes = False
+    desk.sender("its successor").round()
+    assert desk.place.told() == [("adopted", "chat"), ("adopted", "chat"), ("adopted", "batch")]
+    first, again, other = (message.ident for message in desk.place.got)
+    assert first == again != other
+
+
+def test_of_two_processes_on_one_journal_one_sends(desk: Desk) -> None:
+    senders = [desk.sender(f"process {number}") for number in range(4)]
+    for number in range(6):
+        desk.adopt(name=f"k{number}")
+        desk.look(failures=3, problem="sealed")
+        threads = [threading.Thread(target=sender.round) for sender in senders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    senders[0].round()
+    assert desk.place.told() == [("adopted", "chat"), ("failed", "chat")] + [("adopted", "chat")] * 5
+
+
+def test_a_channel_that_is_down_keeps_its_messages_in_their_order_and_is_left_alone_meanwhile(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.place.down = "it was answered with 503 tgp_v1_x"
+    desk.adopt()
+    sender.round()
+    assert (sender.problem, desk.place.tries) == ("it was answered with 503 [redacted]", 1)
+    desk.adopt("batch")
+    sender.round()
+    desk.sender("another process").round()
+    assert desk.place.tries == 1
+    desk.place.down, desk.clock.at = "", NOW + 31 * SECOND
+    sender.round()
+    assert desk.place.told() == [("adopted", "chat"), ("adopted", "batch")]
+    assert (sender.problem, desk.counted) == ("", ["failed", "sent", "sent"])
+
+
+def test_after_three_days_a_message_is_given_up_and_told_as_left_out(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.place.down = "no answer"
+    desk.adopt()
+    sender.round(lasting=False)
+    desk.clock.at = NOW + 3 * DAY + MINUTE
+    sender.round(lasting=False)
+    desk.place.down, desk.clock.at = "", NOW + 4 * DAY
+    sender.round(lasting=False)
+    assert [message.kind for message in desk.place.got] == ["digest"]
+    assert "1 messages" in desk.place.got[0].body
+    assert desk.counted == ["failed", "failed", "left_out", "sent"]
+
+
+def test_a_flood_is_cut_and_its_rest_is_told_as_a_number(desk: Desk) -> None:
+    sender = desk.sender(per_hour=3)
+    for number in range(9):
+        desk.adopt(name=f"k{number}")
+    sender.round(lasting=False)
+    sender.round(lasting=False)
+    assert len(desk.place.got) == 3
+    desk.clock.at = NOW + HOUR
+    sender.round(lasting=False)
+    assert desk.place.got[-1].fields["what"] == (
+        "6 messages since 2026-11-23T12:00:00Z were left out (adopted 6); policies: chat."
+    )
+    sender.round(lasting=False)
+    assert len(desk.place.got) == 4
+
+
+def test_a_condition_is_told_when_it_begins_when_it_lasts_and_when_it_is_over(desk: Desk) -> None:
+    sender = desk.sender(level=Level.WARNING)
+    desk.look(failures=3, problem="vault is sealed")
+    for _ in range(3):
+        sender.round()
+    assert desk.place.told() == [("failed", "chat")]
+    desk.clock.at = NOW + 6 * HOUR
+    desk.look(failures=9, problem="vault is sealed")
+    desk.sender("after a restart").round()
+    assert desk.place.got[-1].fields["what"] == (
+        "It failed 9 times in a row: vault is sealed (since 2026-11-23T12:00:00Z)"
+    )
+    desk.look()
+    sender.round()
+    sender.round()
+    assert desk.place.told() == [("failed", "chat"), ("failed", "chat"), ("recovered", "chat")]
+    assert len({message.ident for message in desk.place.got}) == 3
+    assert desk.journal.outbox().told("ops") == {}
+
+
+def test_a_hold_a_look_that_fails_otherwise_and_a_policy_that_goes_are_no_recovery(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.look(alerts=(("WrongDestination", "not there"),), failures=1, problem="not there")
+    sender.round()
+    desk.look(failures=2, problem="sealed")
+    sender.round()
+    desk.journal.request("chat", ev.Held(reason="incident"), NOW)
+    desk.look()
+    sender.round()
+    sender.policies = {}
+    sender.round()
+    assert desk.place.told() == [("needs-person", "chat")]
+    assert desk.journal.outbox().told("ops") == {}
+
+
+def test_what_lasts_too_long_goes_to_those_who_are_called_for_what_is_critical(desk: Desk) -> None:
+    owned = replace(POLICY, notify=("team",), escalate=("ops",))
+    sender = desk.sender(level=Level.CRITICAL)
+    sender.policies = {"chat": owned}
+    for hours in (0, 12, 24, 24.5):
+        desk.clock.at = NOW + hours * HOUR
+        desk.look(failures=3, problem="sealed")
+        sender.round()
+    desk.look()
+    sender.round()
+    assert [(message.kind, message.level) for message in desk.place.got] == [
+        ("failed", "critical"),
+        ("recovered", "info"),
+    ]
+    assert desk.place.got[0].title == "CRITICAL rotator prod: chat: failed"
+
+
+def test_a_channel_that_wants_nothing_of_it_goes_on_and_remembers_how_far(desk: Desk) -> None:
+    sender = desk.sender(events=frozenset({"compromised"}))
+    desk.adopt()
+    sender.round()
+    newest = desk.journal.outbox().channels()["ops"].cursor
+    assert desk.journal.outbox().entries(newest, 9) == []
+    desk.journal.request("chat", ev.RotationRequested(reason="it leaked", compromised=True), NOW)
+    sender.round()
+    assert desk.place.told() == [("compromised", "chat")]
+    assert desk.journal.load("chat") != PolicyRecord(policy="chat")
+
+
+def test_a_message_has_nothing_that_looks_like_a_secret(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.look(failures=3, problem="the answer was tgp_v1_x")
+    sender.round()
+    (message,) = desk.place.got
+    assert "tgp_v1_x" not in repr(message)
+    assert "[redacted]" in message.body

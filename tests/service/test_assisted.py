@@ -1,0 +1,508 @@
+"""The whole life of a policy whose keys people make: nothing but whoami and billing usage is ever called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain import request_events as rev
+from rotator.domain.events import Held, KeyClosed, RollbackRequested, RotationRequested
+from rotator.domain.handover import seen
+from rotator.domain.model import Assistance, Destination
+from rotator.domain.record import Expiration, KeyState, Phase
+from rotator.domain.requests import tasks_of
+from rotator.domain.secret import SecretValue
+from rotator.errors import BackendDenied, BackendUnavailable, ProviderUnavailable
+from rotator.service.desk import Taken
+from rotator.service.handover import Handed
+from rotator.service.reconcile import Result
+from tests.domain.build import DAY, HOUR, MINUTE
+from tests.service.conftest import Stage
+
+INBOX = Destination(backend="other", name="other:inbox#key", options=(("field", "key"), ("path", "inbox")))
+PEOPLE = Assistance(console_url="https://console.example", owners=("ada",))
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+class AssistedStage(Stage):
+    """A person who does as they are told, or not."""
+
+    def use_inbox(self) -> None:
+        self.change(assistance=replace(PEOPLE, inbox=INBOX))
+
+    def change(self, **changes: object) -> None:
+        self.policy = replace(self.policy, **changes)
+        self.policies[:] = [self.policy]
+
+    @property
+    def record(self):
+        return self.journal.load(self.policy.name)
+
+    def make_key(self, project: str | None = None, expires_at=None):
+        return self.provider.create_by_hand(project or self.policy.project, expires_at=expires_at)
+
+    def submit(self, secret: SecretValue | str, *, expires: Expiration | None = None, began="now"):
+        given = secret if isinstance(secret, SecretValue) else SecretValue(secret)
+        began = seen(self.record) if began == "now" else began
+        handed = Handed(secret=given, expires=expires, by="ada", via="submit", began=began)
+        return self.desk.hand_over(self.policy, handed, patience=timedelta(seconds=2))
+
+    def put_into_inbox(self, secret: SecretValue) -> None:
+        self.backends["other"].put_by_hand(INBOX, secret.reveal())
+
+    def inbox(self):
+        return self.backends["other"].read(INBOX).value
+
+    def with_a_key_that_ends_soon(self) -> str:
+        """Adopted, and told to end; a new one is asked for."""
+        first = self.make_key()
+        self.look()
+        assert self.submit(first.secret).taken is Taken.ACCEPTED
+        self.clock.current = self.record.current.expires_at - self.policy.renew_before
+        self.look()
+        assert self.record.awaiting
+        return first.facts.key_id
+
+    def happened(self, kind: type) -> int:
+        with self.journal._reading() as connection:
+            query = "select count(*) from event where kind = ?"
+            return connection.exec_driver_sql(query, (kind.__name__,)).scalar_one()
+
+
+@pytest.fixture
+def stage(tmp_path):
+    made = AssistedStage(f"sqlite:///{tmp_path}/state.db")
+    made.change(assistance=PEOPLE)
+    yield made
+    made.journal.close()
+    assert set(made.provider.calls) <= {"identify", "used_until"}, "an endpoint that manages keys was called"
+
+
+def test_a_whole_life_from_the_first_request_to_the_refusal_of_the_old_key(stage):
+    asked = stage.look()
+    assert asked.result is Result.OK
+    (task,) = tasks_of(stage.policy, stage.record, stage.clock.now())
+    assert task.kind == "create"
+    first = stage.make_key(expires_at=task.expires_at)
+    taken = stage.submit(first.secret)
+    assert (taken.taken, taken.key_id) == (Taken.ACCEPTED, first.facts.key_id)
+    assert stage.held() == [first.facts.key_id] * 2
+    current = stage.record.current
+    assert (current.expires_at, current.name) == (task.expires_at, task.key_name)
+    assert tasks_of(stage.policy, stage.record, stage.clock.now()) == ()
+
+    stage.change(check_every=2 * DAY)
+    outcomes = stage.look_until_quiet(23 * DAY)
+    assert any("asked for a key" in sentence for outcome in outcomes for sentence in outcome.done)
+    second = stage.make_key()
+    assert stage.submit(second.secret).taken is Taken.ACCEPTED
+    stage.look_until_quiet(DAY + HOUR)
+    (task,) = tasks_of(stage.policy, stage.record, stage.clock.now())
+    assert (task.kind, task.key_id) == ("revoke", first.facts.key_id)
+    assert stage.alive() == {first.facts.key_id, second.facts.key_id}
+
+    stage.provider.revoke_by_hand(first.facts.key_id)
+    stage.clock.advance(2 * HOUR)
+    done = stage.look().done
+    assert done == (f"{first.facts.key_id}: refused by the provider: 401 invalid_api_key",)
+    assert [key.key_id for key in stage.record.keys] == [second.facts.key_id]
+    assert stage.record.rotations == ()
+
+
+def test_nobody_comes_and_the_current_key_stays_until_it_ends(stage):
+    """Promise 2."""
+    key_id = stage.with_a_key_that_ends_soon()
+    stage.look_until_quiet(8 * DAY)
+    assert stage.held() == [key_id, key_id]
+    assert not stage.provider.is_revoked(key_id)
+    assert stage.happened(rev.PersonReminded) >= 6
+    (task,) = tasks_of(stage.policy, stage.record, stage.clock.now())
+    assert (task.kind, task.level) == ("create", "overdue")
+
+
+def test_a_handover_after_the_deadline_is_taken(stage):
+    old = stage.with_a_key_that_ends_soon()
+    stage.look_until_quiet(6 * DAY + 12 * HOUR)
+    new = stage.make_key()
+    assert stage.submit(new.secret).taken is Taken.ACCEPTED
+    assert stage.held() == [new.facts.key_id] * 2
+    assert stage.record.key(old).state is KeyState.RETIRING
+
+
+def test_a_person_who_puts_a_fresh_key_there_by_themselves_ends_the_request(stage):
+    stage.with_a_key_that_ends_soon()
+    fresh = stage.put_key_by_hand()
+    done = stage.look().done
+    assert any("is not asked for any more" in sentence for sentence in done)
+    assert stage.record.awaiting is None
+    assert stage.record.current.key_id == fresh
+
+
+def test_a_key_may_be_handed_over_early_with_its_expiration_but_not_on_hold(stage):
+    first = stage.make_key()
+    stage.look()
+    stage.submit(first.secret)
+    early = stage.make_key()
+    assert stage.submit(early.secret).taken is Taken.POSTPONED
+    stage.journal.request(stage.policy.name, Held(reason="incident"), stage.clock.now())
+    held = stage.submit(early.secret, expires=Expiration(None))
+    assert (held.taken, "on hold" in held.why) == (Taken.POSTPONED, True)
+    stage.journal.request(stage.policy.name, Held(reason=""), stage.clock.now())
+    assert stage.submit(early.secret, expires=Expiration(None)).taken is Taken.ACCEPTED
+    assert stage.record.current.key_id == early.facts.key_id
+    assert stage.record.current.expires_at is None
+
+
+def test_a_leaked_key_is_replaced_without_grace_and_to_be_revoked_within_the_hour(stage):
+    old = stage.with_a_key_that_ends_soon()
+    stage.journal.request(stage.policy.name, RotationRequested(reason="leak", compromised=True), stage.clock.now())
+    stage.look()
+    assert stage.record.awaiting.request.deadline == stage.clock.now() + HOUR
+    assert stage.submit(stage.make_key().secret).taken is Taken.ACCEPTED
+    assert not stage.record.compromised
+    revocation = stage.record.key(old).revocation
+    assert (revocation.urgent, revocation.deadline) == (True, stage.clock.now() + HOUR)
+
+
+# --- what is wrong ------------------------------------------------------------------------------------------
+
+
+def revoked_key(stage) -> SecretValue:
+    made = stage.make_key()
+    stage.provider.revoke_by_hand(made.facts.key_id)
+    return made.secret
+
+
+WRONG = {
+    "of another project": lambda stage: stage.make_key("proj_other").secret,
+    "legacy": lambda stage: stage.provider.legacy_key().secret,
+    "the current one": lambda stage: stage.backends["one"].read(stage.policy.destinations[0]).value,
+    "ended": lambda stage: stage.make_key(expires_at=stage.clock.now()).secret,
+    "revoked": revoked_key,
+    "cut off": lambda stage: SecretValue(stage.make_key().secret.reveal()[:30]),
+    "two lines": lambda stage: SecretValue(f"{stage.make_key().secret.reveal()}\nmore"),
+    "a session": lambda _stage: SecretValue("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2Vzc2lvbg"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_was_not_asked_for_is_refused_with_its_reason_and_nothing_of_it_is_kept(stage, what):
+    old = stage.with_a_key_that_ends_soon()
+    before, writes = stage.record, stage.backends["one"].calls["write"]
+    refused = stage.submit(WRONG[what](stage))
+    assert refused.taken is Taken.REFUSED
+    assert refused.why
+    assert stage.record == before
+    assert stage.held() == [old, old]
+    assert stage.backends["one"].calls["write"] == writes
+    assert stage.happened(rev.HandoverRefused) == 1
+
+
+def test_a_key_of_another_policy_is_refused(stage):
+    stage.with_a_key_that_ends_soon()
+    shared = stage.make_key()
+    other = stage.another_policy("batch")
+    stage.put(other, shared.secret.reveal())
+    stage.reconciler.reconcile(other)
+    refused = stage.submit(shared.secret)
+    assert (refused.taken, "by batch" in refused.why) == (Taken.REFUSED, True)
+
+
+def test_a_key_that_ends_too_soon_is_refused(stage):
+    stage.with_a_key_that_ends_soon()
+    soon = Expiration(stage.clock.now() + 3 * DAY)
+    assert "due for renewal" in stage.submit(stage.make_key().secret, expires=soon).why
+
+
+def test_a_key_that_was_made_a_moment_ago_is_waited_for(stage):
+    stage.look()
+    stage.provider._accept_after = timedelta(seconds=2)
+    assert stage.submit(stage.make_key().secret).taken is Taken.ACCEPTED
+
+
+# --- what is in the way -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error"), [("read", BackendUnavailable("sealed")), ("check_writable", BackendDenied("no right"))]
+)
+def test_nothing_is_taken_while_a_destination_can_not_be_written(stage, call, error):
+    stage.look()
+    new = stage.make_key()
+    stage.backends["two"].fail(call, error)
+    answer = stage.submit(new.secret)
+    assert (answer.taken, str(error) in answer.why) == (Taken.POSTPONED, True)
+    assert stage.held() == [None, None]
+    assert stage.submit(new.secret).taken is Taken.ACCEPTED
+
+
+def test_nothing_is_taken_while_the_provider_can_not_be_asked(stage):
+    stage.look()
+    stage.provider.fail("identify", ProviderUnavailable("503"))
+    assert stage.submit(stage.make_key().secret).taken is Taken.POSTPONED
+
+
+def test_a_look_of_the_service_is_waited_for_within_bounds(stage):
+    stage.look()
+    lease = stage.journal.acquire(stage.policy.name, "another", stage.clock.now(), timedelta(hours=1))
+    stage.journal._is_dead = lambda _holder: False
+    assert stage.submit(stage.make_key().secret).taken is Taken.BUSY
+    stage.journal.release(lease)
+    assert stage.submit(stage.make_key().secret).taken is Taken.ACCEPTED
+
+
+# --- two people, and the end of a process -------------------------------------------------------------------
+
+
+def test_of_two_people_at_once_the_first_wins_and_the_key_of_the_second_is_to_be_revoked(stage):
+    stage.with_a_key_that_ends_soon()
+    first, other, began = stage.make_key(), stage.make_key(), seen(stage.record)
+    assert stage.submit(first.secret, began=began).taken is Taken.ACCEPTED
+    answer, second = stage.submit(other.secret, began=began), other.facts.key_id
+    assert answer.taken is Taken.REFUSED
+    assert f"revoke {second} in the console" in answer.why
+    assert stage.held() == [first.facts.key_id] * 2
+    assert stage.record.key(second).revocation
+    stage.provider.revoke_by_hand(second)
+    stage.clock.advance(HOUR)
+    stage.look()
+    assert stage.record.key(second) is None
+
+
+@pytest.mark.parametrize(
+    ("backend", "call", "when"),
+    [
+        ("one", "write", "before"),
+        ("one", "write", "after"),
+        ("two", "write", "before"),
+        ("two", "write", "after"),
+        ("one", "check_writable", "after"),
+    ],
+)
+@pytest.mark.parametrize("first", ["the person", "the service"])
+def test_promise_4_a_handover_that_dies_in_the_middle_is_finished_by_the_same_key(stage, backend, call, when, first):
+    old = stage.with_a_key_that_ends_soon()
+    new = stage.make_key()
+    stage.backends[backend].fail(call, Crash(), when=when)
+    with pytest.raises(Crash):
+        stage.submit(new.secret)
+    stage.restart()
+    if first == "the service":
+        stage.look()
+    assert stage.submit(new.secret).taken is Taken.ACCEPTED
+    assert stage.held() == [new.facts.key_id] * 2
+    assert stage.record.current.key_id == new.facts.key_id
+    assert {key.key_id for key in stage.record.keys} == {old, new.facts.key_id}
+    assert stage.happened(rev.KeyRequested) == 2, "the first key, and this one"
+
+
+def test_a_key_that_got_nowhere_and_is_not_handed_over_again_is_to_be_revoked(stage):
+    """Promise 4: no unrecorded live key."""
+    stage.with_a_key_that_ends_soon()
+    lost, other = stage.make_key(), stage.make_key()
+    stage.backends["one"].fail("write", Crash())
+    with pytest.raises(Crash):
+        stage.submit(lost.secret)
+    stage.restart()
+    stage.look()
+    assert stage.record.awaiting
+    assert stage.submit(other.secret).taken is Taken.ACCEPTED
+    stage.look_until_quiet(HOUR)
+    assert stage.record.key(lost.facts.key_id).revocation
+
+
+def test_a_publication_that_fails_leaves_the_request_open(stage):
+    stage.with_a_key_that_ends_soon()
+    new = stage.make_key()
+    for backend in ("one", "two"):
+        stage.backends[backend].fail("write", BackendUnavailable("sealed"))
+    answer = stage.submit(new.secret)
+    assert (answer.taken, "hand the same one over again" in answer.why) == (Taken.UNFINISHED, True)
+    assert stage.submit(new.secret).taken is Taken.ACCEPTED
+    assert stage.held() == [new.facts.key_id] * 2
+
+
+# --- the inbox ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_put_into_the_inbox_is_published_and_destroyed_there(stage):
+    stage.use_inbox()
+    stage.with_a_key_that_ends_soon()
+    new = stage.make_key()
+    assert stage.look().next_at == stage.clock.now() + MINUTE
+    stage.put_into_inbox(new.secret)
+    assert f"took {new.facts.key_id} from the inbox" in stage.look().done
+    assert stage.inbox() is None
+    assert stage.held() == [new.facts.key_id] * 2
+
+
+def test_a_wrong_key_in_the_inbox_is_refused_and_destroyed(stage):
+    stage.use_inbox()
+    old = stage.with_a_key_that_ends_soon()
+    stage.put_into_inbox(stage.make_key("proj_other").secret)
+    outcome = stage.look()
+    assert outcome.result is Result.OK
+    assert any(sentence.startswith("refused what was in the inbox") for sentence in outcome.done)
+    assert stage.inbox() is None
+    assert stage.held() == [old, old]
+    assert stage.record.awaiting
+
+
+def test_the_inbox_written_twice_publishes_the_first_and_has_the_second_revoked(stage):
+    stage.use_inbox()
+    stage.with_a_key_that_ends_soon()
+    first, second = stage.make_key(), stage.make_key()
+    stage.put_into_inbox(first.secret)
+    destroy = stage.backends["other"].destroy
+
+    def meanwhile(*arguments):
+        if not stage.record.key(second.facts.key_id):
+            stage.backends["other"].destroy = destroy
+            stage.put_into_inbox(second.secret)
+        destroy(*arguments)
+
+    stage.backends["other"].destroy = meanwhile
+    stage.look()
+    assert stage.inbox() is None
+    assert stage.held() == [first.facts.key_id] * 2
+    assert stage.record.key(second.facts.key_id).revocation
+
+
+def test_a_key_in_the_inbox_that_nobody_asked_for_is_destroyed_and_to_be_revoked(stage):
+    stage.use_inbox()
+    stage.look()
+    stage.submit(stage.make_key().secret)
+    stray = stage.make_key()
+    stage.put_into_inbox(stray.secret)
+    stage.clock.advance(6 * HOUR)
+    stage.look()
+    assert stage.inbox() is None
+    assert stage.record.key(stray.facts.key_id).revocation
+
+
+def test_a_key_in_the_inbox_is_kept_while_the_provider_can_not_be_asked(stage):
+    stage.use_inbox()
+    stage.with_a_key_that_ends_soon()
+    new = stage.make_key()
+    stage.put_into_inbox(new.secret)
+    stage.provider.fail("identify", ProviderUnavailable("503"), nth=2)
+    assert stage.look().result is Result.FAILED
+    assert stage.inbox() is not None
+    stage.look()
+    assert (stage.inbox(), stage.held()) == (None, [new.facts.key_id] * 2)
+
+
+@pytest.mark.parametrize(
+    ("backend", "call", "when"),
+    [("one", "write", "before"), ("one", "write", "after"), ("two", "write", "after"), ("other", "destroy", "before")],
+)
+def test_promise_4_a_look_that_dies_with_a_key_from_the_inbox_is_finished_from_there(stage, backend, call, when):
+    stage.use_inbox()
+    stage.with_a_key_that_ends_soon()
+    new = stage.make_key()
+    stage.put_into_inbox(new.secret)
+    stage.backends[backend].fail(call, Crash(), when=when)
+    with pytest.raises(Crash):
+        stage.look()
+    stage.restart()
+    stage.look()
+    assert (stage.inbox(), stage.held()) == (None, [new.facts.key_id] * 2)
+    assert stage.happened(rev.HandoverRefused) == 0
+
+
+# --- the end of an old key ----------------------------------------------------------------------------------
+
+
+def to_be_revoked(stage) -> str:
+    old = stage.with_a_key_that_ends_soon()
+    stage.submit(stage.make_key().secret)
+    stage.clock.advance(DAY)
+    stage.look()
+    assert stage.record.key(old).revocation
+    return old
+
+
+def test_the_old_key_is_seen_refused_also_by_another_process_while_a_destination_keeps_the_value_before(stage):
+    old = to_be_revoked(stage)
+    stage.restart()
+    stage.provider.revoke_by_hand(old)
+    stage.clock.advance(HOUR)
+    stage.look()
+    assert stage.record.key(old) is None
+
+
+def forget_values(stage) -> None:
+    """As dotenv files do: nobody has the old value any more."""
+    for name in ("one", "two"):
+        stage.backends[name].read_previous = lambda _destination: None
+    stage.restart()
+
+
+def test_where_nobody_has_its_secret_a_person_s_word_ends_a_key_and_is_recorded_as_such(stage):
+    old = to_be_revoked(stage)
+    forget_values(stage)
+    stage.look()
+    assert stage.record.key(old)
+    stage.journal.request(stage.policy.name, rev.RevocationTold(key_id=old, by="ada"), stage.clock.now())
+    assert stage.look().done == (f"{old}: revoked, as ada tells; not observed",)
+    assert stage.happened(KeyClosed) == 1
+
+
+def test_a_person_s_word_is_not_believed_against_the_provider_s(stage):
+    old = to_be_revoked(stage)
+    stage.journal.request(stage.policy.name, rev.RevocationTold(key_id=old, by="ada"), stage.clock.now())
+    stage.look()
+    assert stage.record.key(old).revocation.done_by == "ada"
+
+
+def test_where_nobody_has_its_secret_the_told_expiration_ends_a_key_a_day_later(stage):
+    old = to_be_revoked(stage)
+    ends = stage.record.key(old).expires_at
+    forget_values(stage)
+    stage.clock.current = ends + DAY - MINUTE
+    stage.look()
+    assert stage.record.key(old)
+    stage.clock.advance(2 * MINUTE)
+    (sentence,) = [one for one in stage.look().done if one.startswith(old)]
+    assert sentence.endswith("by the expiration that it was told to have; not observed")
+
+
+def test_a_key_that_was_revoked_before_anybody_asked_is_closed_without_a_request(stage):
+    old = stage.with_a_key_that_ends_soon()
+    stage.submit(stage.make_key().secret)
+    stage.provider.revoke_by_hand(old)
+    stage.clock.advance(DAY)
+    stage.look()
+    assert stage.record.key(old) is None
+    assert stage.happened(rev.RevocationRequested) == 0
+
+
+def test_a_rollback_puts_the_old_key_back_and_never_touches_an_expiration(stage):
+    old = stage.with_a_key_that_ends_soon()
+    new = stage.make_key()
+    stage.submit(new.secret)
+    stage.journal.request(stage.policy.name, RollbackRequested(reason="bad"), stage.clock.now())
+    stage.look()
+    assert stage.held() == [old, old]
+    assert stage.record.key(new.facts.key_id).state is KeyState.RETIRING
+
+
+def test_promise_8_a_lost_journal_asks_anew_and_learns_the_end_of_the_key_from_what_lies_beside_it(stage):
+    old = stage.with_a_key_that_ends_soon()
+    ends = stage.record.current.expires_at
+    stage.lose_the_journal()
+    stage.look()
+    assert (stage.record.current.key_id, stage.record.current.expires_at) == (old, ends)
+    assert stage.record.awaiting.phase is Phase.AWAITING
+
+
+def test_a_dry_run_asks_nobody_and_says_what_it_would_ask(stage):
+    """Promise 6."""
+    made = stage.reconciler.preview(stage.policy)
+    assert [type(action).__name__ for action in made.actions] == ["AskForKey"]
+    assert stage.record.rotations == ()
