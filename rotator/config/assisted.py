@@ -55,13 +55,12 @@ class Desks:
         said = {**_said(general), **_said(own)}
         inbox = said.pop("inbox", None)
         console: str = said.pop("console_url", CONSOLE)
-        owners, others = tuple(said.pop("owners", ())), tuple(said.pop("escalate_to", ()))
+        owners = tuple(said.pop("owners", ()))
         at = (*where, "inbox") if own.inbox is not None else path
         return Assistance(
             console_url=console.replace("{project}", shape.project),
             inbox=None if inbox is None else self._inbox(inbox, shape, at, faults),
             owners=owners,
-            escalate_to=others,
             **{**DEFAULTS, **said},
         )
 

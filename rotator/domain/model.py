@@ -64,7 +64,6 @@ class Assistance:
 
     :param console_url: where the project's keys are in the provider's console.
     :param owners: who is asked; as the configuration writes them.
-    :param escalate_to: who is told besides when a deadline nears.
     :param remind_first: how long after its opening a request is announced again; each next pause is twice as long.
     :param escalate_before: how long before its deadline a request is escalated, and told every day from then on.
     :param revoke_within: how long a person has to revoke an old key.
@@ -74,7 +73,6 @@ class Assistance:
 
     console_url: str
     owners: tuple[str, ...] = ()
-    escalate_to: tuple[str, ...] = ()
     remind_first: timedelta = timedelta(days=1)
     escalate_before: timedelta = timedelta(hours=48)
     revoke_within: timedelta = timedelta(days=7)

@@ -90,7 +90,6 @@ class Tell:
     """How an event is told. ``{name}`` stands for a field of it; see ``_facts`` for more names.
 
     :param only: a field that must be true; empty: told always.
-    :param unless: a field that must be empty.
     """
 
     kind: Kind
@@ -98,7 +97,6 @@ class Tell:
     what: str
     advice: str
     only: str = ""
-    unless: str = ""
 
 
 _NOTHING = "Nothing is to be done."
@@ -163,45 +161,52 @@ TABLE: Mapping[str, Tell] = {
     "KeyRequested": Tell(
         Kind.NEEDS_PERSON,
         Level.WARNING,
-        "A key is to be made by a person, by {deadline}: {key_name}, in project {project}, to expire at {expires_at}.",
+        "A key named {key_name} that expires {expires_at} is asked for in project {project}, by {deadline}.",
         "Make it in the console, and hand it over: {hand_over}. 'rotator requests' has the link.",
-        unless="by",  # nobody was asked: it was handed over already
+        only="hand_over",
     ),
     "KeyRequestChanged": Tell(
         Kind.NEEDS_PERSON,
         Level.WARNING,
-        "The key {key_name} in project {project}, to expire at {expires_at}, is needed by {deadline} now ({reason}).",
+        "The key {key_name} that is asked for in project {project} is needed by {deadline} now, with the expiration "
+        "{expires_at} ({reason}).",
         "Make it in the console, and hand it over: {hand_over}. 'rotator requests' has the link.",
+    ),
+    "KeyRequestWithdrawn": Tell(
+        Kind.NEEDS_PERSON,
+        Level.INFO,
+        "The key {key_name} is not asked for any more: {why}.",
+        "If you have made it already, revoke it in the console.",
     ),
     "PersonReminded": Tell(
         Kind.NEEDS_PERSON,
         Level.WARNING,
-        "A person is still waited for, by {deadline}: the key {key_name} in project {project} is to be {task}.",
-        "'rotator requests' says what to do, and has the link to the console.",
+        "Still asked of a person in project {project}, by {deadline} ({level}): {what}.",
+        "See 'rotator requests' for what to do exactly.",
     ),
     "HandoverRefused": Tell(
         Kind.NEEDS_PERSON,
         Level.WARNING,
-        "What {by} handed over was refused, and nothing of it is kept: {why}.",
-        "See 'rotator requests', and hand over what it names; revoke a key that was made in error.",
+        "What {by} handed over was refused: {why}.",
+        "See 'rotator requests' for what is asked for.",
     ),
     "HandoverInterrupted": Tell(
         Kind.NEEDS_PERSON,
         Level.WARNING,
-        "A key that was handed over was published nowhere, and is lost to us: {why}.",
-        "Hand the same key over again; without it, make another, and revoke this one.",
+        "A key that was handed over was published nowhere, and rotator does not have it any more: {why}.",
+        "Hand the same key over again; without it, make another one, and revoke this one.",
     ),
     "RevocationRequested": Tell(
         Kind.NEEDS_PERSON,
         Level.WARNING,
-        "The replaced key {key_id} ({key_name}) in project {project} is to be revoked by a person, by {deadline}.",
-        "Revoke exactly this key in the console; that it is refused then is seen by rotator.",
+        "The replaced key {key_id} of project {project} is to be revoked by {deadline}.",
+        "Revoke exactly that key in the console. 'rotator requests' has the link.",
     ),
     "RevocationWithdrawn": Tell(
         Kind.NEEDS_PERSON,
         Level.WARNING,
-        "Nobody shall revoke {key_id} now, which somebody was asked to: {why}.",
-        "Leave it; if it is revoked already, see 'rotator status'.",
+        "The key {key_id} is not to be revoked now: {why}.",
+        "Leave it alone, until it is asked for again.",
     ),
 }
 """By the name of the event's class. An event with a ``level`` of its own (info, warning, critical) is told at that."""
@@ -214,10 +219,10 @@ def notice_of(entry: Entry, policy: Policy | None, record: PolicyRecord) -> Noti
     :param record: what is remembered of it now.
     """
     tell = TABLE.get(entry.kind)
-    if tell is None or (tell.only and not entry.body.get(tell.only)) or entry.body.get(tell.unless):
+    if tell is None or (tell.only and not entry.body.get(tell.only)):
         return None
     facts = _facts(entry, record)
-    own = _ESCALATED.get(facts["level"], facts["level"])
+    own = _PRESSING.get(facts.get("level", ""), facts.get("level", ""))
     return Notice(
         ident=f"event {entry.seq} {entry.at.isoformat()}",
         kind=tell.kind,
@@ -231,8 +236,8 @@ def notice_of(entry: Entry, policy: Policy | None, record: PolicyRecord) -> Noti
     )
 
 
-_ESCALATED = {"escalated": Level.CRITICAL, "overdue": Level.CRITICAL}
-"""How much a request to a person matters; by the values of ``record.Level``."""
+_PRESSING = {"escalated": Level.CRITICAL, "overdue": Level.CRITICAL}
+"""How much a reminder of a person matters, by its own level (``domain.record``)."""
 
 _NOT_KNOWN = "(not known any more)"
 _UNKNOWN = {"", _NOT_KNOWN}
@@ -252,13 +257,13 @@ def _facts(entry: Entry, record: PolicyRecord) -> _Facts:
         if isinstance(value, Mapping):
             facts |= {inner: str(value[inner]) for inner in ("key_id", "rotation_id") if value.get(inner)}
             facts |= {"key_name": str(value["name"])} if name == "key" and value.get("name") else {}
-            facts |= {"key_name": str(value["key_name"])} if value.get("key_name") else {}
         elif isinstance(value, list):
             facts[name] = ", ".join(map(str, value))
         elif value is not None:
             facts[name] = _moment(value) if isinstance(value, str) else str(value)
+    if entry.kind == "PersonReminded":
+        facts["what"] = f"revoke the key {facts['key_id']}" if facts["key_id"] else f"make the key {facts['key_name']}"
     rotation = facts["rotation_id"]
-    facts["task"] = "made, and handed over" if rotation else "revoked"
     if entry.kind == "GraceStarted":
         new = next((key.key_id for key in record.keys if key.rotation_id == rotation), _NOT_KNOWN)
         old = [key.key_id for key in record.keys if key.replaced_by == rotation and key.key_id != new]

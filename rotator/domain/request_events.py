@@ -24,6 +24,7 @@ class KeyRequested(Event):
     """
 
     rotation: RotationRecord
+    key_name: str
     project: str
     expires_at: datetime
     deadline: datetime
@@ -44,6 +45,15 @@ class KeyRequestChanged(Event):
     hand_over: tuple[str, ...]
     at: datetime
     urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRequestWithdrawn(Event):
+    """The key is not needed any more. Nothing was made for it, as far as anybody told."""
+
+    rotation_id: str
+    key_name: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

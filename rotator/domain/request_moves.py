@@ -9,7 +9,7 @@ from typing import Any
 
 from rotator.domain import request_events as ev
 from rotator.domain.events import Event
-from rotator.domain.moves import change_key, known_key, known_rotation, move, put_rotation
+from rotator.domain.moves import change_key, forget, known_key, known_rotation, move, put_rotation
 from rotator.domain.record import KeyRecord, KeyState, PersonRequest, Phase, PolicyRecord, RotationRecord
 from rotator.errors import IllegalMove, Overtaken
 
@@ -27,6 +27,11 @@ def _request_changed(event: ev.KeyRequestChanged, record: PolicyRecord) -> Polic
     rotation, request = _awaiting(record, event.rotation_id)
     changed = replace(request, deadline=event.deadline, told_at=event.at, urgent=event.urgent)
     return put_rotation(record, replace(rotation, reason=event.reason, expires_at=event.expires_at, request=changed))
+
+
+def _request_withdrawn(event: ev.KeyRequestWithdrawn, record: PolicyRecord) -> PolicyRecord:
+    _awaiting(record, event.rotation_id)
+    return forget(move(record, event.rotation_id, Phase.ABANDONED), event.rotation_id)
 
 
 def _reminded(event: ev.PersonReminded, record: PolicyRecord) -> PolicyRecord:
@@ -93,6 +98,7 @@ def _told(event: ev.RevocationTold, record: PolicyRecord) -> PolicyRecord:
 REQUEST_MOVES: Mapping[type[Event], Callable[[Any, PolicyRecord], PolicyRecord]] = {
     ev.KeyRequested: _requested,
     ev.KeyRequestChanged: _request_changed,
+    ev.KeyRequestWithdrawn: _request_withdrawn,
     ev.PersonReminded: _reminded,
     ev.HandoverAccepted: _accepted,
     ev.HandoverRefused: _refused,

@@ -14,12 +14,11 @@ from rotator.domain.record import PolicyRecord
 from rotator.errors import HandoverPostponed, HandoverRefused, JournalError, LeaseHeld, RotatorError, Stopping
 from rotator.ports import Lease
 from rotator.service.handover import Acceptor, Handed
+from rotator.service.lease import lease_of
 from rotator.service.reconcile import Outcome, Reconciler, Result
 
 PATIENCE = timedelta(seconds=30)
 """How long a look of the service is waited for."""
-
-_AGAIN = timedelta(milliseconds=200)
 
 
 class Taken(StrEnum):
@@ -61,27 +60,22 @@ class Desk:
         """
         if not policy.assisted:
             return Handover(taken=Taken.POSTPONED, why="its provider makes keys by itself: use 'rotator rotate'")
+        reconciler = self.reconciler
         try:
-            lease = self._acquire(policy, patience)
+            lease = lease_of(
+                policy.name,
+                journal=reconciler.journal,
+                clock=reconciler.clock,
+                holder=reconciler.holder,
+                ttl=reconciler.lease_ttl,
+                patience=patience,
+            )
         except LeaseHeld as error:
             return Handover(taken=Taken.BUSY, why=f"{error}; nothing was taken")
         found: list[Handover] = []
         outcome = self.reconciler.isolated(policy, lease, lambda: self._look(policy, lease, handed, found))
         taken = found[0] if found else Handover(taken=Taken.POSTPONED, why=_told(outcome))
         return Handover(taken=taken.taken, why=taken.why, key_id=taken.key_id, outcome=outcome)
-
-    def _acquire(self, policy: Policy, patience: timedelta) -> Lease:
-        reconciler = self.reconciler
-        deadline = reconciler.clock.now() + patience
-        while True:
-            try:
-                return reconciler.journal.acquire(
-                    policy.name, reconciler.holder, reconciler.clock.now(), reconciler.lease_ttl
-                )
-            except LeaseHeld:
-                if reconciler.clock.now() >= deadline:
-                    raise
-            reconciler.clock.sleep(_AGAIN)
 
     def _look(self, policy: Policy, lease: Lease, handed: Handed, found: list[Handover]) -> Outcome:
         session = self.reconciler.begin(policy, lease)

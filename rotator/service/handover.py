@@ -231,6 +231,7 @@ def requested(session: Session, rotation: RotationRecord, by: str = "") -> rev.K
     assert rotation.request is not None, "it is made with one"
     return rev.KeyRequested(
         rotation=rotation,
+        key_name=rotation.key_name,
         project=session.policy.project,
         expires_at=rotation.expires_at,
         deadline=rotation.request.deadline,

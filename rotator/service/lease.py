@@ -13,9 +13,11 @@ PATIENCE = timedelta(seconds=10)
 _PAUSE = timedelta(milliseconds=200)
 
 
-def lease_of(policy: str, *, journal: Journal, clock: Clock, holder: str, ttl: timedelta) -> Lease:
-    """Take the lease, waiting for a look that is under way. Raises ``LeaseHeld`` after ``PATIENCE``."""
-    until = clock.now() + PATIENCE
+def lease_of(
+    policy: str, *, journal: Journal, clock: Clock, holder: str, ttl: timedelta, patience: timedelta = PATIENCE
+) -> Lease:
+    """Take the lease, waiting for a look that is under way. Raises ``LeaseHeld`` after ``patience``."""
+    until = clock.now() + patience
     while True:
         try:
             return journal.acquire(policy, holder, clock.now(), ttl)

@@ -127,7 +127,7 @@ class People:
 
     def _withdraw(self, session: Session, action: WithdrawRequest) -> None:
         name = session.rotation(action.rotation_id).key_name
-        session.abandon(action.rotation_id, f"not needed any more: {action.why}")
+        session.happened(rev.KeyRequestWithdrawn(rotation_id=action.rotation_id, key_name=name, why=action.why))
         session.done.append(f"{name} is not asked for any more: {action.why}")
 
     def _check_inbox(self, session: Session, action: CheckInbox) -> None:

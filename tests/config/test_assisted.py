@@ -119,7 +119,7 @@ WRONG = {
         "owners: [ada]",
         "owner: ada",
         (
-            "providers.people.assisted.owner: found an unknown field; allowed: console_url, owners, escalate_to, "
+            "providers.people.assisted.owner: found an unknown field; allowed: console_url, owners, "
             "remind_first, escalate_before, revoke_within, inbox, inbox_every; did you mean 'owners'?"
         ),
     ),

@@ -373,7 +373,12 @@ def test_what_pasting_leaves_around_a_key_is_taken_away():
 def requested(**changes):
     made = asked(**changes)
     return rev.KeyRequested(
-        rotation=made, project="proj_a", expires_at=made.expires_at, deadline=OPEN.deadline, hand_over=()
+        rotation=made,
+        key_name=made.key_name,
+        project="proj_a",
+        expires_at=made.expires_at,
+        deadline=OPEN.deadline,
+        hand_over=(),
     )
 
 

@@ -14,17 +14,17 @@ from rotator.adapters.journal.codec import event_to_json
 from rotator.config.shapes.notifications import EventName
 from rotator.domain import channel as ch
 from rotator.domain import events as ev
-from rotator.domain import request_events as rq
+from rotator.domain import request_events as rev
 from rotator.domain.channel import ChannelState, Rules
 from rotator.domain.conditions import NEEDS, conditions, is_certain
 from rotator.domain.notices import TABLE, Entry, Kind, Level, body, notice_of, title
-from rotator.domain.record import Level as Pressing
+from rotator.domain.record import Level as PersonLevel
 from rotator.domain.record import Phase
 from rotator.domain.standing import after_telling, begun, is_to_be_told, level_now
 from rotator.ports import Look
 from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, key, record, retiring, rotation
 
-WAYS = ("rotator submit chat", "the inbox vault:rotator/inbox/chat")
+ASKED = {"key_name": "rotator_x", "project": "proj_a", "deadline": NOW + DAY}
 EVENTS = [
     ev.GraceStarted(rotation_id="r1", grace_until=NOW + DAY, grace_limit=NOW + 2 * DAY),
     ev.RotationAbandoned(rotation_id="r1", why="the destination has changed"),
@@ -36,43 +36,16 @@ EVENTS = [
     ev.DestinationRestored(key_id="key_a", destination="vault:a", was="another value"),
     ev.StrayFound(key=key("lost")),
     ev.RotationRequested(reason="it leaked", compromised=True),
-    rq.KeyRequested(
-        rotation=rotation(Phase.AWAITING, key_name="rotator_prod_chat_x"),
-        project="proj_a",
-        expires_at=NOW + 30 * DAY,
-        deadline=NOW + DAY,
-        hand_over=WAYS,
+    rev.KeyRequested(rotation=rotation(Phase.AWAITING), **ASKED, expires_at=NOW + DAY, hand_over=("one", "two")),
+    rev.KeyRequestChanged(
+        rotation_id="r1", **ASKED, expires_at=NOW + DAY, hand_over=("one",), reason="Compromised", at=NOW
     ),
-    rq.KeyRequestChanged(
-        rotation_id="r2",
-        key_name="rotator_prod_chat_x",
-        project="proj_a",
-        reason="Compromised: it leaked",
-        expires_at=NOW + 30 * DAY,
-        deadline=NOW + HOUR,
-        hand_over=WAYS,
-        at=NOW,
-    ),
-    rq.PersonReminded(
-        at=NOW,
-        level=Pressing.ASKED,
-        deadline=NOW + DAY,
-        project="proj_a",
-        key_name="rotator_prod_chat_x",
-        rotation_id="r2",
-    ),
-    rq.HandoverRefused(why="it is a key of another project, proj_b", by="ada", via="submit", key_id="key_b"),
-    rq.HandoverInterrupted(rotation_id="r2", why="the process ended", revoke_after=NOW + HOUR),
-    rq.RevocationRequested(
-        key_id="key_old",
-        key_name="rotator_prod_chat_w",
-        project="proj_a",
-        why="its grace is over",
-        at=NOW,
-        deadline=NOW + 7 * DAY,
-        expires_at=None,
-    ),
-    rq.RevocationWithdrawn(key_id="key_old", why="vault:a holds it again"),
+    rev.KeyRequestWithdrawn(rotation_id="r1", key_name="rotator_x", why="nothing is due"),
+    rev.PersonReminded(at=NOW, level=PersonLevel.ASKED, **ASKED, rotation_id="r1"),
+    rev.HandoverRefused(why="it is the legacy organisation key", by="ada", via="submit"),
+    rev.HandoverInterrupted(rotation_id="r1", why="the process ended", revoke_after=NOW + HOUR),
+    rev.RevocationRequested(key_id="key_old", **ASKED, why="its grace is over", at=NOW, expires_at=None),
+    rev.RevocationWithdrawn(key_id="key_old", why="it is held somewhere"),
 ]
 RECORD = record(key("new", rotation_id="r1"), retiring("old"))
 
@@ -103,6 +76,19 @@ def test_a_rotation_is_told_with_the_new_key_and_the_one_that_still_works():
     assert "policy chat, project proj_a; keys: key_new" in body(notice)
 
 
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [("asked", Level.WARNING), ("escalated", Level.CRITICAL), ("overdue", Level.CRITICAL)],
+)
+def test_a_person_is_reminded_ever_louder_of_what_they_are_asked_for(level, told):
+    create = rev.PersonReminded(at=NOW, level=PersonLevel(level), **ASKED, rotation_id="r1")
+    notice = notice_of(entry(create), POLICY, RECORD)
+    assert (notice.level, notice.kind) == (told, Kind.NEEDS_PERSON)
+    assert notice.what.endswith(f"by 2026-11-24T12:00:00Z ({level}): make the key rotator_x.")
+    revoke = replace(create, rotation_id="", key_id="key_old")
+    assert notice_of(entry(revoke), POLICY, RECORD).what.endswith(": revoke the key key_old.")
+
+
 def test_steps_orders_and_what_another_version_writes_are_no_news():
     assert notice_of(entry(ev.KeyVerified(rotation_id="r1")), POLICY, RECORD) is None
     assert notice_of(entry(ev.RotationRequested(reason="monthly")), POLICY, RECORD) is None
@@ -115,25 +101,6 @@ def test_an_event_that_an_older_version_wrote_is_told_as_far_as_it_goes():
     assert notice_of(old, None, record()).what == "The replaced key key_old was revoked."
     none_left = Entry(seq=1, at=NOW, policy="chat", kind="GraceStarted", body={"rotation_id": "r0"})
     assert notice_of(none_left, POLICY, record()).key_ids == ()
-
-
-def test_a_reminder_says_which_click_is_waited_for_and_is_critical_once_its_deadline_is_near():
-    asked = rq.PersonReminded(
-        at=NOW, level=Pressing.ESCALATED, deadline=NOW + DAY, project="proj_a", key_name="named", key_id="key_old"
-    )
-    notice = notice_of(entry(asked), POLICY, RECORD)
-    assert (notice.level, notice.kind) == (Level.CRITICAL, Kind.NEEDS_PERSON)
-    assert notice.what.endswith("the key named in project proj_a is to be revoked.")
-    overdue = notice_of(entry(replace(asked, level=Pressing.OVERDUE, key_id="", rotation_id="r2")), POLICY, RECORD)
-    assert overdue.level is Level.CRITICAL
-    assert overdue.what.endswith("is to be made, and handed over.")
-    first = notice_of(entry(replace(asked, level=Pressing.ASKED)), POLICY, RECORD)
-    assert first.level is Level.WARNING
-
-
-def test_a_key_that_was_handed_over_before_anybody_asked_needs_nobody():
-    asked = next(event for event in EVENTS if isinstance(event, rq.KeyRequested))
-    assert notice_of(entry(replace(asked, by="ada")), POLICY, RECORD) is None
 
 
 def test_an_event_may_say_its_own_level():

@@ -25,7 +25,6 @@ class AssistedShape(Shape):
         None, description=f"Where a project's keys are in the console, with {{project}}. Default: {CONSOLE}."
     )
     owners: list[Text] | None = Field(None, description="Who is asked.")
-    escalate_to: list[Text] | None = Field(None, description="Who is told besides when a deadline nears.")
     remind_first: Duration | None = Field(
         None, description="When a request is announced again; each next pause is twice as long. Default: 1d."
     )
