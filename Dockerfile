@@ -43,7 +43,7 @@ VOLUME /var/lib/rotator
 WORKDIR /var/lib/rotator
 # A number: Kubernetes can tell that it is not root (runAsNonRoot).
 USER 10001:10001
-# The configuration is valid, its secrets are there, the journal can be read. It can't tell a service that hangs.
-HEALTHCHECK --interval=5m --timeout=30s --start-period=30s CMD ["/opt/rotator/bin/rotator", "status"]
+# With the section http in the configuration: whether the service gets on. Without: whether the journal can be read.
+HEALTHCHECK --interval=1m --timeout=30s --start-period=30s CMD ["/opt/rotator/bin/rotator", "health"]
 # No shell stands between: signals reach rotator, which has no child that process 1 would have to bury.
 ENTRYPOINT ["/opt/rotator/bin/rotator"]

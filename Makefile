@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 EXAMPLES ?= 5000
 # One more than there are cores: some tests wait for a moment of real time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
-.PHONY: help setup parts test lint unit faults model demo bench backends soak lock clean
+# Setup compiles nothing; what is used is compiled once, when it is used, and not anew by each of hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+.PHONY: help setup parts test lint unit faults model demo bench backends soak week lock clean
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +68,9 @@ backends: setup ## every fault and every missing permission at every backend, as
 
 soak: setup ## ROTATIONS=1000 SEED=...: rotations under random faults and kills, then many rotators on one journal
 	@$(BIN)/python -m tests.soak $(if $(ROTATIONS),--rotations $(ROTATIONS)) $(if $(SEED),--seed $(SEED))
+
+week: setup ## DAYS=60 POLICIES=200 SEED=...: days on simulated time, under faults and restarts; what grows, and what is left
+	@$(BIN)/python -m tests.week $(if $(DAYS),--days $(DAYS)) $(if $(POLICIES),--policies $(POLICIES)) $(if $(SEED),--seed $(SEED))
 
 BUILDER ?= docker
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' rotator/__init__.py)

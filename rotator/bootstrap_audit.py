@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
 from rotator.adapters.files import file_seen
-from rotator.adapters.journal.sql import SqlJournal
 from rotator.bootstrap import Application
 from rotator.config import (
     BackendRef,
@@ -33,22 +31,23 @@ from rotator.config.connections import connections
 from rotator.config.vault_settings import TokenFileSettings
 from rotator.domain.audit.seen import Limits
 from rotator.domain.audit.surroundings import Credential, FileSeen, Granted, Purpose, Surroundings
-from rotator.domain.chain import OWN
 from rotator.domain.model import Destination, Identity, KeyKind
 from rotator.domain.secret import Fingerprint, SecretValue
-from rotator.domain.verify import Verification
 from rotator.errors import BackendError, MissingSecret, ProviderError
-from rotator.ledger import History
 from rotator.ports import Journal, KeyProvider, SecretBackend
 from rotator.service.audit import Auditor
 from rotator.service.guard import GuardedBackend
 
-_ENTRIES = 1000
 _EXTENSIONS = ("", "-wal", "-shm", "-journal")
 
 
-def auditor(application: Application, journal: Journal | None, limits: Limits) -> Auditor:
-    """What gathers; without a journal where there is none."""
+def auditor(
+    application: Application, journal: Journal | None, limits: Limits, verify: Callable[[], Sequence[str]] | None
+) -> Auditor:
+    """What gathers; without a journal where there is none.
+
+    :param verify: see ``Auditor``.
+    """
     providers, backends = application.endpoints
     return Auditor(
         providers=providers,
@@ -58,25 +57,8 @@ def auditor(application: Application, journal: Journal | None, limits: Limits) -
         workers=application.settings.service.workers,
         now=application.clock.now,
         limits=limits,
-        verify=chain_of(journal),
+        verify=verify,
     )
-
-
-def chain_of(journal: Journal | None) -> Callable[[], Sequence[str]] | None:
-    """What verifies the journal's chain of events, where it has one."""
-    return partial(_broken, journal.history) if isinstance(journal, SqlJournal) else None
-
-
-def _broken(history: History) -> list[str]:
-    """Every entry is read, in the order of the chains; the journal's own (the empty name) is the first."""
-    verification, before = Verification(), history.heads()
-    for policy in sorted({OWN, *before}):
-        number = 0
-        while entries := history.entries(policy, number, _ENTRIES):
-            verification.feed(entries)
-            number = entries[-1].number
-    found = verification.report(before, history.heads())
-    return [*found.faults, *([f"and {found.more} more"] if found.more else [])]
 
 
 def state_file(settings: Settings) -> Path | None:

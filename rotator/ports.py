@@ -202,6 +202,15 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """How the work on a policy went: when a look was fine last, when one failed, until when somebody has its lease."""
+
+    ok_at: datetime | None = None
+    failed_at: datetime | None = None
+    held_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What a destination held when it was last read.
 
@@ -233,6 +242,10 @@ class Journal(Protocol):
 
     def looks(self) -> Mapping[str, Look]:
         """The schedule of every policy that was ever looked at, in one query."""
+        ...
+
+    def works(self) -> Mapping[str, Work]:
+        """How the work on every policy went, in one query."""
         ...
 
     def look(self, policy: str) -> Look | None:
@@ -325,7 +338,7 @@ class Observer(Protocol):
         """
         ...
 
-    def looked(self, policy: str, result: str, seconds: float) -> None:
+    def looked(self, policy: str, result: str, seconds: float, cause: str = "") -> None:
         """A look came to its end."""
         ...
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rotator.domain.channel import ChannelState
 from rotator.domain.record import PolicyRecord
-from rotator.ports import Look
+from rotator.ports import Look, Work
 
 
 class Memory(Protocol):
@@ -16,6 +16,7 @@ class Memory(Protocol):
     def load(self, policy: str) -> PolicyRecord: ...
     def records(self) -> Mapping[str, PolicyRecord]: ...
     def looks(self) -> Mapping[str, Look]: ...
+    def works(self) -> Mapping[str, Work]: ...
     def look(self, policy: str) -> Look | None: ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.parts.once import compile_statements_once, read_certificates_once
+from tests.parts.once import compile_modules_once, compile_statements_once, read_certificates_once
 
 pytest_plugins = [
     "tests.parts.aws",
@@ -22,6 +22,7 @@ _LONG = ("tests/soak/", "tests/faults/", "tests/model/")
 settings.register_profile("rotator", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rotator")
 
+compile_modules_once()
 compile_statements_once()
 read_certificates_once()
 

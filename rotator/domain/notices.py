@@ -190,6 +190,12 @@ TABLE: Mapping[str, Tell] = {
         "What {by} handed over was refused: {why}.",
         "See 'rotator requests' for what is asked for.",
     ),
+    "HandoverInterrupted": Tell(
+        Kind.NEEDS_PERSON,
+        Level.WARNING,
+        "A key that was handed over was published nowhere, and rotator does not have it any more: {why}.",
+        "Hand the same key over again; without it, make another one, and revoke this one.",
+    ),
     "RevocationRequested": Tell(
         Kind.NEEDS_PERSON,
         Level.WARNING,

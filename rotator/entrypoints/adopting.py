@@ -40,7 +40,13 @@ class Ending(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no date; like 2026-12-24, 2026-12-24T18:00Z, or never", param, ctx)
 
 
-@click.command()
+_EXAMPLE = """\b
+Like:
+  rotator adopt --search 'vault:secret/apps/**' --search 'aws:prod/*' --output policies.d/adopted.yaml
+"""
+
+
+@click.command(epilog=_EXAMPLE)
 @click.argument("policy", required=False)
 @CONFIG
 @click.option(
@@ -64,16 +70,13 @@ def adopt(
     searches: tuple[str, ...],
     **more: Any,  # noqa: ANN401 - of --search alone
 ) -> None:
-    r"""Record the key that all destinations of POLICY hold as its current one, now; or --search for keys.
+    """Record the key that all destinations of POLICY hold as its current one, now; or --search for keys.
 
     Without it the next look does so by itself, where the policy's "drift" allows it. Nothing is written but the
     journal. Refused, with the reason, where the destinations differ, or hold no key of this project that works.
 
-    \b
-    With --search, an inventory: it finds keys that lie in backends, asks the provider
-    whose they are, and writes policies for review. Nothing is changed.
-        rotator adopt --search 'vault:secret/apps/**' --search 'aws:prod/*' \
-                      --search 'dotenv:/srv/*/.env' --output policies.d/adopted.yaml
+    With --search, an inventory: it finds keys that lie in backends, asks the provider whose they are, and writes
+    policies for review. Nothing else is changed, and no journal is needed.
     """
     if bool(policy) == bool(searches):
         raise click.UsageError("say one POLICY, or --search")

@@ -12,6 +12,8 @@ import click
 from rotator import __version__
 from rotator.entrypoints import exits, steering
 from rotator.entrypoints.audit.command import audit
+from rotator.entrypoints.coming import plan
+from rotator.entrypoints.health import health
 from rotator.entrypoints.history import history
 from rotator.entrypoints.people import requests, submit
 from rotator.entrypoints.policy import policy
@@ -204,4 +206,6 @@ cli.add_command(history)
 cli.add_command(submit)
 cli.add_command(requests)
 cli.add_command(policy)
+cli.add_command(health)
 cli.add_command(audit)
+cli.add_command(plan)

@@ -30,6 +30,7 @@ from rotator.entrypoints.keeper import Keeper
 from rotator.entrypoints.reload import Changes, Reloader
 from rotator.entrypoints.runtimes import Runtimes
 from rotator.entrypoints.senders import Senders, begin
+from rotator.entrypoints.served import Load
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
@@ -90,7 +91,7 @@ class Daemon:
 
         SIGHUP reads the configuration anew; see ``Reloader``.
         """
-        self._front.serve(lambda: self._application, lambda: self._policies)
+        self._front.serve(lambda: self._application, lambda: self._policies, self._load)
         self._front.heart.beat("")
         begin(self._application)
         self._sync()
@@ -114,6 +115,12 @@ class Daemon:
                 self._tell_supervisor()
                 next_round = time.monotonic() + every
         return self._shut_down()
+
+    def _load(self) -> Load:
+        """Asked by other threads: each copy is made in one step."""
+        now = self._application.clock.now()
+        due = sum(at <= now for at in self._waiting.copy().values())
+        return Load(running=self._progress.running, queued=due)
 
     def _reload(self) -> bool:
         """Put in force what the reloader has made ready; whether there was anything."""
@@ -201,7 +208,7 @@ class Daemon:
             began = time.monotonic()
             try:
                 outcome = runtime.application.reconciler.reconcile(policy)
-                runtime.application.observer.looked(name, outcome.result, time.monotonic() - began)
+                runtime.application.observer.looked(name, outcome.result, time.monotonic() - began, outcome.cause)
                 return outcome
             finally:
                 self._progress.ended(name)

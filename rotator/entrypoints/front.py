@@ -9,7 +9,7 @@ from rotator.clock import SystemClock
 from rotator.config import HttpSettings, Settings
 from rotator.domain.model import Policy
 from rotator.entrypoints.heart import Heart
-from rotator.entrypoints.served import Closed, Served, Unopened
+from rotator.entrypoints.served import Closed, Load, Served, Unopened
 
 if TYPE_CHECKING:
     from rotator.entrypoints.http.server import Listener
@@ -27,6 +27,7 @@ class Front:
         self._closed = Closed()
         self._served: Callable[[], Served] | None = None
         self._policies: Callable[[], Mapping[str, Policy]] = dict
+        self._load: Callable[[], Load] = Load
         self._settings: HttpSettings | None = None
         self._listener: Listener | None = None
 
@@ -41,9 +42,14 @@ class Front:
         """Why the journal could not be opened, at the last try."""
         self._closed.reason = reason
 
-    def serve(self, served: Callable[[], Served], policies: Callable[[], Mapping[str, Policy]]) -> None:
-        """Answer from this from now on; both are asked at each request. Raises ``ListenFailed``."""
-        self._served, self._policies = served, policies
+    def serve(
+        self,
+        served: Callable[[], Served],
+        policies: Callable[[], Mapping[str, Policy]],
+        load: Callable[[], Load] = Load,
+    ) -> None:
+        """Answer from these from now on; they are asked at each request. Raises ``ListenFailed``."""
+        self._served, self._policies, self._load = served, policies, load
         self._listen(served().settings.http)
 
     def stop(self) -> None:
@@ -60,7 +66,9 @@ class Front:
             return
         from rotator.entrypoints.http.start import listen  # noqa: PLC0415 - few ask for it, and start-up is measured
 
-        self._listener = listen(settings, served=self._now, policies=self._policies_now, heart=self.heart)
+        self._listener = listen(
+            settings, served=self._now, policies=self._policies_now, load=self._load_now, heart=self.heart
+        )
         self._settings = settings
 
     def _now(self) -> Served:
@@ -69,3 +77,6 @@ class Front:
 
     def _policies_now(self) -> Mapping[str, Policy]:
         return self._policies()
+
+    def _load_now(self) -> Load:
+        return self._load()

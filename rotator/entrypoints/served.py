@@ -11,10 +11,18 @@ from rotator.config import Settings
 from rotator.domain.channel import ChannelState
 from rotator.domain.record import PolicyRecord
 from rotator.errors import JournalUnavailable
-from rotator.ports import Look, Observer
+from rotator.ports import Look, Observer, Work
 from rotator.ports_read import Channels, Memory
 from rotator.service.guard import GuardedBackend, GuardedProvider
 from rotator.service.observe import SILENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How busy this process is: looks under way, and policies that are due and wait for a thread."""
+
+    running: int = 0
+    queued: int = 0
 
 
 class Served(Protocol):
@@ -55,6 +63,10 @@ class Closed:
         self._raise()
 
     def looks(self) -> Mapping[str, Look]:
+        """See ``Memory``."""
+        self._raise()
+
+    def works(self) -> Mapping[str, Work]:
         """See ``Memory``."""
         self._raise()
 

@@ -199,6 +199,17 @@ def consumers_not_told(case: Case) -> _Said | None:
     return State.ROTATING, f"Hooks still to run: {', '.join(untold)}.", ""
 
 
+def waits_for_a_person(case: Case) -> _Said | None:
+    """Its new key is to be made by hand."""
+    if (rotation := case.record.awaiting) is None:
+        return None
+    return (
+        State.DUE,
+        f"A person is asked to make its new key, since {text(rotation.started_at)}: {rotation.reason}",
+        f"'rotator requests' says what to do exactly; then: rotator submit {case.policy.name}",
+    )
+
+
 def due(case: Case) -> _Said | None:
     """Its key is to be replaced, and something makes it wait."""
     current = case.record.current
@@ -241,6 +252,7 @@ CHAIN: tuple[Callable[[Case], _Said | None], ...] = (
     in_flight,
     asked_for,
     consumers_not_told,
+    waits_for_a_person,
     due,
     old_keys_live,
     never_looked_at,

@@ -109,6 +109,11 @@ class Progress:
         """Whether a look at it is under way."""
         return policy in self._running
 
+    @property
+    def running(self) -> int:
+        """How many looks are under way."""
+        return len(self._running)
+
     def compared(self, *, succeeded: bool) -> None:
         """A comparison came to its end: with what the journal says, or with an error because it can't be read."""
         self._is_readable = succeeded
@@ -148,4 +153,4 @@ class Progress:
     def status(self, policies: int) -> str:
         """One short line for ``systemctl status``."""
         journal = "" if self._is_readable else "; the journal can't be read now, the log says why"
-        return f"policies: {policies}, looks under way: {len(self._running)}{journal}"
+        return f"policies: {policies}, looks under way: {self.running}{journal}"

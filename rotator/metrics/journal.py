@@ -1,4 +1,4 @@
-"""What the journal knows, at the moment of a scrape: two reads, however many policies there are."""
+"""What the journal knows, at the moment of a scrape: three reads, however many policies there are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rotator.domain.record import KeyState, Level, PolicyRecord
 from rotator.domain.renewal import renewal_at
 from rotator.domain.requests import tasks_of
 from rotator.errors import JournalError
-from rotator.ports import Look
+from rotator.ports import Look, Work
 from rotator.ports_read import Channels, Memory
 
 PHASES = ("idle", "awaiting key", "intended", "issued", "verified", "publishing", "grace", "revoking")
@@ -46,12 +46,17 @@ def of_journal(journal: Memory, policies: Mapping[str, Policy], now: datetime) -
     """The gauges of these policies, and whether the journal could be read."""
     gauges, readable = _declared(), 1.0
     try:
-        records, looks = journal.records(), journal.looks()
+        records, looks, works = journal.records(), journal.looks(), journal.works()
     except JournalError:
         readable = 0.0  # that is what is told; the service's own comparison logs why
     else:
         for name, policy in policies.items():
             _put(gauges, policy, records.get(name, PolicyRecord(policy=name)), looks.get(name), now)
+            work = works.get(name, Work())
+            gauges.put("last_success_timestamp_seconds", name, work.ok_at)
+            gauges.put("last_error_timestamp_seconds", name, work.failed_at)
+        held = sum(work.held_until is not None and work.held_until > now for work in works.values())
+        yield GaugeMetricFamily("rotator_leases", "Policies that somebody is at work on, on any host.", value=held)
     yield GaugeMetricFamily("rotator_journal_readable", "Whether this scrape could read the journal.", value=readable)
     yield from gauges.all()
 
@@ -78,6 +83,8 @@ def _declared() -> _Gauges:
     gauges.declare("next_look_timestamp_seconds", "When the policy is looked at next.")
     gauges.declare("rotation_started_timestamp_seconds", "When the rotation that is not published yet began.")
     gauges.declare("phase", f"1 for the phase that the policy is in: {', '.join(PHASES)}.", "phase")
+    gauges.declare("last_success_timestamp_seconds", "When a look was fine last, on any host.")
+    gauges.declare("last_error_timestamp_seconds", "When a look ended in an error last, on any host.")
     gauges.declare("consecutive_failures", "Looks in a row that ended in an error.")
     gauges.declare("on_hold", "1 while an operator has put it on hold.")
     gauges.declare("requests", f"What waits for a person, by kind and level: {', '.join(_LEVELS)}.", "kind", "level")

@@ -76,6 +76,7 @@ class Executor:
                 session.deferred.append(str(reason))
             except RotatorError as error:
                 session.problems.append(str(error))
+                session.cause = session.cause or type(error).__name__
 
     def _one(self, session: Session, action: Action) -> None:
         handlers: Mapping[type[Action], Callable[[Session, Any], None]] = {
@@ -271,6 +272,7 @@ class Executor:
                 return
             if session.clock.now() >= deadline:
                 session.problems.append(f"{key_id} was revoked, and the provider still accepts it")
+                session.cause = session.cause or "StillAccepted"
                 return
             session.still_ours()
             session.clock.sleep(pause)

@@ -129,7 +129,7 @@ class Auditor:
 
     def _list(self, policy: Policy) -> ProjectSeen:
         provider, project = policy.provider, policy.project
-        if getattr(policy, "assisted", False):  # a person makes the keys: there is no list to read
+        if policy.assisted:  # a person makes the keys: there is no list to read
             return ProjectSeen(provider=provider, project=project)
         try:
             rows = self.providers(provider).list_keys(project)

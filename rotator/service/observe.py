@@ -9,7 +9,7 @@ class Silent:
     def called(self, endpoint: str, method: str, result: str, seconds: float) -> None:
         """See ``Observer``."""
 
-    def looked(self, policy: str, result: str, seconds: float) -> None:
+    def looked(self, policy: str, result: str, seconds: float, cause: str = "") -> None:
         """See ``Observer``."""
 
     def alerted(self, policy: str, check: str) -> None:

@@ -56,6 +56,7 @@ class Outcome:
     :param next_at: when to look again.
     :param check: the name of the check that decided.
     :param reason: its reason.
+    :param cause: why it failed: the name of an error or of a check; empty exactly when it did not.
     """
 
     policy: str
@@ -63,6 +64,7 @@ class Outcome:
     next_at: datetime
     check: str = ""
     reason: str = ""
+    cause: str = ""
     done: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -173,9 +175,10 @@ class Reconciler:
     def finish(self, session: Session, decided: Plan) -> Outcome:
         """Record the end of the look, and give the lease back."""
         policy, now = session.policy, self.clock.now()
-        problems = tuple(session.problems)
+        problems, cause = tuple(session.problems), session.cause
         if decided.verdict.decision in {Decision.BLOCKED, Decision.REFUSED}:
             problems = (*problems, f"{decided.verdict.check}: {decided.verdict.reason}")
+            cause = cause or decided.verdict.check
         failures = self._failures(policy) + 1 if problems else 0
         next_at = decided.next_look - session.correction
         for reason in session.deferred:
@@ -200,6 +203,7 @@ class Reconciler:
             look.next_at,
             check=decided.verdict.check,
             reason="; ".join(session.deferred) or decided.verdict.reason,
+            cause=cause,
             done=tuple(session.done),
             problems=problems,
         )
@@ -222,12 +226,12 @@ class Reconciler:
         except JournalError as second:
             structlog.get_logger().warning("look.not_noted", policy=policy.name, reason=str(second))
             return self._failed(policy, error)
-        return self._outcome(policy, Result.FAILED, next_at, problems=(_told(error),))
+        return self._outcome(policy, Result.FAILED, next_at, cause=type(error).__name__, problems=(_told(error),))
 
     def _failed(self, policy: Policy, error: Exception) -> Outcome:
         """Nothing of the look could be written down: the next one starts from what the journal has."""
         next_at = self.clock.now() + self._backoff(policy, failures=1, ends=None)
-        return self._outcome(policy, Result.FAILED, next_at, problems=(_told(error),))
+        return self._outcome(policy, Result.FAILED, next_at, cause=type(error).__name__, problems=(_told(error),))
 
     def _outcome(self, policy: Policy, result: Result, next_at: datetime, **rest: object) -> Outcome:
         outcome = Outcome(policy=policy.name, result=result, next_at=next_at, **rest)  # type: ignore[arg-type]

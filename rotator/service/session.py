@@ -27,6 +27,7 @@ class Session:
     """The state of one ``reconcile``. ``record`` is always what is durable.
 
     :param beat: when the lease was prolonged last.
+    :param cause: of the first problem: the name of its error.
     :param deferred: why something that is due was left for later, a sentence each.
     """
 
@@ -40,6 +41,7 @@ class Session:
     observer: Observer = SILENT
     done: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    cause: str = ""
     deferred: list[str] = field(default_factory=list)
 
     @property

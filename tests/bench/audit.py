@@ -18,7 +18,7 @@ from tests.parts.rotator import COMMAND, Rotator
 from tests.parts.simulator import ORGANIZATION, Simulator
 
 FIELD = "TOGETHER_API_KEY"
-console = Console(highlight=False)
+console = Console(highlight=False, width=120)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ EVENTS = [
     rev.KeyRequestWithdrawn(rotation_id="r1", key_name="rotator_x", why="nothing is due"),
     rev.PersonReminded(at=NOW, level=PersonLevel.ASKED, **ASKED, rotation_id="r1"),
     rev.HandoverRefused(why="it is the legacy organisation key", by="ada", via="submit"),
+    rev.HandoverInterrupted(rotation_id="r1", why="the process ended", revoke_after=NOW + HOUR),
     rev.RevocationRequested(key_id="key_old", **ASKED, why="its grace is over", at=NOW, expires_at=None),
     rev.RevocationWithdrawn(key_id="key_old", why="it is held somewhere"),
 ]

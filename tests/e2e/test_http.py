@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.e2e.installation import FIELD, POLICY, credentials, document, in_file, policy, soon, until
+from tests.metrics.recorded import judged
 from tests.parts.rotator import Rotator, Service
 from tests.parts.secret_search import search
 from tests.parts.simulator import PROJECT, Simulator
@@ -171,7 +172,7 @@ def test_a_scrape_tells_of_every_policy_and_of_what_was_done(tmp_path: Path, sim
     assert now + 1800 < (_value(found, "rotator_policy_key_expiry_timestamp_seconds", policy=POLICY) or 0) < now + 3700
     assert now - 60 < (_value(found, "rotator_policy_key_created_timestamp_seconds", policy=POLICY) or 0) < now + 1
     assert now < (_value(found, "rotator_policy_next_rotation_timestamp_seconds", policy=POLICY) or 0) < now + 1800
-    assert now < (_value(found, "rotator_policy_next_look_timestamp_seconds", policy=POLICY) or 0)
+    assert now - 60 < (_value(found, "rotator_policy_next_look_timestamp_seconds", policy=POLICY) or 0)
     assert now - 30 < (_value(found, "rotator_heartbeat_timestamp_seconds") or 0) <= now
     for name, labels, value in (
         ("rotator_policy_phase", {"policy": POLICY, "phase": "grace"}, 1),
@@ -208,11 +209,16 @@ def _value(samples: Sequence[Sample], name: str, **labels: str) -> float | None:
     return values[0] if values else None
 
 
-def test_the_alert_rules_and_the_dashboard_ask_for_what_a_service_exports(tmp_path: Path, simulator: Simulator) -> None:
-    with serving(rotator_with(tmp_path, simulator)) as (client, service):
+def test_the_alert_rules_and_the_dashboard_ask_for_what_a_service_exports_and_judge_it_rightly(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    rotator = rotator_with(tmp_path, simulator)
+    assert rotator.command("hold", "broken", "--reason", "a freeze").returncode == 0
+    with serving(rotator) as (client, service):
         service.wait_for_event("key.adopted")
         until(lambda: _value(client.scrape(), "rotator_looks_total", policy=POLICY, result="ok"))
         _, body, _ = client.ask("/metrics")
+        at = time.time()
         assert service.stop() == 0
     exported = set()
     for family in text_string_to_metric_families(body):
@@ -223,3 +229,12 @@ def test_the_alert_rules_and_the_dashboard_ask_for_what_a_service_exports(tmp_pa
         named = set(re.findall(r"\brotator_[a-z_]+", (CONFIG / file).read_text()))
         assert named
         assert named - exported == set(), file
+
+    on_hold = {"RotatorOnHoldTooLong": ["broken"]}
+    done = judged(tmp_path, body, at, on_hold)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for wrong in ({}, on_hold | {"RotatorExpiryNear": [POLICY]}):
+        assert judged(tmp_path, body, at, wrong).returncode == 1
+    # As it would be ten minutes before the key's end, if the service had hung since.
+    late = {"RotatorExpiryNear": [POLICY], "RotatorNoHeartbeat": [""]}
+    assert judged(tmp_path, body, at + 3600 + 30 * 60 - 600, on_hold | late).returncode == 0

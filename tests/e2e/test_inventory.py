@@ -157,3 +157,10 @@ def test_a_wrong_search_is_a_usage_error(tmp_path: Path, arguments: list[str], s
     done = here(rotator, "adopt", *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+def test_the_help_has_an_example_as_one_types_it(tmp_path: Path) -> None:
+    rotator = Rotator(tmp_path, document(tmp_path, "http://127.0.0.1:9", []), {})
+    said = here(rotator, "adopt", "--help").stdout
+    assert "\n    rotator adopt --search 'vault:secret/apps/**' --search 'aws:prod/*' --output" in said
+    assert "\\b" not in said

@@ -10,11 +10,12 @@ import pytest
 
 from rotator.domain import policy_checks
 from rotator.domain.conditions import NEEDS
+from rotator.domain.record import Phase
 from rotator.entrypoints.http.overview import distance
 from rotator.entrypoints.http.timeline import MOST, timeline
 from rotator.entrypoints.standing import _ADVICE, CHAIN, standings
 from rotator.ports import Look
-from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, key, record, retiring
+from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, key, record, retiring, rotation
 from tests.pages.sample import one_of_each, row
 
 SAID = {
@@ -46,12 +47,14 @@ def test_orders_of_an_operator_and_hooks_are_told() -> None:
     rows = [
         row("asked", key("a"), requested="a leak"),
         row("hooks", key("a", hooks_due=("restart", "gone")), policy=replace(POLICY, hooks=("restart",))),
+        row("by hand", key("a"), rotations=(rotation(Phase.AWAITING),)),
         row("hold over", key("a"), hold="a freeze", hold_until=NOW),
     ]
     said = {one.case.policy.name: one.what for one in standings(rows, NOW)}
     assert said == {
         "asked": "A new key was asked for: a leak",
         "hooks": "Hooks still to run: restart.",
+        "by hand": "A person is asked to make its new key, since 2026-11-23T11:00:00Z: TooOld",
         "hold over": "Nothing is due.",
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,12 +17,14 @@ from rotator.ports import Look
 from tests.faults.stage import Stage
 from tests.parts.aws import REGION
 from tests.parts.journals import new_journal
-from tests.parts.simulator import OTHER_PROJECT, PROJECT
+from tests.parts.simulator import DEFAULT_SEED, OTHER_PROJECT, PROJECT
 
 FIELD, NEIGHBOUR = "TOGETHER_API_KEY", "DATABASE_PASSWORD"
 PLACES = ("dotenv", "openbao", "aws")
 INSTANCE, POLICY = "prod", "chat"
 _TIMES = {"lifetime": "30d", "renew_before": "7d", "grace": "1h", "settle": "10m"}
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C, where PyYAML has it
+_BY_HAND = "made by hand"
 _COMMENT = "# the chat service reads this"
 
 
@@ -37,11 +40,9 @@ class Installation:
         self.dotenv = self.folder / "chat" / ".env"
         for folder in (self.dotenv.parent, self.folder / "tmp", self.control):
             folder.mkdir(parents=True)
-        stage.simulator.reset()
         self.offset = 0.0
         self.skip(0)
         self.by_hand = self._make_keys()
-        self.foreign = [key for key in stage.simulator.keys() if key["id"] != self.by_hand]
         self.neighbours = {place: f"neighbour-{secrets.token_urlsafe(24)}" for place in PLACES}
         self.path = f"apps/{name}"
         self._put(stage.gate.secrets[self.by_hand])
@@ -52,20 +53,29 @@ class Installation:
     # --- what was there before ----------------------------------------------------------------------------
 
     def _make_keys(self) -> str:
+        """All in one request, with the rest of the platform; returns the id of the key that the places hold."""
         simulator, now = self.stage.simulator, datetime.now(UTC)
-        soon = now + timedelta(days=6)
-        by_hand = simulator.create_key_by_hand(PROJECT, "made by hand", expires_at=soon)
-        self.stage.gate.secrets = {by_hand.key_id: by_hand.secret.reveal()}
+        names = {
+            PROJECT: (
+                _BY_HAND,
+                "someone's",
+                key_name("other", POLICY, now, b"12345"),
+                key_name(INSTANCE, "batch", now, b"12345"),
+                key_name(f"{INSTANCE}2", POLICY, now, b"12345"),
+            ),
+            OTHER_PROJECT: (key_name(INSTANCE, POLICY, now, b"12345"),),
+        }
+        soon = (now + timedelta(days=6)).isoformat()
+        seed: Any = copy.deepcopy(DEFAULT_SEED)
+        for project in seed["organizations"][0]["projects"]:
+            project["keys"] = [{"name": name, "expires_at": soon} for name in names[project["id"]]]
+        made = simulator.reset(seed)
+        keys = simulator.keys()
+        by_hand = next(str(key["id"]) for key in keys if key["name"] == _BY_HAND)
+        self.foreign = [key for key in keys if key["id"] != by_hand]
+        self.stage.gate.secrets = {by_hand: made[by_hand].reveal()}
         self.stage.gate.tokens = set()
-        for project, name in (
-            (PROJECT, "someone's"),
-            (PROJECT, key_name("other", POLICY, now, b"12345")),
-            (PROJECT, key_name(INSTANCE, "batch", now, b"12345")),
-            (PROJECT, key_name(f"{INSTANCE}2", POLICY, now, b"12345")),
-            (OTHER_PROJECT, key_name(INSTANCE, POLICY, now, b"12345")),
-        ):
-            simulator.create_key_by_hand(project, name, expires_at=soon)
-        return by_hand.key_id
+        return by_hand
 
     def _put(self, secret: str) -> None:
         self.dotenv.write_text(f"{_COMMENT}\n{NEIGHBOUR}={self.neighbours['dotenv']}\n{FIELD}={secret}\nMODEL=big\n")
@@ -96,7 +106,7 @@ class Installation:
                 {"name": POLICY, "provider": "together", "project": PROJECT, **_TIMES, "destinations": ordered}
             ],
         }
-        (self.folder / "rotator.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+        (self.folder / "rotator.yaml").write_text(yaml.dump(document, Dumper=_Dumper, sort_keys=False))
 
     # --- time ---------------------------------------------------------------------------------------------
 

@@ -22,21 +22,25 @@ from types import TracebackType
 from typing import Any, Self
 
 import botocore.session
+import botocore.useragent
 from botocore.config import Config
 
 from rotator.adapters.backends import aws_session
 from tests.faults.child import CRASHED, Order
 from tests.parts.once import compile_statements_once, read_certificates_once
 
+_NEEDED = {"HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ"}
+
 
 class Nursery:
     """A context manager around the process.
 
-    :param environ: beside this process's own.
+    :param environ: beside what every process needs. No more: clients read all of it for each request.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = {**os.environ, **environ}
+        needed = {name: text for name, text in os.environ.items() if name in _NEEDED or name.startswith("PYTHON")}
+        self._environ = {**needed, **environ}
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -115,7 +119,10 @@ _clients = _Clients()
 
 
 def _prepare() -> None:
-    """What is the same for all processes is made once: statements, root certificates, and what reads service models."""
+    """What is the same for all processes is made once: statements, root certificates, and what reads service models.
+
+    botocore also writes its name, with all versions and features, twice for each request.
+    """
     compile_statements_once()
     read_certificates_once()
 
@@ -123,6 +130,7 @@ def _prepare() -> None:
         return _clients.client(session, service, **options)
 
     botocore.session.Session.create_client = client
+    botocore.useragent.UserAgentString.to_string = lambda _: "rotator"
     aws_session._bare = functools.cache(aws_session._bare)
 
 

@@ -92,7 +92,7 @@ def test_it_runs_as_a_number_without_a_shell_and_as_the_manifests_have_it() -> N
     assert "--chown=10001:10001 /state /var/lib/rotator" in " ".join(said("COPY"))
     assert said("VOLUME") == ["/var/lib/rotator"]
     assert said("ENTRYPOINT") == ['["/opt/rotator/bin/rotator"]']
-    assert said("HEALTHCHECK")[0].endswith('CMD ["/opt/rotator/bin/rotator", "status"]')
+    assert said("HEALTHCHECK")[0].endswith('CMD ["/opt/rotator/bin/rotator", "health"]')
     assert said("SHELL") == said("CMD") == []
     last = [word for word, _ in instructions()][::-1]
     assert "RUN" not in last[: last.index("FROM")], "the second stage may have no shell"

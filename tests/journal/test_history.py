@@ -20,7 +20,6 @@ from rotator.service.upkeep import Upkeep
 from tests.domain.build import DAY, HOUR, NOW, key, rotation
 
 TTL = timedelta(minutes=5)
-CUT = "it is cut"
 
 
 def fill(journal, name="chat", holds=6, at=NOW):
@@ -69,61 +68,13 @@ def test_a_history_that_nobody_touched_is_whole(sealed):
     assert report.notes == ["events that no seal names yet: 3; a cut among these can stay unseen"]
 
 
-TAMPERING = {
-    "a changed text": (
-        "UPDATE event SET body = replace(body, 'chat 2', 'chat 9') WHERE policy = 'chat'",
-        "was changed",
-    ),
-    "another name": ("UPDATE event SET who = 'operator eve' WHERE policy = 'chat' AND number = 3", "was changed"),
-    "a field named twice": (
-        "UPDATE event SET body = replace(body, '{', '{\"reason\":\"x\",') WHERE policy = 'chat' AND number = 3",
-        "named twice",
-    ),
-    "a gap": ("DELETE FROM event WHERE policy = 'chat' AND number IN (3, 4)", "events 3 to 4 are missing"),
-    "a missing beginning": ("DELETE FROM event WHERE policy = 'chat' AND number < 3", "no pruning says so"),
-    "an exchange": (
-        "UPDATE event SET number = CASE number WHEN 3 THEN -3 ELSE -4 END WHERE policy = 'chat' AND number IN (3, 4);"
-        "UPDATE event SET number = CASE number WHEN -3 THEN 4 ELSE 3 END WHERE number IN (-3, -4)",
-        "was changed",
-    ),
-    "a cut": ("DELETE FROM event WHERE policy = 'chat' AND number > 8", CUT),
-    "a cut with its head": (
-        "DELETE FROM event WHERE policy = 'chat' AND number > 5; UPDATE policy_state SET chain_length = 5, chain_head ="
-        " (SELECT hash FROM event WHERE policy = 'chat' AND number = 5) WHERE policy = 'chat'",
-        "the seal of",
-    ),
-    "a policy that is gone": (
-        "DELETE FROM event WHERE policy = 'batch'; DELETE FROM policy_state WHERE policy = 'batch'",
-        "batch: it is cut",
-    ),
-    "an event put in at the end": (
-        "INSERT INTO event (at, policy, token, kind, body, who, number, previous, hash) "
-        "SELECT at, policy, token, kind, body, who, 11, hash, hash FROM event WHERE policy = 'chat' AND number = 10",
-        "was never recorded",
-    ),
-    "the journal's own chain cut": ("DELETE FROM event WHERE policy = ''", CUT),
-}
-
-
-def test_whatever_is_done_to_a_history_shows(sealed, store):
-    for name, (statements, told) in TAMPERING.items():
-        before = store.rows("SELECT * FROM event"), store.rows("SELECT * FROM policy_state")
-        for statement in statements.split(";"):
-            store.rows(statement)
-        faults = judge(sealed).faults
-        assert any(told in fault for fault in faults), (name, faults)
-        _restore(store, *before)
-    assert judge(sealed).faults == []
-
-
-def _restore(store, events, states):
-    for table, rows in (("event", events), ("policy_state", states)):
-        store.rows(f"DELETE FROM {table}")
-        for row in rows:
-            values = ", ".join(
-                "NULL" if one is None else repr(one) if type(one) is int else _quoted(one) for one in row
-            )
-            store.rows(f"INSERT INTO {table} VALUES ({values})")
+def test_what_is_done_to_the_tables_shows(sealed, store):
+    store.rows("UPDATE event SET who = 'operator eve' WHERE policy = 'chat' AND number = 3")
+    (fault,) = judge(sealed).faults
+    assert fault.startswith("chat: event 3 of 2026-11-23T12:00:00.000000+00:00 was changed")
+    store.rows("DELETE FROM event WHERE policy = 'batch'")
+    store.rows("DELETE FROM policy_state WHERE policy = 'batch'")
+    assert judge(sealed).faults[1].startswith("batch: it is cut: it ends with event 0, and the seal of")
 
 
 def _quoted(text):
@@ -134,8 +85,8 @@ def test_a_history_that_was_written_anew_as_a_whole_shows_by_its_anchors_alone(j
     fill(journal)
     anchor = Anchor(at="yesterday", head=journal.history.seal(NOW, HOUR))
     assert judge(journal, [anchor]).faults == []
-    for table in ("event", "policy_state"):
-        store.rows(f"DELETE FROM {table}")
+    store.rows("DELETE FROM event")
+    store.rows("DELETE FROM policy_state")
     store.rows("UPDATE journal_chain SET length = 0, head = '', sealed_at = ''")
     fill(journal, holds=5)
     journal.history.seal(NOW, HOUR)
@@ -219,7 +170,7 @@ def test_a_pruned_chain_is_pruned_again_and_a_false_pruning_shows(journal, store
     for days in (0, 20, 40):
         fill(journal, holds=30, at=NOW + days * DAY)
         upkeep(journal).run(NOW + days * DAY)
-    assert [entry.number for entry in journal.history.entries("chat", 0, 99)][0] == 64
+    assert next(entry.number for entry in journal.history.entries("chat", 0, 99)) == 64
     assert judge(journal).faults == []
     store.rows("DELETE FROM event WHERE policy = 'chat' AND number < 70")
     assert "chat: events 1 to 69 are missing, and no pruning says so" in judge(journal).faults
@@ -324,7 +275,7 @@ def _back_to_0002(store, written):
     store.rows("UPDATE alembic_version SET version_num = '0002'")
     for row in written:
         values = ", ".join(str(one) if type(one) is int else _quoted(one) for one in row)
-        store.rows(f"INSERT INTO event (at, policy, token, kind, body) VALUES ({values})")
+        store.rows(f"INSERT INTO event (at, policy, token, kind, body) VALUES ({values})")  # noqa: S608 - ours
 
 
 def test_the_hash_of_an_event_is_that_of_the_published_format(journal):

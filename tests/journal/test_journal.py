@@ -16,7 +16,7 @@ from rotator.adapters.journal import tables
 from rotator.domain import events as ev
 from rotator.domain.record import KeyState, Phase
 from rotator.errors import IllegalMove, JournalUnavailable, LeaseHeld, LeaseLost
-from rotator.ports import Look, Observation
+from rotator.ports import Look, Observation, Work
 from tests.domain.build import DAY, HOUR, NOW, VAULT, fingerprint, key, retiring, rotation
 
 TTL = timedelta(minutes=5)
@@ -125,6 +125,18 @@ def test_a_released_lease_is_free_and_a_lost_one_is_released_without_harm(journa
 def test_the_lease_of_a_dead_process_is_taken_over_at_once(journal):
     journal.acquire("chat", "dead", NOW, TTL)
     assert journal.acquire("chat", "me", NOW, TTL).token == 2
+
+
+def test_when_looks_ended_well_or_badly_and_who_is_at_work_is_kept_for_who_asks_later(journal):
+    for at, failures in ((NOW, 0), (NOW + HOUR, 2), (NOW + 2 * HOUR, 0)):
+        lease = journal.acquire("chat", "me", at, TTL)
+        known = journal.taken(lease)
+        journal.note_look(lease, Look(next_at=at, digest="d", failures=failures), (), known=known, now=at)
+    journal.acquire("new", "me", NOW, TTL)
+    assert journal.works() == {
+        "chat": Work(ok_at=NOW + 2 * HOUR, failed_at=NOW + HOUR),
+        "new": Work(held_until=NOW + TTL),
+    }
 
 
 def test_the_schedule_is_one_query_and_says_nothing_of_policies_that_were_never_looked_at(journal):

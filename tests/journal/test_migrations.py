@@ -38,6 +38,7 @@ def test_an_older_journal_is_brought_to_the_newest_schema_and_keeps_what_it_know
     assert record.in_flight.found == ()
     assert {key.hooks_due for key in record.keys} == {()}
     assert [key.state for key in record.keys] == [KeyState.RETIRING, KeyState.CURRENT, KeyState.CANDIDATE]
+    assert journal.works()["chat"].ok_at is None
     assert {one.key_id for one in journal.observations("together/proj_a", NOW).values()} == {""}
     journal.close()
     engine = create_engine(old)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from rotator.config import load
+from rotator.entrypoints.http.server import SECONDS
 
 FOLDER = Path(__file__).parents[2] / "config" / "kubernetes"
 MANIFESTS = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
@@ -89,6 +90,8 @@ def test_a_pod_keeps_to_the_restricted_standard_writes_to_its_state_alone_and_ha
 
 def test_service_and_pass_have_the_same_pod_but_for_what_makes_the_pass() -> None:
     service, once = (pod_of(manifest(name)) for name in WORKLOADS)
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe", "ports"):
+        assert service["containers"][0].pop(probe)
     assert once.pop("restartPolicy") == "Never"
     assert once["containers"][0].pop("args") == ["--run-once"]
     assert once == service
@@ -113,9 +116,12 @@ def test_the_names_that_the_manifests_refer_to_are_theirs() -> None:
     assert kustomization["images"][0]["name"] == pod["containers"][0]["image"]
 
 
-def test_nobody_may_call_it_and_no_role_gives_it_anything() -> None:
+def test_the_monitoring_alone_may_call_it_and_no_role_gives_it_anything() -> None:
     rules = manifest("networkpolicy.yaml")["spec"]
-    assert (rules["policyTypes"], rules["ingress"]) == (["Ingress", "Egress"], [])
+    assert rules["policyTypes"] == ["Ingress", "Egress"]
+    (ingress,) = rules["ingress"]
+    assert [*ingress["from"][0]] == ["namespaceSelector"]
+    assert [port["port"] for port in ingress["ports"]] == [9464]
     labels = manifest("deployment.yaml")["spec"]["template"]["metadata"]["labels"]
     assert rules["podSelector"]["matchLabels"].items() <= labels.items()
     ports = {port["port"] for rule in rules["egress"] for port in rule["ports"]}
@@ -138,6 +144,14 @@ def test_the_configuration_in_the_map_loads_with_the_files_that_the_pod_has(logi
     config = tmp_path / "rotator.yaml"
     config.write_text(text.replace("/run/secrets/", f"{tmp_path}/run/secrets/"))
     loaded = load(config, {})
+    container = pod_of(manifest("deployment.yaml"))["containers"][0]
+    (port,) = container["ports"]
+    assert loaded.http is not None
+    assert loaded.http.token is not None
+    assert (loaded.http.host, loaded.http.port) == ("0.0.0.0", port["containerPort"])  # noqa: S104 - in a pod of its own
+    for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
+        assert container[probe]["timeoutSeconds"] >= SECONDS, "an answer, if there is one, comes sooner"
     bound = pod_of(manifest("deployment.yaml"))["terminationGracePeriodSeconds"]
     assert loaded.service.shutdown_timeout.total_seconds() < bound
     mounts = {mount["mountPath"] for mount in pod_of(with_identity("deployment.yaml"))["containers"][0]["volumeMounts"]}

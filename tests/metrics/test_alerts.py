@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -136,6 +137,13 @@ def test_each_rule_is_tested_and_says_what_is_wrong_and_what_to_do(rule: dict[st
     assert rule["alert"] in {alert for alert, *_ in CASES.values()}
     assert set(rule["annotations"]) == {"summary", "action"}
     assert rule["labels"]["severity"] in {"page", "ticket"}
+
+
+def test_each_rule_has_its_section_in_the_runbook_and_each_section_its_rule() -> None:
+    page = (RULES.parents[1] / "docs" / "operations.md").read_text()
+    sections = re.findall(r"^### (Rotator\w+)\n\n(Page|Ticket)\. ", page, re.MULTILINE)
+    wanted = [(rule["alert"], str(rule["labels"]["severity"]).capitalize()) for rule in rules()]
+    assert sections == wanted
 
 
 def test_every_query_of_the_dashboard_is_promql(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFact
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import SecretValue
 from rotator.errors import IllegalMove
-from rotator.ports import Lease, Look, Observation
+from rotator.ports import Lease, Look, Observation, Work
 from tests.fakes.backend import FakeBackend
 from tests.fakes.provider import FakeProvider
 from tests.model.history import Turn
@@ -148,6 +148,9 @@ class GatedJournal:
 
     def looks(self) -> Mapping[str, Look]:
         return self.real.looks()
+
+    def works(self) -> Mapping[str, Work]:
+        return self.real.works()
 
     def look(self, policy: str) -> Look | None:
         return self.real.look(policy)

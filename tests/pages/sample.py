@@ -14,6 +14,7 @@ from rotator.domain.record import KeyState, Phase, PolicyRecord, RotationRecord
 from rotator.domain.secret import SecretValue
 from rotator.entrypoints.http.overview import EVERY, Overview
 from rotator.entrypoints.http.pages import Pages
+from rotator.entrypoints.http.ready import Readiness
 from rotator.entrypoints.http.server import Listener
 from rotator.errors import JournalUnavailable
 from rotator.ports import Look
@@ -72,6 +73,7 @@ class Stage:
         return {name: known for name, (_, known, _) in self.rows.items()}
 
     def looks(self) -> dict[str, Look]:
+        self.records()
         return {name: look for name, (_, _, look) in self.rows.items() if look}
 
     def application(self) -> SimpleNamespace:
@@ -89,7 +91,7 @@ def serving(stage: Stage, token: str | None = None, *, every: timedelta = EVERY,
     """The address of the page."""
     pages = Pages(
         alive=lambda: stage.dead,
-        ready=None,  # type: ignore[arg-type]  # nobody asks for it here
+        ready=Readiness(application=stage.application, policies=dict),
         token=(lambda: SecretValue(token)) if token else None,
         metrics=lambda: (b"", "text/plain"),
         overview=Overview(application=stage.application, alive=lambda: stage.dead, every=every),

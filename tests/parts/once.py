@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from ssl import SSLContext
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,6 +12,15 @@ from weakref import WeakKeyDictionary
 import httpx._transports.default as transports
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as Dialect
 from sqlalchemy.util import LRUCache
+
+
+def compile_modules_once() -> None:
+    """Bytecode is kept, whatever the environment says: hundreds of processes begin here.
+
+    One that may not keep it compiles all that it imports, a second of work each time; ``make setup`` compiles nothing.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def compile_statements_once() -> None:

@@ -94,7 +94,9 @@ class OpenBao:
     def root(self) -> hvac.Client:
         """An hvac client that may do everything."""
         if self._client is None:
-            self._client = hvac.Client(url=self.url, token=self.token.reveal(), timeout=10)
+            session = requests.Session()
+            session.trust_env = False  # no proxy stands between, and to look for one takes as long as the request
+            self._client = hvac.Client(url=self.url, token=self.token.reveal(), timeout=10, session=session)
         return self._client
 
     @property

@@ -96,7 +96,7 @@ class StrictAws(AwsEndpoint):
         assert found is not None, name
         return found
 
-    def _serve(self, request: Request, _upstream: Upstream) -> Answer:
+    def _serve(self, request: Request, _upstream: Upstream) -> Answer | None:
         found = re.search(r"Credential=([^/]+)/[0-9]+/([^/]+)/", request.headers.get("Authorization", ""))
         key, region = found.groups() if found else ("", "")
         with self._lock:

@@ -10,7 +10,7 @@ import pytest
 
 from rotator.adapters.journal.codec import record_from_json
 from rotator.domain import events as ev
-from rotator.domain.model import Drift
+from rotator.domain.model import Assistance, Drift
 from rotator.domain.record import KeyState, Phase
 from rotator.errors import BackendUnavailable, LeaseHeld, ProviderRejected, ProviderUnavailable
 from rotator.service.adopt import Adopted, NotAdopted, Told, adopt
@@ -70,6 +70,13 @@ def test_a_told_end_leads_to_a_rotation_before_it_and_later_looks_keep_it(stage:
     stage.look()
 
     assert stage.held()[0] not in {None, key_id}
+
+
+def test_with_assisted_issuance_no_list_is_asked_for_and_a_persons_word_counts(stage: Stage) -> None:
+    stage.policy = replace(stage.policy, assistance=Assistance(console_url="https://console.example"))
+    stage.put_key_by_hand(expires_at=stage.clock.now() + 30 * DAY)
+    assert adopted(stage, told(stage, 20)).key.expires_told_by == "ann"
+    assert "list_keys" not in stage.provider.calls
 
 
 def test_told_a_second_time_nothing_is_recorded(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from rotator.domain.chain import Entry, Head
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
-from rotator.ports import Lease, Look, Observation
+from rotator.ports import Lease, Look, Observation, Work
 
 _OF_ENTRY = tuple(one.name for one in fields(Entry))
 
@@ -56,6 +56,15 @@ def look_of(row: Row[Any, Any, Any, Any, Any, Any]) -> Look:
         failures=row.failures,
         problem=row.problem,
         alerts=tuple((check, reason) for check, reason in json.loads(row.alerts or "[]")),
+    )
+
+
+def work_of(row: Row[Any, Any, Any, Any, Any]) -> Work:
+    """How the work on a policy went."""
+    return Work(
+        ok_at=time_from_text(row.ok_at) if row.ok_at else None,
+        failed_at=time_from_text(row.failed_at) if row.failed_at else None,
+        held_until=time_from_text(row.lease_until) if row.lease_holder and row.lease_until else None,
     )
 
 

@@ -19,14 +19,24 @@ from rotator.adapters.journal.commits import Commits, OwnCommits, SharedCommits
 from rotator.adapters.journal.engine import Password, cause, is_postgresql, open_engine, open_read_only, upsert_of
 from rotator.adapters.journal.history import SqlHistory
 from rotator.adapters.journal.outbox import SqlOutbox
-from rotator.adapters.journal.rows import By, State, holding, is_valid, look_of, observation_of, row_of, state_of
+from rotator.adapters.journal.rows import (
+    By,
+    State,
+    holding,
+    is_valid,
+    look_of,
+    observation_of,
+    row_of,
+    state_of,
+    work_of,
+)
 from rotator.adapters.journal.tables import observation, policy_state
 from rotator.domain.events import Event
 from rotator.domain.lifecycle import fold
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
 from rotator.errors import JournalUnavailable, LeaseHeld, LeaseLost
-from rotator.ports import Lease, Look, Observation
+from rotator.ports import Lease, Look, Observation, Work
 
 
 class SqlJournal:
@@ -91,6 +101,11 @@ class SqlJournal:
         with self._reading() as connection:
             row = connection.execute(statements.LOOK, {"p": policy}).one_or_none()
         return look_of(row) if row else None
+
+    def works(self) -> Mapping[str, Work]:
+        """See ``ports.Journal``."""
+        with self._reading() as connection:
+            return {row.policy: work_of(row) for row in connection.execute(statements.WORKS)}
 
     def acquire(self, policy: str, holder: str, now: datetime, ttl: timedelta) -> Lease:
         """See ``ports.Journal``."""
@@ -185,6 +200,7 @@ class SqlJournal:
             "failures": look.failures,
             "problem": look.problem,
             "alerts": json.dumps(look.alerts) if look.alerts else "",
+            "failed_at" if look.failures else "ok_at": time_to_text(now),
             "lease_holder": "",
             "lease_until": "",
         }

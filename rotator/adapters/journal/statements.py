@@ -54,6 +54,13 @@ LOOKS = select(
     policy_state.c.alerts,
 ).where(policy_state.c.next_at.is_not(None))
 LOOK = LOOKS.where(OF_POLICY)
+WORKS = select(
+    policy_state.c.policy,
+    policy_state.c.ok_at,
+    policy_state.c.failed_at,
+    policy_state.c.lease_holder,
+    policy_state.c.lease_until,
+)
 
 
 def newest(insertion: Any) -> Any:  # noqa: ANN401 - each dialect's INSERT is a class of its own

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, Table, Text
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration. A test compares it with the migrations' own head."""
 
 metadata = MetaData()
@@ -32,6 +32,8 @@ policy_state = Table(
     Column("chain_length", Integer, nullable=False, server_default="0"),
     Column("chain_head", Text, nullable=False, server_default=""),
     Column("sealed", Integer, nullable=False, server_default="0"),  # so much of the chain is named by a seal
+    Column("ok_at", Text, nullable=False, server_default=""),
+    Column("failed_at", Text, nullable=False, server_default=""),
 )
 
 event = Table(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+from rotator.bootstrap import Application
 from rotator.bootstrap_audit import Around, auditor, state_file
 from rotator.config import Settings
 from rotator.domain.audit.baseline import Acceptance
 from rotator.domain.audit.report import Report, report
 from rotator.domain.audit.seen import Limits
 from rotator.domain.text import duration
+from rotator.entrypoints.evidence import verify_journal
 from rotator.entrypoints.shared import wired
 from rotator.errors import JournalUnavailable
 from rotator.service.audit import Scope
@@ -57,7 +60,8 @@ def _audited(settings: Settings, wanted: Wanted, *, reads: bool, gap: str = "", 
     inner = settings if reads else replace(settings, state_url=_NOWHERE, state_password=None)
     with wired(inner, read_only=True) as application:
         journal = application.journal if reads else None
-        gathered = auditor(application, journal, wanted.limits).look(wanted.scope, unknown)
+        verify = partial(_broken, application)
+        gathered = auditor(application, journal, wanted.limits, verify).look(wanted.scope, unknown)
         names = frozenset(policy.name for policy in gathered.seen.policies)
         around, gaps = Around(application=application, settings=settings, lying=gathered.lying).look(
             names, narrowed=not wanted.scope.is_all
@@ -71,6 +75,12 @@ def _audited(settings: Settings, wanted: Wanted, *, reads: bool, gap: str = "", 
         instance=settings.instance,
         baseline=wanted.baseline,
     )
+
+
+def _broken(application: Application) -> list[str]:
+    """What is wrong with the chains of the journal's events, a sentence each."""
+    found = verify_journal(application.history, application.settings.instance, None, None)
+    return [*found.faults, *([f"and {found.more} more"] if found.more else [])]
 
 
 def _told(wanted: Wanted) -> str:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from rotator import __version__
 from rotator.domain.model import Policy
 from rotator.entrypoints.heart import Heart
-from rotator.entrypoints.served import Served
+from rotator.entrypoints.served import Load, Served
 from rotator.metrics.counted import Counted
 from rotator.metrics.journal import of_channels, of_journal
 from rotator.service.guard import GuardedProvider
@@ -25,10 +25,12 @@ class Scrape(Collector):
         *,
         application: Callable[[], Served],
         policies: Callable[[], Mapping[str, Policy]],
+        load: Callable[[], Load],
         heart: Heart,
     ) -> None:
         self._application = application
         self._policies = policies
+        self._load = load
         self._heart = heart
 
     def text(self) -> tuple[bytes, str]:
@@ -50,6 +52,9 @@ class Scrape(Collector):
         stuck = float(bool(self._heart.trouble()))
         yield GaugeMetricFamily("rotator_stuck", "1 while the service does not get on.", value=stuck)
         yield GaugeMetricFamily("rotator_policies", "Policies that are served.", value=len(policies))
+        load = self._load()
+        yield GaugeMetricFamily("rotator_looks_running", "Looks of this process under way.", value=load.running)
+        yield GaugeMetricFamily("rotator_queue_length", "Policies that are due and wait.", value=load.queued)
         yield from _of_guards(application)
         yield from of_channels(application.outbox, settings.notifications)
         yield from of_journal(application.journal, policies, application.clock.now())

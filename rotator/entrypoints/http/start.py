@@ -17,7 +17,7 @@ from rotator.entrypoints.http.pages import Pages
 from rotator.entrypoints.http.ready import Readiness
 from rotator.entrypoints.http.scrape import Scrape
 from rotator.entrypoints.http.server import Listener
-from rotator.entrypoints.served import Served
+from rotator.entrypoints.served import Load, Served
 
 
 def listen(
@@ -25,6 +25,7 @@ def listen(
     *,
     served: Callable[[], Served],
     policies: Callable[[], Mapping[str, Policy]],
+    load: Callable[[], Load],
     heart: Heart,
 ) -> Listener:
     """Listen and answer from now on. Raises ``ListenFailed``."""
@@ -33,7 +34,7 @@ def listen(
         alive=heart.trouble,
         ready=ready,
         token=partial(_token, settings.token) if settings.token else None,
-        metrics=Scrape(application=served, policies=policies, heart=heart).text,
+        metrics=Scrape(application=served, policies=policies, load=load, heart=heart).text,
         overview=Overview(application=served, alive=heart.trouble),
     )
     listener = Listener(settings, pages)

@@ -1,0 +1,89 @@
+"""One process of ours: the real service, guards and journal over fakes, on a clock that is driven."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from rotator.adapters.journal.sql import SqlJournal
+from rotator.domain.model import Policy
+from rotator.metrics.counted import Counted
+from rotator.service.apply import Executor
+from rotator.service.budget import Budget
+from rotator.service.gather import Gatherer
+from rotator.service.guard import DEFAULT, GuardedBackend, GuardedProvider, Limits
+from rotator.service.hooks import Teller
+from rotator.service.issue import Issuer
+from rotator.service.publish import Publisher
+from rotator.service.put_back import PutBack
+from rotator.service.reconcile import Reconciler
+from rotator.service.session import RetiredSecrets
+from rotator.service.upkeep import Upkeep
+from tests.fakes.hooks import FakeHooks
+
+LIMITS = Limits(concurrency=8, rate=None)
+LEASE = timedelta(minutes=5)
+
+
+class Process:
+    """:param ports: the provider, and the backends by name."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: str,
+        dead: set[str],
+        clock: Any,
+        provider: Any,
+        backends: Mapping[str, Any],
+        upkeep: Mapping[str, Any],
+    ) -> None:
+        self.name, self._clock, self._provider, self._backends = name, clock, provider, backends
+        self.journal = SqlJournal.open(url, is_dead=dead.__contains__, who="service@here", pool_size=2)
+        self.upkeep = Upkeep(history=self.journal.history, instance="prod", **upkeep)
+        self._observer, self._retired, self._hooks = Counted(), RetiredSecrets(), FakeHooks()
+
+    def configure(self, policies: Sequence[Policy]) -> None:
+        """What a start and a reload do: every adapter anew, and the journal as it is."""
+        guard = {"clock": self._clock, "limits": LIMITS, "observer": self._observer}
+        provider = GuardedProvider(self._provider, name="together", **guard)
+        made = {
+            name: GuardedBackend(one, name=name, thresholds=DEFAULT, **guard) for name, one in self._backends.items()
+        }
+
+        def providers(_name: str) -> Any:
+            return provider
+
+        retired, dice = self._retired, lambda: 0.5
+        backends = made.__getitem__
+        publisher = Publisher(backends=backends, retired=retired)
+        budget = Budget(
+            most=10**6, begins_at=lambda now: now - timedelta(hours=1), journal=self.journal, policies=tuple(policies)
+        )
+        issuer = Issuer(providers=providers, backends=backends, publisher=publisher, budget=budget, draw=dice)
+        self.reconciler = Reconciler(
+            gatherer=Gatherer(providers=providers, backends=backends, journal=self.journal, policies=tuple(policies)),
+            executor=Executor(
+                providers=providers,
+                backends=backends,
+                issuer=issuer,
+                publisher=publisher,
+                put_back=PutBack(providers=providers, backends=backends, retired=retired),
+                teller=Teller(runner=self._hooks),
+                retired=retired,
+                draw=dice,
+            ),
+            journal=self.journal,
+            clock=self._clock,
+            holder=self.name,
+            lease_ttl=LEASE,
+            draw=dice,
+            observer=self._observer,
+        )
+        self._hooks.told.clear()
+        self._hooks.tried.clear()
+
+    def close(self) -> None:
+        self.journal.close()
