@@ -72,8 +72,6 @@ def test_help_says_what_it_is_where_to_start_and_what_the_exit_codes_mean(option
         "extend-grace",
         "adopt",
         "forget",
-        "submit",
-        "requests",
         "policy",
         "audit",
         "plan",
