@@ -185,7 +185,7 @@ def test_a_holder_at_work_goes_on_after_a_pruning(journal):
 
 
 @pytest.mark.parametrize("wanted", ["a live key", "an open rotation", "a hold", "a message"])
-def test_what_is_still_needed_is_never_pruned(journal, wanted, monkeypatch):
+def test_what_is_still_needed_is_never_pruned(journal, store, wanted):
     fill(journal, holds=24)
     lease = journal.acquire("chat", "me", NOW, TTL)
     begun = ev.RotationIntended(rotation=rotation(Phase.INTENDED))
@@ -199,10 +199,11 @@ def test_what_is_still_needed_is_never_pruned(journal, wanted, monkeypatch):
     }
     journal.append(lease, needed[wanted], NOW)
     journal.append(lease, [ev.RotationRequested(reason=f"{number}") for number in range(30)], NOW)
-    if wanted == "a message":
-        monkeypatch.setattr(adapter, "undelivered", lambda _connection: 26)
+    place = 25 if wanted == "a message" else 99
+    for name, cursor in (("ops", place), ("gone", 0)):
+        store.rows(f"INSERT INTO channel (name, cursor, state) VALUES ('{name}', {cursor}, '')")  # noqa: S608 - ours
     before = journal.load("chat")
-    assert journal.history.prune("chat", NOW + DAY, NOW + 20 * DAY) == (0 if wanted == "a hold" else 25)
+    assert journal.history.prune("chat", NOW + DAY, NOW + 20 * DAY, ["ops"]) == (0 if wanted == "a hold" else 25)
     assert journal.load("chat") == before
     assert judge(journal).faults == []
 
