@@ -18,6 +18,7 @@ def upkeep(settings: Settings, history: History, environ: Mapping[str, str]) -> 
         places=tuple(_places(settings, environ)),
         every=settings.history.anchor_every,
         retention=settings.history.retention,
+        readers=tuple(settings.notifications),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -39,12 +39,13 @@ class History(Protocol):
         """The chains that may have enough to be pruned; none where that was asked today already, by any process."""
         ...
 
-    def prune(self, policy: str, before: datetime, now: datetime) -> int:
+    def prune(self, policy: str, before: datetime, now: datetime, readers: Collection[str] = ()) -> int:
         """Take out the oldest entries of a chain, those recorded before ``before``, and say so at its end.
 
         A bounded number, in one short transaction. What open rotations, live keys, or standing orders of the policy
         come from stays, and so does what somebody is still to be told of.
 
+        :param readers: the channels that are told of events, each from its own place in the log.
         :returns: how many are gone; 0 where there is nothing left that is worth a pruning.
         """
         ...

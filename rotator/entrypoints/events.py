@@ -53,7 +53,7 @@ def as_dict(entry: Entry) -> dict[str, Any]:
         "who": entry.who,
         "policy": entry.policy,
         "number": entry.number,
-        "what": ".".join(re.findall("[A-Z][a-z]+", entry.kind)).lower(),
+        "what": "released" if entry.kind == "Held" and not body.get("reason") else _named(entry.kind),
         "rotation_id": _first(body, "rotation_id", "rollback_id") or rotation.get("rotation_id", ""),
         "key_id": ", ".join(filter(None, ids)),
         "place": _first(body, "destination", "hook"),
@@ -64,6 +64,10 @@ def as_dict(entry: Entry) -> dict[str, Any]:
         "previous": entry.previous,
         "body": body,
     }
+
+
+def _named(kind: str) -> str:
+    return ".".join(re.findall("[A-Z][a-z]+", kind)).lower()
 
 
 def _outcome(kind: str) -> str:

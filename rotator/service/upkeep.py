@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +24,7 @@ class Upkeep:
     :param places: where heads are written down, besides the log.
     :param every: how often.
     :param retention: how long events are kept at least.
+    :param readers: the channels of the configuration: what these are still to be told of is kept.
     """
 
     history: History
@@ -31,6 +32,7 @@ class Upkeep:
     places: Sequence[AnchorPlace]
     every: timedelta
     retention: timedelta
+    readers: Collection[str] = ()
 
     def run(self, now: datetime, *, stopping: Callable[[], bool] = lambda: False, most: int | None = None) -> None:
         """What is due. Never raises: what failed is in the log, and is tried again the next time.
@@ -61,7 +63,7 @@ class Upkeep:
         for policy in self.history.prunable(before, now):
             gone = 0
             while not stopping() and (most is None or times < most):
-                count = self.history.prune(policy, before, now)
+                count = self.history.prune(policy, before, now, self.readers)
                 gone, times = gone + count, times + 1
                 if not count:
                     break

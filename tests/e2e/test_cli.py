@@ -64,8 +64,6 @@ def test_help_says_what_it_is_where_to_start_and_what_the_exit_codes_mean(option
         "schema",
         "status",
         "history",
-        "requests",
-        "submit",
         "rotate",
         "hold",
         "release",

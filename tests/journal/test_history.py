@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 
 from rotator.adapters.journal import history as adapter
 from rotator.domain import events as ev
@@ -75,10 +76,6 @@ def test_what_is_done_to_the_tables_shows(sealed, store):
     store.rows("DELETE FROM event WHERE policy = 'batch'")
     store.rows("DELETE FROM policy_state WHERE policy = 'batch'")
     assert judge(sealed).faults[1].startswith("batch: it is cut: it ends with event 0, and the seal of")
-
-
-def _quoted(text):
-    return "'" + text.replace("'", "''") + "'"
 
 
 def test_a_history_that_was_written_anew_as_a_whole_shows_by_its_anchors_alone(journal, store):
@@ -185,7 +182,7 @@ def test_a_holder_at_work_goes_on_after_a_pruning(journal):
 
 
 @pytest.mark.parametrize("wanted", ["a live key", "an open rotation", "a hold", "a message"])
-def test_what_is_still_needed_is_never_pruned(journal, wanted, monkeypatch):
+def test_what_is_still_needed_is_never_pruned(journal, store, wanted):
     fill(journal, holds=24)
     lease = journal.acquire("chat", "me", NOW, TTL)
     begun = ev.RotationIntended(rotation=rotation(Phase.INTENDED))
@@ -199,10 +196,11 @@ def test_what_is_still_needed_is_never_pruned(journal, wanted, monkeypatch):
     }
     journal.append(lease, needed[wanted], NOW)
     journal.append(lease, [ev.RotationRequested(reason=f"{number}") for number in range(30)], NOW)
-    if wanted == "a message":
-        monkeypatch.setattr(adapter, "undelivered", lambda _connection: 26)
+    place = 25 if wanted == "a message" else 99
+    for name, cursor in (("ops", place), ("gone", 0)):
+        store.rows(f"INSERT INTO channel (name, cursor, state) VALUES ('{name}', {cursor}, '')")  # noqa: S608 - ours
     before = journal.load("chat")
-    assert journal.history.prune("chat", NOW + DAY, NOW + 20 * DAY) == (0 if wanted == "a hold" else 25)
+    assert journal.history.prune("chat", NOW + DAY, NOW + 20 * DAY, ["ops"]) == (0 if wanted == "a hold" else 25)
     assert journal.load("chat") == before
     assert judge(journal).faults == []
 
@@ -238,14 +236,13 @@ def test_seals_are_pruned_behind_a_seal_of_everything(journal, store, monkeypatc
 # --- what earlier versions wrote -------------------------------------------------------------------------------------
 
 
-def test_events_of_a_version_without_a_chain_are_chained_as_they_are_found(store):
-    journal = store.open()
+def test_events_of_a_version_without_a_chain_are_chained_as_they_are_found(store, monkeypatch):
     written = [
         ("2026-01-01T00:00:00.000000+00:00", "chat", 1, "Held", '{"reason": "früher", "until": null}'),
         ("2026-01-02T00:00:00.000000+00:00", "batch", 1, "Held", '{"reason":"x"}'),
         ("2026-01-02T00:00:00.000000+00:00", "chat", 1, "KeyVerified", '{"rotation_id":"r1","jitter":1e-7}'),
     ]
-    _back_to_0002(store, written)
+    _at_0003(store, written, monkeypatch)
     journal = store.open()
     entries = journal.history.entries("chat", 0, 9)
     assert [(entry.number, entry.kind, entry.who) for entry in entries] == [
@@ -262,19 +259,16 @@ def test_events_of_a_version_without_a_chain_are_chained_as_they_are_found(store
     assert "was changed" in judge(journal).faults[0]
 
 
-def _back_to_0002(store, written):
-    store.rows("INSERT INTO policy_state (policy, state) VALUES ('chat', '{\"policy\":\"chat\"}')")
-    store.rows("INSERT INTO policy_state (policy, state) VALUES ('batch', '{\"policy\":\"batch\"}')")
-    store.rows("DROP INDEX event_in_chain")
-    store.rows("CREATE INDEX event_by_policy ON event (policy, seq)")
-    for column in ("who", "number", "previous", "hash"):
-        store.rows(f"ALTER TABLE event DROP COLUMN {column}")
-    for column in ("chain_length", "chain_head", "sealed"):
-        store.rows(f"ALTER TABLE policy_state DROP COLUMN {column}")
-    store.rows("DROP TABLE journal_chain")
-    store.rows("UPDATE alembic_version SET version_num = '0002'")
+def _at_0003(store, written, monkeypatch):
+    """A journal as it was before the chain, with these events."""
+    whole = command.upgrade
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "upgrade", lambda config, _head: whole(config, "0003"))
+        store.open().close()
+    for policy in ("chat", "batch"):
+        store.rows(f"INSERT INTO policy_state (policy, state) VALUES ('{policy}', '{{\"policy\":\"{policy}\"}}')")  # noqa: S608 - ours
     for row in written:
-        values = ", ".join(str(one) if type(one) is int else _quoted(one) for one in row)
+        values = ", ".join(str(one) if type(one) is int else f"'{one}'" for one in row)
         store.rows(f"INSERT INTO event (at, policy, token, kind, body) VALUES ({values})")  # noqa: S608 - ours
 
 

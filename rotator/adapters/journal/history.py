@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from rotator.adapters.journal.appending import append
 from rotator.adapters.journal.codec import record_from_json, time_from_text, time_to_text
 from rotator.adapters.journal.commits import Commits
 from rotator.adapters.journal.rows import By, entry_of, event_rows
-from rotator.adapters.journal.tables import event, journal_chain, policy_state
+from rotator.adapters.journal.tables import channel, event, journal_chain, policy_state
 from rotator.domain.chain import OWN, Entry, Head, Pruned, Sealed
 from rotator.domain.events import Held, RollbackRequested, RotationRequested
 from rotator.domain.record import PolicyRecord
@@ -40,6 +40,7 @@ _NEXT = (
 _NEWEST = select(event).where(event.c.policy != OWN).order_by(event.c.seq.desc()).limit(bindparam("most"))
 _HEADS = select(policy_state.c.policy, policy_state.c.chain_length, policy_state.c.chain_head)
 _CHAINS = select(event.c.policy).distinct()
+_CURSOR = select(func.min(channel.c.cursor)).where(channel.c.name.in_(bindparam("readers", expanding=True)))
 _OWN = select(journal_chain)
 _SET_OWN = update(journal_chain)
 _GROWN = (
@@ -52,12 +53,14 @@ _OLD = select(event.c.policy, func.count()).where(event.c.at < bindparam("before
 _TAKE_OUT = delete(event).where(_OF_CHAIN, event.c.number <= bindparam("last"))
 
 
-def undelivered(_connection: Connection) -> int | None:
+def undelivered(connection: Connection, readers: Collection[str]) -> int | None:
     """The lowest ``event.seq`` that somebody is still to be told of: from there on nothing is pruned.
 
-    ``None``: nobody waits for anything. Whoever adds readers with a place of their own in the log answers here.
+    :param readers: the channels of the configuration; one that has left it would hold everything back for ever.
+    :returns: ``None`` where nobody waits for anything.
     """
-    return None
+    cursor = connection.execute(_CURSOR, {"readers": list(readers)}).scalar()
+    return None if cursor is None else int(cursor) + 1
 
 
 class SqlHistory:
@@ -120,11 +123,12 @@ class SqlHistory:
             rows = connection.execute(_OLD, {"before": time_to_text(before)}).all()
         return [policy for policy, number in rows if number >= _least(policy)]
 
-    def prune(self, policy: str, before: datetime, now: datetime) -> int:
+    def prune(self, policy: str, before: datetime, now: datetime, readers: Collection[str] = ()) -> int:
         """See ``ledger.History``."""
-        return self._commits.carry_out(lambda connection: self._prune(connection, policy, time_to_text(before), now))
+        oldest = time_to_text(before)
+        return self._commits.carry_out(lambda writing: self._prune(writing, policy, oldest, now, readers))
 
-    def _prune(self, connection: Connection, policy: str, before: str, now: datetime) -> int:
+    def _prune(self, connection: Connection, policy: str, before: str, now: datetime, readers: Collection[str]) -> int:
         if policy == OWN:
             keeps: Callable[[Row[Any]], bool] = _keeps_nothing
             own = connection.execute(_OWN.with_for_update()).one()
@@ -133,7 +137,7 @@ class SqlHistory:
             if row is None:
                 return 0  # its events alone were left: no pruning hides that
             keeps = _keeps(record_from_json(row.state))
-        waited_for = undelivered(connection)
+        waited_for = undelivered(connection, readers)
         old: list[Row[Any]] = []
         for row in connection.execute(_NEXT, {"p": policy, "after": 0, "most": MOST}).all():
             if row.at >= before or keeps(row) or (waited_for is not None and row.seq >= waited_for):
