@@ -210,10 +210,10 @@ CASES = {
         spoilt("type: together,", "type: together, base_url: 'http://[',"),
         [("rotator.yaml:4: providers.together.base_url: found 'http://['; allowed: an https URL, without user, query "
          "and fragment")]),
-    "assisted issuance": (
+    "assisted issuance with a management key": (
         spoilt("type: together,", "type: together, issuance: assisted,"),
-        [("rotator.yaml:4: providers.together.issuance: found 'assisted'; allowed: api; assisted issuance is not "
-         "available in this version yet")]),
+        [("rotator.yaml:4: providers.together.management_key: found a key with issuance: assisted; allowed: none: "
+         "people make and revoke keys, and nothing of ours may")]),
     "a journal of another kind": (
         GOOD + "state: {url: 'mysql://h/db'}\n",
         [f"rotator.yaml:11: state.url: found 'mysql://h/db'; {STATE}"]),

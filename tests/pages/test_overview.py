@@ -108,6 +108,7 @@ def test_of_two_thousand_policies_the_problems_come_first_and_the_keyboard_finds
         assert "51 to 99 of 99" in page.locator("nav.pages").inner_text()
         page.goto(f"{address}?q=nobody-has-this&state=nonsense&page=999999")
         page.get_by_role("link", name="Show all").click()
+        page.wait_for_url(lambda url: "?" not in url)
         assert len(names(visit)) == 50
 
 

@@ -13,8 +13,10 @@ from rotator.service.apply import Executor
 from rotator.service.budget import Budget
 from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, GuardedBackend, GuardedProvider, Limits
+from rotator.service.handover import Acceptor
 from rotator.service.hooks import Teller
 from rotator.service.issue import Issuer
+from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Reconciler
@@ -63,6 +65,11 @@ class Process:
             most=10**6, begins_at=lambda now: now - timedelta(hours=1), journal=self.journal, policies=tuple(policies)
         )
         issuer = Issuer(providers=providers, backends=backends, publisher=publisher, budget=budget, draw=dice)
+        acceptor = Acceptor(providers=providers, backends=backends, publisher=publisher, retired=retired, draw=dice)
+        put_back = PutBack(providers=providers, backends=backends, retired=retired)
+        people = People(
+            providers=providers, backends=backends, acceptor=acceptor, budget=budget, put_back=put_back, retired=retired
+        )
         self.reconciler = Reconciler(
             gatherer=Gatherer(providers=providers, backends=backends, journal=self.journal, policies=tuple(policies)),
             executor=Executor(
@@ -70,8 +77,9 @@ class Process:
                 backends=backends,
                 issuer=issuer,
                 publisher=publisher,
-                put_back=PutBack(providers=providers, backends=backends, retired=retired),
+                put_back=put_back,
                 teller=Teller(runner=self._hooks),
+                people=people,
                 retired=retired,
                 draw=dice,
             ),
