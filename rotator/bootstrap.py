@@ -39,18 +39,11 @@ from rotator.ledger import History
 from rotator.plugins import Context
 from rotator.ports import Clock, Journal, KeyProvider, Observer, SecretBackend
 from rotator.ports_notify import Outbox
-from rotator.service.apply import Executor
+from rotator.service.assembly import assemble
 from rotator.service.budget import Budget
 from rotator.service.desk import Desk
-from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
-from rotator.service.handover import Acceptor
-from rotator.service.hooks import Teller
-from rotator.service.issue import Issuer
 from rotator.service.observe import SILENT
-from rotator.service.people import People
-from rotator.service.publish import Publisher
-from rotator.service.put_back import PutBack
 from rotator.service.reconcile import Reconciler
 from rotator.service.session import RetiredSecrets
 from rotator.service.upkeep import Upkeep
@@ -193,39 +186,20 @@ def application(
 def _wire(settings: Settings, lasting: _Lasting) -> Application:
     journal, clock, environ, retired = lasting.journal, lasting.clock, lasting.environ, lasting.retired
     observer = lasting.observer
-    draw = random.SystemRandom().random
     providers, backends = _endpoints(settings, environ, clock, observer)
-    publisher = Publisher(backends=backends, retired=retired)
-    put_back = PutBack(providers=providers, backends=backends, retired=retired)
-    # Its reservations stay: a look of the configuration before may be about to begin a rotation.
-    budget = replace(lasting.budget, most=settings.service.max_rotations_per_run, policies=settings.policies)
-    acceptor = Acceptor(providers=providers, backends=backends, publisher=publisher, retired=retired, draw=draw)
-    issuer = Issuer(providers=providers, backends=backends, publisher=publisher, budget=budget, draw=draw)
-    reconciler = Reconciler(
-        gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=settings.policies),
-        executor=Executor(
-            providers=providers,
-            backends=backends,
-            issuer=issuer,
-            publisher=publisher,
-            put_back=put_back,
-            teller=Teller(runner=hook_runner(settings, environ)),
-            people=People(
-                providers=providers,
-                backends=backends,
-                acceptor=acceptor,
-                budget=budget,
-                put_back=put_back,
-                retired=retired,
-            ),
-            retired=retired,
-            draw=draw,
-        ),
+    assembled = assemble(
+        providers=providers,
+        backends=backends,
         journal=journal,
+        policies=settings.policies,
+        # Its reservations stay: a look of the configuration before may be about to begin a rotation.
+        budget=replace(lasting.budget, most=settings.service.max_rotations_per_run, policies=settings.policies),
+        runner=hook_runner(settings, environ),
+        retired=retired,
         clock=clock,
         holder=lasting.holder,
         lease_ttl=settings.service.lease,
-        draw=draw,
+        draw=random.SystemRandom().random,
         observer=observer,
     )
     return Application(
@@ -233,8 +207,8 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
         journal=journal,
         outbox=lasting.outbox,
         clock=clock,
-        reconciler=reconciler,
-        desk=Desk(reconciler=reconciler, acceptor=acceptor),
+        reconciler=assembled.reconciler,
+        desk=assembled.desk,
         observer=observer,
         history=journal.history,
         upkeep=upkeep(settings, journal.history, environ),

@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING
 
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.model import Policy
-from rotator.service.apply import Executor
+from rotator.service.assembly import assemble
 from rotator.service.budget import Budget
-from rotator.service.gather import Gatherer
-from rotator.service.handover import Acceptor
-from rotator.service.hooks import Teller
-from rotator.service.issue import Issuer
-from rotator.service.people import People
-from rotator.service.publish import Publisher
-from rotator.service.put_back import PutBack
-from rotator.service.reconcile import Outcome, Reconciler
+from rotator.service.reconcile import Outcome
 from rotator.service.session import RetiredSecrets
 from tests.fakes.hooks import FakeHooks
 from tests.model.faults import Crash, Gate, Trouble
@@ -101,49 +94,17 @@ class Holder:
             for name, fake in self._world.backends.items()
         }
         journal = GatedJournal(real=self.journal, gate=gate, truth=truth, seat=seat)
-        publisher = Publisher(backends=backends.__getitem__, retired=self._retired)
-        put_back = PutBack(providers=lambda _name: provider, backends=backends.__getitem__, retired=self._retired)
         budget = Budget(most=10**9, begins_at=lambda now: now, journal=journal, policies=tuple(truth.policies.values()))
-        self._reconciler = Reconciler(
-            gatherer=Gatherer(
-                providers=lambda _name: provider,
-                backends=backends.__getitem__,
-                journal=journal,
-                policies=tuple(truth.policies.values()),
-            ),
-            executor=Executor(
-                providers=lambda _name: provider,
-                backends=backends.__getitem__,
-                issuer=Issuer(
-                    providers=lambda _name: provider,
-                    backends=backends.__getitem__,
-                    publisher=publisher,
-                    budget=budget,
-                    draw=lambda: 0.5,
-                ),
-                publisher=publisher,
-                put_back=put_back,
-                teller=Teller(runner=FakeHooks()),
-                people=People(
-                    providers=lambda _name: provider,
-                    backends=backends.__getitem__,
-                    acceptor=Acceptor(
-                        providers=lambda _name: provider,
-                        backends=backends.__getitem__,
-                        publisher=publisher,
-                        retired=self._retired,
-                        draw=lambda: 0.5,
-                    ),
-                    budget=budget,
-                    put_back=put_back,
-                    retired=self._retired,
-                ),
-                retired=self._retired,
-                draw=lambda: 0.5,
-            ),
+        self._reconciler = assemble(
+            providers=lambda _name: provider,
+            backends=backends.__getitem__,
             journal=journal,
+            policies=tuple(truth.policies.values()),
+            budget=budget,
+            runner=FakeHooks(),
+            retired=self._retired,
             clock=self._world,
             holder=self.name,
             lease_ttl=LEASE,
             draw=lambda: 0.5,
-        )
+        ).reconciler

@@ -10,17 +10,9 @@ import pytest
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.model import Destination, Policy
 from rotator.errors import Stopping
-from rotator.service.apply import Executor
+from rotator.service.assembly import assemble
 from rotator.service.budget import Budget
-from rotator.service.desk import Desk
-from rotator.service.gather import Gatherer
-from rotator.service.handover import Acceptor
-from rotator.service.hooks import Teller
-from rotator.service.issue import Issuer
-from rotator.service.people import People
-from rotator.service.publish import Publisher
-from rotator.service.put_back import PutBack
-from rotator.service.reconcile import Outcome, Reconciler
+from rotator.service.reconcile import Outcome
 from rotator.service.session import RetiredSecrets
 from tests.domain.build import NOW, POLICY
 from tests.fakes.backend import FakeBackend
@@ -69,61 +61,26 @@ class Stage:
     def restart(self) -> None:
         """A new process: nothing is kept but the journal and the world."""
         self.journal = SqlJournal.open(self.url, is_dead=lambda _holder: True)
-        retired = RetiredSecrets()
-        publisher = Publisher(backends=self.backends.__getitem__, retired=retired)
-        put_back = PutBack(providers=self._provider, backends=self.backends.__getitem__, retired=retired)
         self.budget = Budget(
             most=self.most,
             begins_at=lambda now: now - timedelta(hours=1),
             journal=self.journal,
             policies=self.policies,
         )
-        issuer = Issuer(
+        assembled = assemble(
             providers=self._provider,
             backends=self.backends.__getitem__,
-            publisher=publisher,
-            budget=self.budget,
-            draw=lambda: 0.5,
-        )
-        acceptor = Acceptor(
-            providers=self._provider,
-            backends=self.backends.__getitem__,
-            publisher=publisher,
-            retired=retired,
-            draw=lambda: 0.5,
-        )
-        self.reconciler = Reconciler(
-            gatherer=Gatherer(
-                providers=self._provider,
-                backends=self.backends.__getitem__,
-                journal=self.journal,
-                policies=self.policies,
-            ),
-            executor=Executor(
-                providers=self._provider,
-                backends=self.backends.__getitem__,
-                issuer=issuer,
-                publisher=publisher,
-                put_back=put_back,
-                teller=Teller(runner=self.hooks),
-                people=People(
-                    providers=self._provider,
-                    backends=self.backends.__getitem__,
-                    acceptor=acceptor,
-                    budget=self.budget,
-                    put_back=put_back,
-                    retired=retired,
-                ),
-                retired=retired,
-                draw=lambda: 0.5,
-            ),
             journal=self.journal,
+            policies=self.policies,
+            budget=self.budget,
+            runner=self.hooks,
+            retired=RetiredSecrets(),
             clock=self.clock,
             holder="test",
             lease_ttl=timedelta(minutes=5),
             draw=lambda: 0.5,
         )
-        self.desk = Desk(reconciler=self.reconciler, acceptor=acceptor)
+        self.reconciler, self.desk = assembled.reconciler, assembled.desk
 
     def _provider(self, _name: str) -> FakeProvider:
         return self.provider

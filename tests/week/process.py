@@ -9,17 +9,9 @@ from typing import Any
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.model import Policy
 from rotator.metrics.counted import Counted
-from rotator.service.apply import Executor
+from rotator.service.assembly import assemble
 from rotator.service.budget import Budget
-from rotator.service.gather import Gatherer
 from rotator.service.guard import DEFAULT, GuardedBackend, GuardedProvider, Limits
-from rotator.service.handover import Acceptor
-from rotator.service.hooks import Teller
-from rotator.service.issue import Issuer
-from rotator.service.people import People
-from rotator.service.publish import Publisher
-from rotator.service.put_back import PutBack
-from rotator.service.reconcile import Reconciler
 from rotator.service.session import RetiredSecrets
 from rotator.service.upkeep import Upkeep
 from tests.fakes.hooks import FakeHooks
@@ -55,41 +47,26 @@ class Process:
             name: GuardedBackend(one, name=name, thresholds=DEFAULT, **guard) for name, one in self._backends.items()
         }
 
-        def providers(_name: str) -> Any:
-            return provider
-
-        retired, dice = self._retired, lambda: 0.5
-        backends = made.__getitem__
-        publisher = Publisher(backends=backends, retired=retired)
-        budget = Budget(
-            most=10**6, begins_at=lambda now: now - timedelta(hours=1), journal=self.journal, policies=tuple(policies)
-        )
-        issuer = Issuer(providers=providers, backends=backends, publisher=publisher, budget=budget, draw=dice)
-        acceptor = Acceptor(providers=providers, backends=backends, publisher=publisher, retired=retired, draw=dice)
-        put_back = PutBack(providers=providers, backends=backends, retired=retired)
-        people = People(
-            providers=providers, backends=backends, acceptor=acceptor, budget=budget, put_back=put_back, retired=retired
-        )
-        self.reconciler = Reconciler(
-            gatherer=Gatherer(providers=providers, backends=backends, journal=self.journal, policies=tuple(policies)),
-            executor=Executor(
-                providers=providers,
-                backends=backends,
-                issuer=issuer,
-                publisher=publisher,
-                put_back=put_back,
-                teller=Teller(runner=self._hooks),
-                people=people,
-                retired=retired,
-                draw=dice,
-            ),
+        assembled = assemble(
+            providers=lambda _name: provider,
+            backends=made.__getitem__,
             journal=self.journal,
+            policies=tuple(policies),
+            budget=Budget(
+                most=10**6,
+                begins_at=lambda now: now - timedelta(hours=1),
+                journal=self.journal,
+                policies=tuple(policies),
+            ),
+            runner=self._hooks,
+            retired=self._retired,
             clock=self._clock,
             holder=self.name,
             lease_ttl=LEASE,
-            draw=dice,
+            draw=lambda: 0.5,
             observer=self._observer,
         )
+        self.reconciler = assembled.reconciler
         self._hooks.told.clear()
         self._hooks.tried.clear()
 
