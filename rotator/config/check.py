@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -16,6 +17,7 @@ from rotator.config.secrets import holds_secret, looks_like_secret
 from rotator.config.shapes.fields import LABEL, RULES
 from rotator.config.source import FieldPath
 from rotator.domain.secret import SecretValue
+from rotator.domain.text import duration
 
 _ShapeT = TypeVar("_ShapeT", bound=BaseModel)
 _Entry = TypeVar("_Entry")
@@ -94,6 +96,37 @@ class Faults:
         known = [name for name in table if not looks_like_secret(name)]
         self.add(path, shown(key), f"allowed: {what}: {', '.join(known) or 'none is configured'}{_meant(key, known)}")
         return None
+
+    def chosen(
+        self, given: Sequence[str], table: Mapping[str, object], written: object, path: FieldPath, what: str
+    ) -> tuple[str, ...]:
+        """Names out of a section, each once.
+
+        :param table: the entries of the section that could be made.
+        :param written: the section as written: the faults of an entry that can't be made are reported where it stands.
+        :param what: one entry, in a word.
+        """
+        for number, name in enumerate(given):
+            if name in given[:number]:
+                self.add((*path, number), shown(name), f"allowed: each {what} once")
+            elif not (name in written if isinstance(written, Mapping) else written):
+                self.one_of(table, name, (*path, number), f"a configured {what}")
+        return tuple(given)
+
+    def typed(
+        self, given: object, section: str, shapes: Mapping[str, type[_ShapeT]], what: str
+    ) -> Iterator[tuple[str, _ShapeT, FieldPath]]:
+        """The entries of a section of named things, each checked against the shape of its type."""
+        for name, value, path in self.named(given, section):
+            shape = self.one_of(shapes, value.get("type"), (*path, "type"), what)
+            checked = self.check(shape, value, path) if shape else None
+            if checked:
+                yield name, checked, path
+
+    def bound(self, length: timedelta, longest: timedelta, path: FieldPath) -> None:
+        """A duration that may be no longer."""
+        if length > longest:
+            self.add(path, duration(length), f"allowed: at most {duration(longest)}")
 
 
 def shown(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 
 from rotator.config.check import Faults, shown
@@ -11,7 +11,6 @@ from rotator.config.settings import CommandHookSettings, HookSettings, HttpHookS
 from rotator.config.shapes.fields import Shape
 from rotator.config.shapes.hooks import HOOKS, CommandHookShape, HttpHookShape, SystemdHookShape
 from rotator.config.source import FieldPath
-from rotator.domain.text import duration
 
 _LONGEST = timedelta(minutes=10)
 """A look that waits longer for one hook is no progress any more."""
@@ -35,18 +34,13 @@ class HookReader:
 
     def read(self, given: object) -> dict[str, HookSettings]:
         """The hooks by name."""
-        made: dict[str, HookSettings] = {}
-        for name, value, path in self._faults.named(given, "hooks"):
-            shape = self._faults.one_of(HOOKS, value.get("type"), (*path, "type"), "a type of hook")
-            checked = self._faults.check(shape, value, path) if shape else None
-            if checked and (settings := self._hook(checked, path)):
-                made[name] = settings
-        return made
+        typed = self._faults.typed(given, "hooks", HOOKS, "a type of hook")
+        made = {name: self._hook(checked, path) for name, checked, path in typed}
+        return {name: settings for name, settings in made.items() if settings}
 
     def _hook(self, checked: Shape, path: FieldPath) -> HookSettings | None:
         timeout: timedelta = getattr(checked, "timeout")  # noqa: B009 - every shape in the table has it
-        if timeout > _LONGEST:
-            self._faults.add((*path, "timeout"), duration(timeout), f"allowed: at most {duration(_LONGEST)}")
+        self._faults.bound(timeout, _LONGEST, (*path, "timeout"))
         match checked:
             case CommandHookShape():
                 if not checked.command[0].startswith("/"):
@@ -61,19 +55,3 @@ class HookReader:
                 return HttpHookSettings(url=checked.url, token=token, timeout=timeout)
             case _:
                 return None
-
-
-def hook_names(
-    given: Sequence[str], path: FieldPath, hooks: Mapping[str, HookSettings], written: object, faults: Faults
-) -> tuple[str, ...]:
-    """The hooks that a policy, or the defaults, ask for.
-
-    :param written: the section as written: the faults of an entry that can't be made are reported where it stands.
-    """
-    for number, name in enumerate(given):
-        where = (*path, "hooks", number)
-        if name in given[:number]:
-            faults.add(where, shown(name), "allowed: each hook once")
-        elif not (name in written if isinstance(written, Mapping) else written):
-            faults.one_of(hooks, name, where, "a configured hook")
-    return tuple(given)

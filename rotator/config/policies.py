@@ -10,8 +10,6 @@ from typing import Any
 
 from rotator.config.assisted import Desks, checked_console
 from rotator.config.check import Faults, one_line, shown
-from rotator.config.hooks import hook_names
-from rotator.config.notifications import channel_names
 from rotator.config.places import Placed, place
 from rotator.config.settings import BackendSettings, ChannelSettings, HookSettings, ProviderSettings, patience
 from rotator.config.shapes.document import Document, PolicyShape
@@ -96,7 +94,7 @@ class PolicyReader:
         assistance = self._desks.assistance(shape, times, path, faults)
         console = shape.assisted.console_url if shape.assisted else None
         checked_console(console, (*path, "assisted", "console_url"), faults)
-        hooks = hook_names(shape.hooks or (), path, self._hooks, self._document.hooks, faults)
+        hooks = faults.chosen(shape.hooks or (), self._hooks, self._document.hooks, (*path, "hooks"), "hook")
         hooks = tuple(self._document.defaults.hooks or ()) if shape.hooks is None else hooks
         self._check_hooks(hooks, (*path, "hooks") if shape.hooks else path, faults)
         notify, escalate = (self._channels_of(shape, field, path, faults) for field in ("notify", "escalate"))
@@ -138,7 +136,7 @@ class PolicyReader:
         if given is None:
             default = getattr(self._document.defaults, field)
             return None if default is None else tuple(default)
-        return channel_names(given, (*path, field), self._channels, self._document.notifications, faults)
+        return faults.chosen(given, self._channels, self._document.notifications, (*path, field), "channel")
 
     def _times(self, shape: PolicyShape, path: FieldPath, faults: Faults) -> dict[str, timedelta]:
         times: dict[str, timedelta] = {name: getattr(shape, name) or time for name, time in self._default_times.items()}

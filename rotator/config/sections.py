@@ -13,9 +13,9 @@ from rotator.config.assisted import checked_console
 from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
 from rotator.config.history import history_settings
-from rotator.config.hooks import HookReader, hook_names
+from rotator.config.hooks import HookReader
 from rotator.config.hosts import is_loopback, listening
-from rotator.config.notifications import ChannelReader, channel_names
+from rotator.config.notifications import ChannelReader
 from rotator.config.places import place
 from rotator.config.plugged import PluggedReader
 from rotator.config.secrets import (
@@ -199,7 +199,7 @@ class SectionReader:
         """The hooks by name; ``defaults`` has those that policies run which name none."""
         url = partial(self._url, plain_http=False)
         made = HookReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
-        hook_names(defaults, ("defaults",), made, given, self._faults)
+        self._faults.chosen(defaults, made, given, ("defaults", "hooks"), "hook")
         return made
 
     def notifications(self, given: object, defaults: Defaults) -> dict[str, ChannelSettings]:
@@ -207,7 +207,7 @@ class SectionReader:
         url = partial(self._url, plain_http=False)
         made = ChannelReader(self._faults, reference=self._reference, url=url).read({} if given is None else given)
         for field in ("notify", "escalate"):
-            channel_names(getattr(defaults, field) or (), ("defaults", field), made, given, self._faults)
+            self._faults.chosen(getattr(defaults, field) or (), made, given, ("defaults", field), "channel")
         return made
 
     def _file(self, name: str | None, path: FieldPath) -> str | None:
