@@ -45,7 +45,7 @@ from rotator.service.issue import Issuer, adopted_key, known_key
 from rotator.service.people import People
 from rotator.service.publish import Publisher
 from rotator.service.put_back import PutBack
-from rotator.service.session import RetiredSecrets, Session
+from rotator.service.session import RetiredSecrets, Session, record_end
 
 REFUSAL_PATIENCE = timedelta(seconds=10)
 """How long a revoked key's refusal is waited for at once; later looks go on trying."""
@@ -123,7 +123,7 @@ class Executor:
             self._see_refused(session, action.key_id)
 
     def _close(self, session: Session, action: Close) -> None:
-        self._end(session, action.key_id, action.evidence)
+        record_end(session, self.retired, action.key_id, action.evidence)
 
     def _adopt(self, session: Session, action: Adopt) -> None:
         policy, known = session.policy, session.record.key(action.key.identity.key_id)
@@ -258,14 +258,14 @@ class Executor:
         if secret is None:
             listed = self._provider(session).list_keys(key.project)
             if not any(facts.key_id == key_id for facts in listed):
-                self._end(session, key_id, "revoked, and no longer in the provider's list")
+                record_end(session, self.retired, key_id, "revoked, and no longer in the provider's list")
             return
         deadline, pause = session.clock.now() + REFUSAL_PATIENCE, timedelta(milliseconds=100)
         while True:
             answer = self._provider(session).identify(secret)
             if isinstance(answer, Refused):
                 gone = "revoked, and refused" if key.state is KeyState.REVOKED else "refused"
-                self._end(session, key_id, f"{gone} by the provider: {answer.evidence}")
+                record_end(session, self.retired, key_id, f"{gone} by the provider: {answer.evidence}")
                 return
             assert isinstance(answer, Identity)
             if key.origin is Origin.LEGACY:
@@ -277,12 +277,6 @@ class Executor:
             session.still_ours()
             session.clock.sleep(pause)
             pause = min(pause * 2, timedelta(seconds=2))
-
-    def _end(self, session: Session, key_id: str, evidence: str) -> None:
-        key = session.record.key(key_id)
-        session.happened(ev.KeyClosed(key_id=key_id, evidence=evidence))
-        self.retired.forget(key.fingerprint if key else None)
-        session.done.append(f"{key_id}: {evidence}")
 
     def _provider(self, session: Session) -> KeyProvider:
         return self.providers(session.policy.provider)

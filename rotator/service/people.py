@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 
-from rotator.domain import events as ev
 from rotator.domain import request_events as rev
 from rotator.domain.actions import Action
 from rotator.domain.model import Identity, Refused
@@ -30,7 +29,7 @@ from rotator.ports import Destroyer, KeyProvider, SecretBackend
 from rotator.service.budget import Budget
 from rotator.service.handover import Acceptor, Handed, new_request, requested
 from rotator.service.put_back import PutBack
-from rotator.service.session import RetiredSecrets, Session
+from rotator.service.session import RetiredSecrets, Session, record_end
 
 INBOX = "inbox"
 """Who hands over what lies in an inbox: nobody knows who put it there."""
@@ -198,18 +197,14 @@ class People:
         if secret is not None:
             answer = self.providers(session.policy.provider).identify(secret)
             if isinstance(answer, Refused):
-                return self._end(session, key_id, f"refused by the provider: {answer.evidence}")
+                record_end(session, self.retired, key_id, f"refused by the provider: {answer.evidence}")
+                return True
             assert isinstance(answer, Identity)
             return False
         told = _told_end(key, session.now())
-        return self._end(session, key_id, f"{told}; not observed") if told else False
-
-    def _end(self, session: Session, key_id: str, evidence: str) -> bool:
-        key = session.record.key(key_id)
-        session.happened(ev.KeyClosed(key_id=key_id, evidence=evidence))
-        self.retired.forget(key.fingerprint if key else None)
-        session.done.append(f"{key_id}: {evidence}")
-        return True
+        if told:
+            record_end(session, self.retired, key_id, f"{told}; not observed")
+        return bool(told)
 
 
 def _told_end(key: KeyRecord, now: datetime) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from rotator.domain.events import Event, RotationAbandoned, told
+from rotator.domain.events import Event, KeyClosed, RotationAbandoned, told
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy
 from rotator.domain.record import PolicyRecord, RotationRecord
@@ -138,3 +138,11 @@ class RetiredSecrets:
         """Drop a secret; unknown ones are no error."""
         if fingerprint:
             self._secrets.pop(fingerprint, None)
+
+
+def record_end(session: Session, retired: RetiredSecrets, key_id: str, evidence: str) -> None:
+    """The end of a key, with its evidence; its secret is not remembered any longer."""
+    key = session.record.key(key_id)
+    session.happened(KeyClosed(key_id=key_id, evidence=evidence))
+    retired.forget(key.fingerprint if key else None)
+    session.done.append(f"{key_id}: {evidence}")
