@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -56,6 +55,8 @@ def _place(url: str) -> tuple[str, int]:
 
 
 def _ask(host: str, port: int, path: str) -> int:
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - start-up is measured, and few ask for it
+
     connection = HTTPConnection(host, port, timeout=SECONDS)
     try:
         connection.request("GET", path)
