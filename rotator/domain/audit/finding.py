@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -84,7 +84,7 @@ class Finding:
     seen: str
     policy: str = ""
     project: str = ""
-    key_id: str = field(default="")
+    key_id: str = ""
 
     @property
     def order(self) -> tuple[int, str, str]:
