@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rotator.config import sections
 from rotator.config.check import shown
 from rotator.config.file import ConfigFile
 from rotator.config.policies import PolicyReader
-from rotator.config.settings import Settings
+from rotator.config.settings import HttpSettings, Settings
 from rotator.config.shapes.document import Document, IncludedDocument
+from rotator.domain.model import Policy
 from rotator.errors import ConfigError, Problem
 
 _STAND_IN = {"version": 1, "instance": "unknown", "providers": {}}
@@ -55,7 +57,7 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
         state_password=state_password,
         providers=providers,
         backends=backends,
-        policies=tuple(policies.made),
+        policies=tuple(_served(policy, http) for policy in policies.made),
         service=sections.service(document.service),
         log=sections.log(document.log),
         http=http,
@@ -63,6 +65,13 @@ def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Set
         notifications=channels,
         history=history,
     )
+
+
+def _served(policy: Policy, http: HttpSettings | None) -> Policy:
+    """With the service's page among the ways to hand a key over, where it has one."""
+    if policy.assistance is None or http is None or not http.takes_keys:
+        return policy
+    return replace(policy, assistance=replace(policy.assistance, page=True))
 
 
 def _document(main: ConfigFile) -> tuple[Document, set[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -43,7 +44,7 @@ from rotator.config.settings import (
 )
 from rotator.config.shapes.aws import AwsShape
 from rotator.config.shapes.backends import BACKENDS, DotenvShape, VaultShape
-from rotator.config.shapes.document import Defaults, HttpShape, LogShape, ServiceShape
+from rotator.config.shapes.document import Defaults, HttpShape, LogShape, ServiceShape, TlsShape
 from rotator.config.shapes.fields import LimitsShape, Shape
 from rotator.config.shapes.providers import PROVIDERS, TogetherAssistedShape, TogetherShape
 from rotator.config.shapes.secrets import REFERENCES
@@ -193,7 +194,29 @@ class SectionReader:
         if given.token is None and not is_loopback(place[0]):
             found = f"no token, but others reach {place[0]}"
             self._faults.add(path, found, f"{_LOGIN}; or an address of this machine alone")
-        return HttpSettings(host=place[0], port=place[1], token=token)
+        if given.url is not None:
+            self._url(given.url, ("http", "url"), plain_http=False)
+        return HttpSettings(
+            host=place[0],
+            port=place[1],
+            token=token,
+            tls=self._certificate(given.tls) if given.tls else None,
+            url=given.url.rstrip("/") if given.url else None,
+        )
+
+    def _certificate(self, given: TlsShape) -> tuple[Path, Path]:
+        """The listener's; a pair that it could not use is found before it is needed."""
+        path = ("http", "tls")
+        files = [self._file(getattr(given, name), (*path, name)) for name in ("certificate", "key")]
+        certificate, key = self._folder / given.certificate, self._folder / given.key
+        if self._secrets and all(file is not None and os.path.isfile(file) for file in files):  # noqa: PTH113 - see file()
+            from rotator.config.tls import server_context  # noqa: PLC0415 - few configurations have one
+
+            try:
+                server_context(certificate, key)
+            except OSError as error:
+                self._faults.add(path, one_line(f"no pair that can be used: {error}"), "allowed: PEM files of one pair")
+        return certificate, key
 
     def hooks(self, given: object, defaults: Sequence[str]) -> dict[str, HookSettings]:
         """The hooks by name; ``defaults`` has those that policies run which name none."""

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rotator.config.hosts import is_loopback
 from rotator.config.secrets import BackendRef, CredentialRef, EnvRef, FileRef, SecretRef
 from rotator.config.shapes.assisted import AssistedShape
 from rotator.config.vault_settings import AuthSettings
@@ -255,16 +256,25 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
-    """Where the service listens for probes and scrapes.
+    """Where the service listens for probes, scrapes and people.
 
     :param host: an IP address, or localhost.
     :param port: 0 picks a free one.
     :param token: always there where others than this machine can reach it.
+    :param tls: the files of its certificate and key; ``None``: plain HTTP.
+    :param url: by which people reach it, through a proxy perhaps; ``None``: as it listens.
     """
 
     host: str
     port: int
     token: SecretRef | None
+    tls: tuple[Path, Path] | None = None
+    url: str | None = None
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether a key can be handed over to it: what is sent is encrypted, or does not leave this machine."""
+        return self.tls is not None or is_loopback(self.host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

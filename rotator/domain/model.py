@@ -69,6 +69,7 @@ class Assistance:
     :param revoke_within: how long a person has to revoke an old key.
     :param inbox: a place where people may put a new key, and only the rotator may read; ``None``: there is none.
     :param inbox_every: how often that is looked at while a key is asked for.
+    :param page: whether the service has a page where a key can be handed over.
     """
 
     console_url: str
@@ -78,6 +79,7 @@ class Assistance:
     revoke_within: timedelta = timedelta(days=7)
     inbox: Destination | None = None
     inbox_every: timedelta = timedelta(minutes=1)
+    page: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,12 +47,27 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandoverLink:
+    """A link to the page where a key is handed over.
+
+    :param digest: of the token that stands in the link, and nowhere else; see ``domain.links``.
+    :param until: it opens nothing from then on.
+    :param name: whom it was made for.
+    """
+
+    digest: str
+    until: datetime
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PersonRequest:
     """What a person is asked to do in the provider's console.
 
     :param told_at: when it was announced last.
     :param urgent: consumers are without a key, or it has leaked.
     :param done_by: who says that it is done; empty where nobody does.
+    :param link: to hand over what is asked for; the newest one alone opens the page.
     """
 
     opened_at: datetime
@@ -60,6 +75,7 @@ class PersonRequest:
     told_at: datetime
     urgent: bool = False
     done_by: str = ""
+    link: HandoverLink | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

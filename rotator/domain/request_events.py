@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.domain.events import Event
-from rotator.domain.record import KeyRecord, Level, RotationRecord
+from rotator.domain.record import HandoverLink, KeyRecord, Level, RotationRecord
 from rotator.domain.secret import Fingerprint
 
 
@@ -69,6 +69,19 @@ class PersonReminded(Event):
     key_id: str = ""
     expires_at: datetime | None = None
     hand_over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoverLinkMade(Event):
+    """A link to the page where the key is handed over; whichever was made before opens nothing any more.
+
+    :param link: without its token.
+    :param by: who made it.
+    """
+
+    rotation_id: str
+    link: HandoverLink
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,11 @@ def _reminded(event: ev.PersonReminded, record: PolicyRecord) -> PolicyRecord:
     return put_rotation(record, replace(rotation, request=replace(request, told_at=event.at)))
 
 
+def _link_made(event: ev.HandoverLinkMade, record: PolicyRecord) -> PolicyRecord:
+    rotation, request = _awaiting(record, event.rotation_id)
+    return put_rotation(record, replace(rotation, request=replace(request, link=event.link)))
+
+
 def _accepted(event: ev.HandoverAccepted, record: PolicyRecord) -> PolicyRecord:
     rotation, _ = _awaiting(record, event.rotation_id)
     leaked = record.compromised  # perhaps told since the handover was looked at
@@ -100,6 +105,7 @@ REQUEST_MOVES: Mapping[type[Event], Callable[[Any, PolicyRecord], PolicyRecord]]
     ev.KeyRequestChanged: _request_changed,
     ev.KeyRequestWithdrawn: _request_withdrawn,
     ev.PersonReminded: _reminded,
+    ev.HandoverLinkMade: _link_made,
     ev.HandoverAccepted: _accepted,
     ev.HandoverRefused: _refused,
     ev.HandoverInterrupted: _interrupted,

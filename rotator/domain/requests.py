@@ -44,8 +44,12 @@ def told_next(request: PersonRequest, assistance: Assistance) -> datetime:
 
 def ways_to_hand_over(policy: Policy) -> tuple[str, ...]:
     """How a person gives a new key to the rotator."""
-    inbox = policy.assistance.inbox if policy.assistance else None
-    return (f"rotator submit {policy.name}", *([inbox.name] if inbox else ()))
+    ways, assistance = [f"rotator submit {policy.name}"], policy.assistance
+    if assistance and assistance.inbox:
+        ways.append(assistance.inbox.name)
+    if assistance and assistance.page:
+        ways.append(f"the page of a link (rotator requests link {policy.name})")
+    return tuple(ways)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

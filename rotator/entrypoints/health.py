@@ -12,6 +12,8 @@ from rotator.entrypoints import exits
 from rotator.entrypoints.shared import CONFIG, failures, load_settings, wired
 
 if TYPE_CHECKING:  # see ``shared``
+    from ssl import SSLContext
+
     from rotator.config import Settings
 
 SECONDS = 10.0
@@ -23,7 +25,7 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared wit
 
 @click.command()
 @CONFIG
-@click.option("--url", metavar="URL", help="http://HOST:PORT of the service; without it, as the configuration says.")
+@click.option("--url", metavar="URL", help="http(s)://HOST:PORT of the service; without it, as the configuration says.")
 @click.option("--ready", is_flag=True, help="Whether it can work (/readyz), not only whether it is alive (/healthz).")
 @click.pass_context
 def health(context: click.Context, config: Path | None, url: str | None, *, ready: bool) -> None:
@@ -41,23 +43,48 @@ def health(context: click.Context, config: Path | None, url: str | None, *, read
         if not settings.http.port:
             raise click.UsageError("the configuration lets the service pick a free port: say which with --url")
         host = _EVERYWHERE.get(settings.http.host, settings.http.host)
-        context.exit(_ask(host, settings.http.port, path))
+        context.exit(_ask(host, settings.http.port, _trusting(settings.http.tls), path))
 
 
-def _place(url: str) -> tuple[str, int]:
+def _place(url: str) -> tuple[str, int, SSLContext | None]:
     try:
         parts = urlsplit(url)
-        if parts.scheme == "http" and parts.hostname and parts.port and parts.path in {"", "/"} and not parts.query:
-            return parts.hostname, parts.port
+        is_plain = not parts.query and parts.path in {"", "/"}
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port and is_plain:
+            return parts.hostname, parts.port, _trusting_authorities() if parts.scheme == "https" else None
     except ValueError:
         pass  # a port that is none
     raise click.BadParameter("a URL like http://127.0.0.1:9464 is needed", param_hint="--url")
 
 
-def _ask(host: str, port: int, path: str) -> int:
-    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - start-up is measured, and few ask for it
+def _trusting_authorities() -> SSLContext:
+    import ssl  # noqa: PLC0415 - see ``_ask``
 
-    connection = HTTPConnection(host, port, timeout=SECONDS)
+    return ssl.create_default_context()
+
+
+def _trusting(files: tuple[Path, Path] | None) -> SSLContext | None:
+    """The certificate that this service shows, and no other; it names the host for people, which is not asked here."""
+    if files is None:
+        return None
+    import ssl  # noqa: PLC0415 - see ``_ask``
+
+    try:
+        context = ssl.create_default_context(cafile=files[0])
+    except OSError as error:
+        raise click.ClickException(f"http.tls: its certificate can't be read: {error}") from error
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _ask(host: str, port: int, trusted: SSLContext | None, path: str) -> int:
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415 - few ask for it
+
+    if trusted:
+        connection: HTTPConnection = HTTPSConnection(host, port, timeout=SECONDS, context=trusted)
+    else:
+        connection = HTTPConnection(host, port, timeout=SECONDS)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from rotator.entrypoints import exits
-from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, wired
+from rotator.entrypoints.links import link
+from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, silence, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.bootstrap import Application
@@ -50,7 +51,7 @@ def submit(context: click.Context, words: tuple[str, ...], config: Path | None, 
             _usage(f"there is no such policy; allowed: {known}. {_NEVER_AN_ARGUMENT}")
         told = _expiration(expires) if expires is not None else None
         with wired(settings) as application:
-            _silence(settings.log.format)
+            silence(settings.log.format)
             code = _submit(application, policy, told, is_told=expires is not None)
         context.exit(code)
 
@@ -69,12 +70,6 @@ def _refuse_words(words: tuple[str, ...]) -> NoReturn:
 
 def _usage(message: str) -> NoReturn:
     raise click.UsageError(message)
-
-
-def _silence(style: str) -> None:
-    from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
-
-    telemetry.configure(level="error", style=style)
 
 
 def _expiration(text: str) -> Expiration | None:
@@ -200,7 +195,7 @@ def done(context: click.Context, policy: str, key_id: str, config: Path | None) 
         settings = load_settings(config or context.obj)
         known = configured(settings, policy)
         with wired(settings) as application:
-            _silence(settings.log.format)
+            silence(settings.log.format)
             key = application.journal.load(policy).key(key_id)
             if key is None or key.revocation is None:
                 raise click.ClickException(f"{policy}: nobody is asked to revoke that key; see 'rotator requests'")
@@ -209,6 +204,9 @@ def done(context: click.Context, policy: str, key_id: str, config: Path | None) 
             from rotator.entrypoints.steering import look_now  # noqa: PLC0415
 
             context.exit(look_now(application, known))
+
+
+requests.add_command(link)
 
 
 def _tasks(application: Application) -> list[Task]:

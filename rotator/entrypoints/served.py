@@ -13,6 +13,7 @@ from rotator.domain.record import PolicyRecord
 from rotator.errors import JournalUnavailable
 from rotator.ports import Look, Observer, Work
 from rotator.ports_read import Channels, Memory
+from rotator.service.desk import Desk
 from rotator.service.guard import GuardedBackend, GuardedProvider
 from rotator.service.observe import SILENT
 
@@ -36,6 +37,8 @@ class Served(Protocol):
     def journal(self) -> Memory: ...
     @property
     def outbox(self) -> Channels: ...
+    @property
+    def desk(self) -> Desk | None: ...
     @property
     def observer(self) -> Observer: ...
     def troubles(self) -> Mapping[str, str]: ...
@@ -92,6 +95,10 @@ class Unopened:
     def outbox(self) -> Closed:
         """In the same database."""
         return self.journal
+
+    @property
+    def desk(self) -> None:
+        """No key can be taken: what was taken could not be recorded."""
 
     def troubles(self) -> Mapping[str, str]:
         """None is known."""

@@ -74,6 +74,13 @@ def wired(settings: Settings, *, read_only: bool = False, who: str = "") -> Iter
         yield made
 
 
+def silence(style: str) -> None:
+    """Log errors alone: the command itself tells the rest."""
+    from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
+
+    telemetry.configure(level="error", style=style)
+
+
 def configured(settings: Settings, name: str) -> Policy:
     """The policy of that name, or a usage error."""
     for policy in settings.policies:

@@ -84,6 +84,7 @@ WHOLE = {
     "include": [],
     "service": {"workers": 8, "lease": "5m", "shutdown_timeout": "30s"},
     "log": {"level": "info", "format": "auto"},
+    "http": {"listen": "127.0.0.1:0", "url": "https://rotator.example"},
 }
 ODD = [
     None, True, 0, -1, 1.5, 10**18, "", " ", "~x", "x\ny", "x\x00y", "x\x1b[31my", "x\u202ey", "\ud800",

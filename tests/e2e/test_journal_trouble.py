@@ -38,13 +38,12 @@ def test_a_full_disk_creates_nothing_and_the_service_heals_when_there_is_room(
     """Promise 4: without a durable intent there is no creation."""
     with rotator.service() as service:
         service.wait_for_event("key.adopted")
-        asked = rotator.command("rotate", POLICY, "--reason", "the disk is full")
-        assert asked.returncode == 0
         no_file_of_the_service_may_grow(service, largest=1)
+        asked = rotator.command("rotate", POLICY, "--reason", "the disk is full for the service")
+        assert asked.returncode == 0
         service.wait_for(lambda events: any("the journal can't be used" in str(event.get("what")) for event in events))
-        created = simulator.counters()["requests"].get("POST /v1/projects/{project_id}/api-keys", 0)
         assert service.process.poll() is None, "the service stays up"
-        assert len(ours(simulator)) == created
+        assert simulator.counters()["requests"].get("POST /v1/projects/{project_id}/api-keys", 0) == 0
         no_file_of_the_service_may_grow(service, largest=resource.RLIM_INFINITY)
         service.wait_for_event("grace.started", seconds=60)
         assert service.stop() == 0

@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_one_policy_is_shown_alone(rotator: Rotator) -> None:
     assert "chat" not in done.stdout
 
 
+@pytest.fixture
+def as_at_a_terminal() -> Iterator[None]:
+    """Whoever runs the tests in the background has Ctrl-C ignored, by them and by what they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("as_at_a_terminal")
 def test_on_a_terminal_the_status_is_live_until_it_is_interrupted(rotator: Rotator) -> None:
     assert rotator.call("hold", "chat", "--reason", "before").returncode == 0
     terminal, theirs = pty.openpty()

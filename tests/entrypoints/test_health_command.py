@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from rotator.entrypoints.cli import cli
 from tests.e2e.installation import document, in_file, policy
 from tests.pages.sample import TOKEN, Stage, serving
+from tests.parts.certificates import Authority
 
 
 def health(*arguments: str) -> Result:
@@ -46,6 +47,21 @@ def test_it_asks_the_service_that_the_configuration_names_and_needs_no_secret(tm
     assert "no answer" in gone.stderr
 
 
+def test_by_https_it_trusts_the_certificate_of_the_configuration_and_no_other(tmp_path: Path) -> None:
+    """It stands for a name that people use, and not for the address that is asked."""
+    mine, others = (Authority(tmp_path, name).sign(f"{name}.example") for name in ("mine", "others"))
+    with serving(Stage(), tls=mine) as address:
+        port = address.rstrip("/").rpartition(":")[2]
+        for tls, code in ((mine, 0), (others, 1)):
+            http = {"listen": f"127.0.0.1:{port}", "tls": {"certificate": str(tls[0]), "key": str(tls[1])}}
+            asked = health("--config", configured(tmp_path, http=http))
+            assert asked.exit_code == code, asked.output
+        assert "certificate verify failed" in asked.stderr
+        assert "certificate verify failed" in health("--url", address).stderr
+        missing = configured(tmp_path, http={**http, "tls": {"certificate": "gone.pem", "key": "gone.pem"}})
+        assert health("--config", missing).exit_code == 2
+
+
 def test_without_http_it_is_whether_the_journal_can_be_read(tmp_path: Path) -> None:
     config = configured(tmp_path)
     assert "nobody can ask the service itself" in health("--config", config).stdout
@@ -76,7 +92,7 @@ def test_what_does_not_speak_http_is_not_well() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["127.0.0.1:9464", "https://127.0.0.1:9464", "http://127.0.0.1", "http://h:1/x", "http://h:port", "http://[::1"],
+    ["127.0.0.1:9464", "ftp://127.0.0.1:9464", "http://127.0.0.1", "http://h:1/x", "http://h:port", "http://[::1"],
 )
 def test_a_wrong_address_is_refused_with_a_sentence(url: str) -> None:
     done = health("--url", url)

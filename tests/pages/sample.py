@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 from rotator.config import HttpSettings
@@ -87,7 +88,14 @@ class Stage:
 
 
 @contextmanager
-def serving(stage: Stage, token: str | None = None, *, every: timedelta = EVERY, port: int = 0) -> Iterator[str]:
+def serving(
+    stage: Stage,
+    token: str | None = None,
+    *,
+    every: timedelta = EVERY,
+    port: int = 0,
+    tls: tuple[Path, Path] | None = None,
+) -> Iterator[str]:
     """The address of the page."""
     pages = Pages(
         alive=lambda: stage.dead,
@@ -96,9 +104,9 @@ def serving(stage: Stage, token: str | None = None, *, every: timedelta = EVERY,
         metrics=lambda: (b"", "text/plain"),
         overview=Overview(application=stage.application, alive=lambda: stage.dead, every=every),
     )
-    listener = Listener(HttpSettings(host="127.0.0.1", port=port, token=None), pages)
+    listener = Listener(HttpSettings(host="127.0.0.1", port=port, token=None, tls=tls), pages)
     listener.start()
     try:
-        yield f"http://127.0.0.1:{listener.port}/"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.port}/"
     finally:
         listener.stop()

@@ -93,12 +93,25 @@ class LogShape(Shape):
     format: Literal["auto", "json", "console"] = "auto"
 
 
+class TlsShape(Shape):
+    """The listener's certificate. Files that are renewed are read again."""
+
+    certificate: Text = Field(description="A PEM file; intermediate certificates follow in it.")
+    key: Text = Field(description="A PEM file, without a pass phrase.")
+
+
 class HttpShape(Shape):
-    """The HTTP listener: /healthz, /readyz, /metrics, and a page for people."""
+    """The HTTP listener: /healthz, /readyz, /metrics, and pages for people."""
 
     listen: Text = Field("127.0.0.1:9464", description="ADDRESS:PORT; an address that others reach needs a token.")
     token: SkipValidation[Login | None] = Field(
-        None, description="What a request must have in 'Authorization: Bearer', but for /healthz and /readyz."
+        None,
+        description="What a request must have in 'Authorization: Bearer', but for /healthz, /readyz and the page of a "
+        "link.",
+    )
+    tls: TlsShape | None = Field(None, description="https instead of http.")
+    url: Text | None = Field(
+        None, description="By which people reach it, such as https://rotator.example.com; stands in links to hand over."
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
+from rotator.config.hosts import is_loopback
+from rotator.domain.secret import SecretValue
 from rotator.entrypoints.standing import State
 
 _FIELDS = 16
@@ -13,12 +15,19 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """As the server read it. ``host``: the name by which it was reached, with the port."""
+    """As the server read it.
+
+    :param host: the name by which it was reached, with the port.
+    :param origin: of the page that sends a form; empty where no browser says so.
+    :param form: what was sent, and nothing that is not text; ``None``: nothing is sent, the page is asked for.
+    """
 
     path: str
     query: str = ""
     authorization: str | None = None
     host: str = ""
+    origin: str = ""
+    form: SecretValue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +64,11 @@ class Asked:
         fields = {"q": new.q, "state": new.state, "page": new.page if new.page > 1 else "", "live": new.live or "no"}
         said = {name: value for name, value in fields.items() if value and value is not True}
         return f"/?{urlencode(said)}" if said else "/"
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a ``Host`` header names it by what no name server can have a say in; no browser leaves it out."""
+    try:
+        return not host or is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False

@@ -10,19 +10,18 @@ from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rotator import __version__
 from rotator.domain.record import PolicyRecord
 from rotator.domain.renewal import renewal_at
 from rotator.entrypoints.http.asked import Asked
+from rotator.entrypoints.http.drawing import environment
 from rotator.entrypoints.http.timeline import timeline
 from rotator.entrypoints.served import Served
 from rotator.entrypoints.standing import Standing, State, standings
 from rotator.entrypoints.status import rows_of
 from rotator.errors import JournalError
-from rotator.telemetry import redact_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -132,19 +131,10 @@ def last_reason(record: PolicyRecord) -> str:
 
 @cache
 def _template() -> Template:
-    # Here, because a service that is only scraped needs none of it.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
-        State=State, distance=distance, last_reason=last_reason, renewal_at=renewal_at, timeline=timeline,
-        version=__version__,
-    )  # fmt: skip
-    environment.filters.update(moment=moment, redact=redact_text)  # before it is escaped, which could hide a secret
-    return environment.get_template("overview.html")
+    drawing = environment()
+    facts = {
+        "State": State, "distance": distance, "last_reason": last_reason, "renewal_at": renewal_at,
+        "timeline": timeline, "version": __version__,
+    }  # fmt: skip
+    drawing.filters.update(moment=moment)
+    return drawing.get_template("overview.html", globals=facts)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from threading import BoundedSemaphore
-from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
-from rotator.config.hosts import is_loopback
+from rotator.domain.links import PREFIX
 from rotator.domain.secret import SecretValue
-from rotator.entrypoints.http.asked import Asked, Request
+from rotator.entrypoints.http.answer import Answer
+from rotator.entrypoints.http.asked import Asked, Request, is_this_machine
+from rotator.entrypoints.http.handing import Handing
 from rotator.entrypoints.http.overview import Overview
 from rotator.entrypoints.http.ready import Readiness
 from rotator.errors import MissingSecret
@@ -30,39 +29,13 @@ _AT_A_TIME = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One answer. ``kind``: its content type."""
-
-    status: HTTPStatus
-    body: bytes
-    kind: str = "text/plain; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def text(cls, status: HTTPStatus, sentence: str, **headers: str) -> Answer:
-        """One line."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return cls(status=status, body=f"{redact_text(sentence)}\n".encode(), headers=named)
-
-    @classmethod
-    def html(cls, status: HTTPStatus, content: str, headers: Mapping[str, str]) -> Answer:
-        """A page."""
-        return cls(status=status, body=redact_text(content).encode(), kind="text/html; charset=utf-8", headers=headers)
-
-    @classmethod
-    def json(cls, status: HTTPStatus, content: Mapping[str, Any]) -> Answer:
-        """One object."""
-        body = redact_text(json.dumps(content, indent=2)) + "\n"
-        return cls(status=status, body=body.encode(), kind="application/json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
     """All of them; see ``__call__``.
 
     :param alive: why the service is not alive; empty where it is.
     :param token: asked for at each request, so that it can be replaced; ``None``: nobody needs one.
     :param metrics: the text of a scrape and its content type.
+    :param handing: where keys are handed over; ``None``: nowhere here.
     """
 
     alive: Callable[[], str]
@@ -70,6 +43,7 @@ class Pages:
     token: Callable[[], SecretValue] | None
     metrics: Callable[[], tuple[bytes, str]]
     overview: Overview
+    handing: Handing | None = None
     _reading: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_AT_A_TIME), repr=False)
 
     def __call__(self, request: Request) -> Answer:
@@ -79,10 +53,13 @@ class Pages:
             trouble = self.alive()
             status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
             return Answer.text(status, (trouble if knows else "stuck") if trouble else "ok")
+        handing = self.handing if path.startswith(PREFIX) else None  # who has a link needs no token
+        if handing and request.form is not None:
+            return handing(request)  # takes as long as a rotation, and is bounded there
         if not self._reading.acquire(blocking=False):
             return Answer.text(HTTPStatus.SERVICE_UNAVAILABLE, "too many ask at a time", Retry_After="1")
         try:
-            return self._read(request, knows=knows)
+            return handing(request) if handing else self._read(request, knows=knows)
         finally:
             self._reading.release()
 
@@ -112,7 +89,7 @@ class Pages:
         return Answer.json(HTTPStatus.OK if told["ready"] else HTTPStatus.SERVICE_UNAVAILABLE, told)
 
     def _overview(self, request: Request) -> Answer:
-        if self.token is None and not _is_this_machine(request.host):
+        if self.token is None and not is_this_machine(request.host):
             # A page of somebody else's, whose name was made to lead here, could read it in an operator's browser.
             return Answer.text(
                 HTTPStatus.FORBIDDEN, "without a token this page is shown at 127.0.0.1, [::1] and localhost alone"
@@ -150,11 +127,3 @@ def _given(authorization: str) -> SecretValue | None:
                 return None
             return SecretValue(decoded.partition(":")[2])
     return None
-
-
-def _is_this_machine(host: str) -> bool:
-    """Whether a ``Host`` header names it by what no name server can have a say in; no browser leaves it out."""
-    try:
-        return not host or is_loopback(urlsplit(f"//{host}").hostname or "")
-    except ValueError:
-        return False

@@ -1,4 +1,7 @@
-"""The listener: GET and HEAD only, and bounds for whoever asks: threads, bytes, and the time of the whole request."""
+"""The listener, and bounds for whoever asks: threads, bytes, and the time of the whole request.
+
+GET and HEAD, and POST for the one page where somebody hands something over.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,11 @@ from typing import Any
 import structlog
 
 from rotator.config import HttpSettings
+from rotator.domain.links import PREFIX
+from rotator.domain.secret import SecretValue
+from rotator.entrypoints.http.answer import Answer
 from rotator.entrypoints.http.asked import Request
-from rotator.entrypoints.http.pages import Answer
+from rotator.entrypoints.http.encrypted import Certificate
 from rotator.errors import ListenFailed
 
 Page = Callable[[Request], Answer]
@@ -31,18 +37,27 @@ SECONDS = 5.0
 BYTES = 16 * 1024
 """Of a request; the rest is not read."""
 
+FORM = 4 * 1024
+"""Bytes of what is handed over; a key has fewer than a hundred."""
+
+_FORM_TYPE = "application/x-www-form-urlencoded"
+
 _FULL = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Listener:
     """Listens from the moment it is made, answers once it is started.
 
-    :raises ListenFailed: the port is taken, or the address is not of this machine.
+    :raises ListenFailed: the port is taken, the address is not of this machine, or the certificate can't be used.
     """
 
     def __init__(self, settings: HttpSettings, page: Page) -> None:
         try:
-            self._server = _Server(settings.host, settings.port, page)
+            certificate = Certificate(*settings.tls) if settings.tls else None
+        except OSError as error:
+            raise ListenFailed(f"http.tls: its certificate can't be used: {error}") from error
+        try:
+            self._server = _Server(settings.host, settings.port, page, certificate)
         except OSError as error:
             where = f"{settings.host}, port {settings.port}"
             raise ListenFailed(f"http.listen: can't listen at {where}: {error.strerror or error}") from error
@@ -69,10 +84,11 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False  # each request is bounded, and none is worth a wait at the end
     request_queue_size = 32
 
-    def __init__(self, host: str, port: int, page: Page) -> None:
+    def __init__(self, host: str, port: int, page: Page, certificate: Certificate | None) -> None:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         self.address_family = family
         self.page = page
+        self._certificate = certificate
         self._free = threading.BoundedSemaphore(THREADS)
         super().__init__(address, _Handler)  # type: ignore[arg-type]  # an IPv6 address has two parts more
 
@@ -101,6 +117,20 @@ class _Server(ThreadingHTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
+        if self._certificate is None:
+            super().finish_request(request, client_address)
+            return
+        try:
+            encrypted = self._certificate.accept(request, SECONDS)
+        except OSError as error:  # a client that speaks plain HTTP, knows no such authority, or has gone
+            structlog.get_logger().debug("http.no_tls", reason=str(error))
+            return
+        try:
+            super().finish_request(encrypted, client_address)
+        finally:
+            self.shutdown_request(encrypted)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - likewise
         structlog.get_logger().warning("http.failed", exc_info=True)
@@ -146,22 +176,47 @@ class _Handler(BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         if not super().parse_request():
             return False
-        if self.command in {"GET", "HEAD"}:
+        allowed = ["GET", "HEAD", *(["POST"] if self.path.startswith(PREFIX) else [])]
+        if self.command in allowed:
             return True
-        self._send(Answer.text(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD alone", Allow="GET, HEAD"))
+        several = " and ".join(filter(None, [", ".join(allowed[:-1]), allowed[-1]]))
+        self._send(Answer.text(HTTPStatus.METHOD_NOT_ALLOWED, f"{several} alone", Allow=", ".join(allowed)))
         return False
 
     def do_GET(self) -> None:
+        self._answer(None)
+
+    do_HEAD = do_GET  # noqa: N815 - the library's name
+
+    def do_POST(self) -> None:
+        said = self.headers.get("Content-Length", "")
+        if not (said.isascii() and said.isdecimal()):
+            self.send_error(HTTPStatus.LENGTH_REQUIRED)
+        elif len(said) > len(str(FORM)) or int(said) > FORM:
+            self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        else:
+            form = SecretValue(self.rfile.read(int(said)).decode("ascii", "replace"))
+            if self.headers.get_content_type() == _FORM_TYPE:
+                self._answer(form)
+            else:
+                self.send_error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+
+    def _answer(self, form: SecretValue | None) -> None:
         path, _, query = self.path.partition("?")
-        authorization, host = self.headers.get("Authorization"), self.headers.get("Host", "")
+        asked = Request(
+            path=path,
+            query=query,
+            authorization=self.headers.get("Authorization"),
+            host=self.headers.get("Host", ""),
+            origin=self.headers.get("Origin", ""),
+            form=form,
+        )
         try:
-            answer = self.server.page(Request(path=path, query=query, authorization=authorization, host=host))
+            answer = self.server.page(asked)
         except Exception:  # noqa: BLE001 - it is logged, and whoever asks is told
             structlog.get_logger().exception("http.crashed")
             answer = Answer.text(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect; the log has its traceback")
         self._send(answer)
-
-    do_HEAD = do_GET  # noqa: N815 - the library's name
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """The library's own errors repeat what was sent; here it is the code alone."""

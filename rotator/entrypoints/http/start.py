@@ -12,6 +12,7 @@ from rotator.config import BackendRef, HttpSettings, SecretRef, resolve
 from rotator.domain.model import Policy
 from rotator.domain.secret import SecretValue
 from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.http.handing import Handing
 from rotator.entrypoints.http.overview import Overview
 from rotator.entrypoints.http.pages import Pages
 from rotator.entrypoints.http.ready import Readiness
@@ -36,6 +37,11 @@ def listen(
         token=partial(_token, settings.token) if settings.token else None,
         metrics=Scrape(application=served, policies=policies, load=load, heart=heart).text,
         overview=Overview(application=served, alive=heart.trouble),
+        handing=(
+            Handing(application=served, policies=policies, url=settings.url, encrypted=settings.tls is not None)
+            if settings.takes_keys
+            else None
+        ),
     )
     listener = Listener(settings, pages)
     listener.start()
