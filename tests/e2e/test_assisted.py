@@ -25,6 +25,7 @@ from rotator.entrypoints.cli import cli
 from rotator.service.reconcile import Result
 from tests.backends.proxy import Answer, Proxy, Request, Upstream
 from tests.e2e.installation import FIELD, document, record, until
+from tests.parts.forked import Forked, run
 from tests.parts.openbao import OpenBao
 from tests.parts.rotator import COMMAND, Rotator, Service
 from tests.parts.secret_search import files, search
@@ -108,14 +109,11 @@ class Person:
 
     def submit(self, key: HandMadeKey) -> tuple[int, str]:
         """By standard input, in a process of its own."""
-        done = subprocess.run(
-            [*COMMAND, "submit", "chat", "--config", str(self.rotator.config)],
+        done = run(
+            ["submit", "chat", "--config", str(self.rotator.config)],
             env=self.rotator.environ,
-            input=key.secret.reveal() + "\n",
-            capture_output=True,
-            text=True,
+            given=key.secret.reveal() + "\n",
             timeout=100,
-            check=False,
         )
         self.written[f"{len(self.written)} submit"] = (done.stdout + done.stderr).encode()
         return done.returncode, done.stdout + done.stderr
@@ -267,8 +265,8 @@ def test_promise_4_a_submit_that_is_killed_at_its_first_write_is_finished_by_the
         person = Person(tmp_path, simulator, openbao, kv_mount, proxy.url)
         person.begin()
         key = person.make()
-        submit = subprocess.Popen(
-            [*COMMAND, "submit", "chat", "--config", str(person.rotator.config)],
+        submit = Forked(
+            ["submit", "chat", "--config", str(person.rotator.config)],
             env=person.rotator.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

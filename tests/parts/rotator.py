@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from tests.parts.forked import Forked, run
+
 COMMAND = [sys.executable, "-m", "rotator"]
 
 
@@ -37,14 +39,7 @@ class Rotator:
         return self._run(name, *arguments, "--config", str(self.config), timeout=timeout)
 
     def _run(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return run([*arguments], env=self.environ, timeout=timeout)
 
     def run_once(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """One pass, as cron would."""
@@ -55,9 +50,10 @@ class Rotator:
         self, on_line: Callable[[str], None] | None = None, *, arguments: Sequence[str] = ()
     ) -> Iterator[Service]:
         """The service, stopped at the end."""
-        process = subprocess.Popen(
-            [*COMMAND, "--config", str(self.config), *arguments],
+        process = Forked(
+            ["--config", str(self.config), *arguments],
             env=self.environ,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
