@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -234,8 +235,26 @@ def test_a_key_that_is_given_as_an_argument_is_refused_and_not_repeated(person: 
 def test_of_two_people_at_once_one_wins_and_the_other_is_told_which_key_to_revoke(person: Person) -> None:
     person.begin()
     keys = [person.make() for _ in range(2)]
+    both = Barrier(2)
+
+    def submit(key: HandMadeKey) -> tuple[int, str]:
+        """Both see that a key is asked for, before either types."""
+        with Forked(
+            ["submit", "chat", "--config", str(person.rotator.config)],
+            env=person.rotator.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            until(lambda: "pipe_read" in Path(f"/proc/{process.pid}/wchan").read_text())
+            both.wait(60)
+            said, _ = process.communicate(key.secret.reveal(), timeout=100)
+        person.written[f"submit {key.key_id}"] = said.encode()
+        return process.returncode, said
+
     with ThreadPoolExecutor(2) as pool:
-        ended = dict(zip((key.key_id for key in keys), pool.map(person.submit, keys), strict=True))
+        ended = dict(zip((key.key_id for key in keys), pool.map(submit, keys), strict=True))
     assert sorted(code for code, _ in ended.values()) == [0, 1]
     ((loser, said),) = [(key_id, said) for key_id, (code, said) in ended.items() if code == 1]
     assert f"revoke {loser} in the console" in said

@@ -22,9 +22,15 @@ COMMAND = [sys.executable, "-m", "rotator"]
 
 
 class Rotator:
-    """One installation: a configuration, its environment, and the calls on it."""
+    """One installation: a configuration, its environment, and the calls on it.
 
-    def __init__(self, folder: Path, document: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    :param fresh: each call starts a new interpreter, for what is decided by that: which packages are installed.
+    """
+
+    def __init__(
+        self, folder: Path, document: Mapping[str, Any], environ: Mapping[str, str], *, fresh: bool = False
+    ) -> None:
+        self._fresh = fresh
         self.folder = folder
         self.config = folder / "rotator.yaml"
         self.config.write_text(yaml.safe_dump(dict(document), sort_keys=False))
@@ -39,7 +45,11 @@ class Rotator:
         return self._run(name, *arguments, "--config", str(self.config), timeout=timeout)
 
     def _run(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
-        return run([*arguments], env=self.environ, timeout=timeout)
+        if not self._fresh:
+            return run([*arguments], env=self.environ, timeout=timeout)
+        return subprocess.run(
+            [*COMMAND, *arguments], env=self.environ, capture_output=True, text=True, timeout=timeout, check=False
+        )
 
     def run_once(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """One pass, as cron would."""
@@ -50,6 +60,7 @@ class Rotator:
         self, on_line: Callable[[str], None] | None = None, *, arguments: Sequence[str] = ()
     ) -> Iterator[Service]:
         """The service, stopped at the end."""
+        assert not self._fresh, "nobody needs it yet"
         process = Forked(
             ["--config", str(self.config), *arguments],
             env=self.environ,

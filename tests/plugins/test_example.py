@@ -35,7 +35,9 @@ def an_installation(folder: Path, example: Example, simulator: Simulator) -> Rot
     place["expect"] = {"file": str(folder / "secrets.db")}
     policy = {"name": "chat", "provider": "gate", "project": PROJECT, **CALM, "destinations": [place]}
     document = {**DOCUMENT, "state": {"url": f"sqlite:///{folder}/state.db"}, "providers": {"gate": gateway}}
-    return Rotator(folder, {**document, "policies": [policy]}, {**credentials(simulator), **example.environ})
+    return Rotator(
+        folder, {**document, "policies": [policy]}, {**credentials(simulator), **example.environ}, fresh=True
+    )
 
 
 def rows(folder: Path) -> dict[str, str]:
