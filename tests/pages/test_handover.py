@@ -6,9 +6,11 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from threading import Event, Semaphore
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -295,6 +297,26 @@ def test_while_the_journal_can_not_be_read_the_page_says_to_wait(stage: Assisted
     ) as address:
         page = httpx.get(address + LINK)
     assert (page.status_code, "Nothing was taken" in page.text, "secret-host" in page.text) == (503, True, False)
+
+
+def test_where_the_journal_hangs_whoever_sends_forms_keeps_nobody_from_the_health(stage: AssistedStage) -> None:
+    go, waiting = Event(), Semaphore(0)
+
+    def hangs(_: str) -> None:
+        waiting.release()
+        go.wait(30)
+        raise JournalUnavailable("too late")
+
+    service = SimpleNamespace(clock=stage.clock, policy=stage.policy, journal=SimpleNamespace(load=hangs))
+    with serving(service) as address, ThreadPoolExecutor(2) as people:
+        sent = [people.submit(httpx.post, address + LINK, data={"key": "x"}, timeout=60) for _ in range(2)]
+        for _ in sent:
+            assert waiting.acquire(timeout=30)
+        third = httpx.post(address + LINK, data={"key": "x"})
+        assert (third.status_code, third.headers["Retry-After"]) == (503, "1")
+        assert httpx.get(f"{address}/healthz").text == "ok\n"
+        go.set()
+        assert [one.result().status_code for one in sent] == [503, 503]
 
 
 def test_what_is_no_form_is_not_read(stage: AssistedStage) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from urllib.parse import parse_qs, urlsplit
 
 from rotator.domain.handover import seen
@@ -26,9 +26,6 @@ from rotator.entrypoints.served import Served
 from rotator.errors import JournalError, Stopping
 from rotator.service.desk import Handover, Taken
 from rotator.service.handover import Handed
-
-_AT_A_TIME = 2
-"""Handovers: each has a thread of the listener for as long as a rotation takes."""
 
 _FIELDS = 8
 _REMEMBERED = 64
@@ -74,7 +71,6 @@ class Handing:
     url: str | None
     encrypted: bool
     _ended: Ended = field(default_factory=Ended, repr=False)
-    _taking: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_AT_A_TIME), repr=False)
 
     def __call__(self, request: Request) -> Answer:
         """The page for who asks for it; for who sends the form, what came of it, at the same address."""
@@ -107,8 +103,6 @@ class Handing:
         if fault or secret is None or desk is None:
             why = fault or "the service can't open its journal yet: wait, and send it again"
             return Handover(taken=Taken.POSTPONED, why=why)
-        if not self._taking.acquire(blocking=False):
-            return Handover(taken=Taken.BUSY, why="others hand keys over at this moment: wait, and send it again")
         handed = Handed(secret=secret, expires=expires, by=link.name, via="page", began=seen(record))
         try:
             return desk.hand_over(policy, handed)
@@ -116,8 +110,6 @@ class Handing:
             return Handover(taken=Taken.UNFINISHED, why=f"the service is being stopped; {_UNCERTAIN}, when it is back")
         except JournalError as error:
             return Handover(taken=Taken.UNFINISHED, why=f"{error}; {_UNCERTAIN}")
-        finally:
-            self._taking.release()
 
     def _refuses(self, request: Request) -> str:
         """Plain HTTP stays on this machine, or comes from a proxy with the name that people know; a form from here."""

@@ -27,6 +27,9 @@ _BASIC = 'Basic realm="rotator: any name, and the token as the password", charse
 _AT_A_TIME = 4
 """Answers that read the journal: where that hangs, threads are left for /healthz, and nobody ends a healthy service."""
 
+_HANDOVERS_AT_A_TIME = 2
+"""Beside them: each takes as long as a rotation."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
@@ -45,6 +48,7 @@ class Pages:
     overview: Overview
     handing: Handing | None = None
     _reading: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_AT_A_TIME), repr=False)
+    _taking: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_HANDOVERS_AT_A_TIME), repr=False)
 
     def __call__(self, request: Request) -> Answer:
         """The answer. Without the token, where one is asked for: two words of health, and no detail."""
@@ -54,14 +58,13 @@ class Pages:
             status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
             return Answer.text(status, (trouble if knows else "stuck") if trouble else "ok")
         handing = self.handing if path.startswith(PREFIX) else None  # who has a link needs no token
-        if handing and request.form is not None:
-            return handing(request)  # takes as long as a rotation, and is bounded there
-        if not self._reading.acquire(blocking=False):
+        free = self._taking if handing and request.form is not None else self._reading
+        if not free.acquire(blocking=False):
             return Answer.text(HTTPStatus.SERVICE_UNAVAILABLE, "too many ask at a time", Retry_After="1")
         try:
             return handing(request) if handing else self._read(request, knows=knows)
         finally:
-            self._reading.release()
+            free.release()
 
     def _read(self, request: Request, *, knows: bool) -> Answer:
         path = request.path
