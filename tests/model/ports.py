@@ -12,7 +12,7 @@ from rotator.domain.events import Event
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import SecretValue
-from rotator.errors import IllegalMove
+from rotator.errors import IllegalMove, Overtaken
 from rotator.ports import Lease, Look, Observation, Work
 from tests.fakes.backend import FakeBackend
 from tests.fakes.provider import FakeProvider
@@ -172,6 +172,8 @@ class GatedJournal:
         def effect() -> PolicyRecord:
             try:
                 return self.real.append(lease, events, now)
+            except Overtaken:  # an operator was faster than a decision: foreseen, and the next look decides anew
+                raise
             except IllegalMove as error:
                 self.truth.blame(f"defect: {type(events[0]).__name__} is an illegal move", str(error))
                 raise
