@@ -8,6 +8,10 @@ _LAST_PORT = 65535
 _BRACKETED = 6
 
 
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened at
+"""Addresses that are all of this machine's, and the one by which it reaches itself then."""
+
+
 def is_loopback(host: str) -> bool:
     """Whether what is sent there stays on this machine."""
     if host == "localhost":

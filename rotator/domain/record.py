@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from rotator.domain.secret import Fingerprint
@@ -36,6 +36,11 @@ class Expiration:
     """When a key ends; ``at`` is ``None`` where it never does."""
 
     at: datetime | None
+
+    @classmethod
+    def on(cls, date: str) -> Expiration:
+        """At the beginning of a day in UTC, written ``2026-12-24``. Raises ``ValueError``."""
+        return cls(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC))
 
 
 class Level(StrEnum):

@@ -20,7 +20,6 @@ SECONDS = 10.0
 """For the whole answer; the service gives one in five, or none."""
 
 _MOST = 64 * 1024  # bytes of an answer that are read
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened at
 
 
 @click.command()
@@ -42,7 +41,9 @@ def health(context: click.Context, config: Path | None, url: str | None, *, read
             context.exit(_read_journal(settings))
         if not settings.http.port:
             raise click.UsageError("the configuration lets the service pick a free port: say which with --url")
-        host = _EVERYWHERE.get(settings.http.host, settings.http.host)
+        from rotator.config.hosts import EVERYWHERE  # noqa: PLC0415 - see ``shared``
+
+        host = EVERYWHERE.get(settings.http.host, settings.http.host)
         context.exit(_ask(host, settings.http.port, _trusting(settings.http.tls), path))
 
 

@@ -58,6 +58,8 @@ def link(policy: str, config: Path | None, name: str | None, valid: timedelta) -
 
 def _address(http: HttpSettings | None) -> str:
     """Where people reach the service."""
+    from rotator.config.hosts import EVERYWHERE  # noqa: PLC0415 - see ``shared``
+
     if http is None:
         raise click.ClickException("the configuration has no section http: the service has no page")
     if not http.takes_keys:
@@ -66,7 +68,7 @@ def _address(http: HttpSettings | None) -> str:
         )
     if http.url is not None:
         return http.url
-    if http.host in {"0.0.0.0", "::"} or not http.port:  # noqa: S104 - compared with, not listened at
+    if http.host in EVERYWHERE or not http.port:
         raise click.ClickException("say in the configuration by which address people reach the service: http.url")
     host = f"[{http.host}]" if ":" in http.host else http.host
     return f"{'https' if http.tls else 'http'}://{host}:{http.port}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -81,7 +81,7 @@ def _expiration(text: str) -> Expiration | None:
     if text == NEVER:
         return Expiration(None)
     try:
-        return Expiration(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC))
+        return Expiration.on(text)
     except ValueError:
         _usage(f"--expires is one of {_EXPIRES}, such as 2026-12-24")
 

@@ -1,75 +1,60 @@
-"""The listener's address, certificate and name."""
-
-from __future__ import annotations
-
-from pathlib import Path
+"""The section of the HTTP listener."""
 
 import pytest
-import yaml
 
-from rotator.config import Settings, load
-from rotator.errors import ConfigError
-from tests.e2e.installation import document, in_file, policy
-from tests.parts.certificates import Authority
+from rotator.config import EnvRef, HttpSettings
+from tests.config.conftest import GOOD
 
-
-def loaded(folder: Path, http: dict[str, object], *, assisted: bool = False) -> Settings:
-    file = folder / "rotator.yaml"
-    whole = document(
-        folder, "http://127.0.0.1:1", [policy(in_file(folder / ".env"), lifetime="30d", renew_before="7d")], http=http
-    )
-    if assisted:
-        whole["providers"]["together"] = {"type": "together", "issuance": "assisted"}
-    file.write_text(yaml.safe_dump(whole))
-    return load(file, {"MANAGEMENT_KEY": "made-up", "TOKEN": "made-up-too"})
+TOKEN = {"SCRAPE_TOKEN": "a token that must not be shown"}
 
 
-def test_a_certificate_makes_it_https_and_people_know_it_by_a_name(tmp_path: Path) -> None:
-    certificate, key = Authority(tmp_path).sign("rotator.example")
-    http = loaded(
-        tmp_path,
-        {
-            "listen": "0.0.0.0:9464",
-            "token": {"env": "TOKEN"},
-            "tls": {"certificate": certificate.name, "key": key.name},
-            "url": "https://rotator.example/",
-        },
-    ).http
-    assert http is not None
-    assert (http.tls, http.url) == ((certificate, key), "https://rotator.example")
-    assert http.takes_keys
+def test_nothing_listens_unless_it_is_asked_for(configuration):
+    assert configuration.load(GOOD).http is None
 
 
 @pytest.mark.parametrize(
-    ("listen", "is_offered"), [("127.0.0.1:9464", True), ("[::1]:9464", True), ("0.0.0.0:9464", False)]
+    ("written", "host", "port"),
+    [
+        ("{}", "127.0.0.1", 9464),
+        ("{listen: '127.0.0.2:80'}", "127.0.0.2", 80),
+        ("{listen: 'localhost:0'}", "localhost", 0),
+        ("{listen: '[::1]:9464'}", "::1", 9464),
+    ],
 )
-def test_a_policy_whose_keys_people_make_knows_whether_there_is_a_page(
-    tmp_path: Path, listen: str, *, is_offered: bool
-) -> None:
-    (policy,) = loaded(tmp_path, {"listen": listen, "token": {"env": "TOKEN"}}, assisted=True).policies
-    assert policy.assistance is not None
-    assert policy.assistance.page is is_offered
+def test_this_machine_alone_needs_no_token(configuration, written, host, port):
+    assert configuration.load(GOOD + f"http: {written}\n").http == HttpSettings(host=host, port=port, token=None)
 
 
-def test_files_that_are_no_pair_are_found_before_they_are_needed(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    (one, its_key), (_, others_key) = authority.sign("one"), authority.sign("other")
-    _, locked = authority.sign("locked", pass_phrase=b"made-up")
-    for tls, said in (
-        ({"certificate": one.name, "key": others_key.name}, "http.tls: found no pair that can be used"),
-        ({"certificate": its_key.name, "key": one.name}, "http.tls: found no pair that can be used"),
-        ({"certificate": one.name, "key": locked.name}, "http.tls: found no pair that can be used"),
-        ({"certificate": "gone.pem", "key": its_key.name}, "http.tls.certificate"),
-        ({"certificate": one.name}, "http.tls.key"),
-    ):
-        with pytest.raises(ConfigError) as failed:
-            loaded(tmp_path, {"tls": tls})
-        assert said in str(failed.value)
+@pytest.mark.parametrize("listen", ["0.0.0.0:9464", "[::]:9464", "192.0.2.7:9464"])
+def test_a_place_that_others_reach_needs_a_token(configuration, listen):
+    (problem,) = configuration.problems(GOOD + f"http:\n  listen: '{listen}'\n")
+    assert problem.startswith("rotator.yaml:11: http.token: found no token, but others reach ")
+
+    text = GOOD + f"http: {{listen: '{listen}', token: {{env: SCRAPE_TOKEN}}}}\n"
+    assert configuration.load(text, **TOKEN).http.token == EnvRef("SCRAPE_TOKEN")
 
 
 @pytest.mark.parametrize(
-    "url", ["http://rotator.example", "https://u:p@rotator.example", "rotator.example", "https://"]
+    "listen", ["9464", ":9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:x", "::1:9464",
+               "[127.0.0.1]:9464", "[localhost]:1", "example.com:9464", "127.0.0.1:-1"],
+)  # fmt: skip
+def test_what_is_no_address_with_a_port_is_refused(configuration, listen):
+    (problem,) = configuration.problems(GOOD + f"http: {{listen: '{listen}'}}\n")
+    assert problem == f"rotator.yaml:11: http.listen: found '{listen}'; allowed: ADDRESS:PORT such as 127.0.0.1:9464"
+
+
+@pytest.mark.parametrize(
+    ("written", "where", "what"),
+    [
+        ("{port: 9464}", "http.port", "an unknown field"),
+        ("{token: a-token-in-full}", "http.token", "a value written into the configuration"),
+        ("{token: {env: NOT_THERE}}", "http.token", "environment variable NOT_THERE, which is not set or empty"),
+        ("{token: {backend: dotenv, path: a, field: b}}", "http.token", "a reference to a backend"),
+        ("{token: {file: nothing, more: x}}", "http.token.more", "an unknown field"),
+        ("[]", "http", "a list"),
+    ],
 )
-def test_a_name_by_which_nobody_should_reach_it_is_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(ConfigError, match=r"http\.url"):
-        loaded(tmp_path, {"url": url})
+def test_a_fault_is_told_with_its_place_and_without_a_secret(configuration, written, where, what):
+    (problem,) = configuration.problems(GOOD + f"http: {written}\n")
+    assert problem.startswith(f"rotator.yaml:11: {where}: found {what}; allowed: ")
+    assert "in-full" not in problem

@@ -119,6 +119,17 @@ class Person:
         self.written[f"{len(self.written)} submit"] = (done.stdout + done.stderr).encode()
         return done.returncode, done.stdout + done.stderr
 
+    def begin_to_submit(self) -> Forked:
+        """Its standard input is for the key; its output and errors are one."""
+        return Forked(
+            ["submit", "chat", "--config", str(self.rotator.config)],
+            env=self.rotator.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def submit_at_a_terminal(self, key: HandMadeKey) -> tuple[int, str]:
         """Typed at the prompt; the expiration is confirmed by a line end."""
         keyboard, terminal = pty.openpty()
@@ -239,14 +250,7 @@ def test_of_two_people_at_once_one_wins_and_the_other_is_told_which_key_to_revok
 
     def submit(key: HandMadeKey) -> tuple[int, str]:
         """Both see that a key is asked for, before either types."""
-        with Forked(
-            ["submit", "chat", "--config", str(person.rotator.config)],
-            env=person.rotator.environ,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
+        with person.begin_to_submit() as process:
             until(lambda: "pipe_read" in Path(f"/proc/{process.pid}/wchan").read_text())
             both.wait(60)
             said, _ = process.communicate(key.secret.reveal(), timeout=100)
@@ -284,14 +288,7 @@ def test_promise_4_a_submit_that_is_killed_at_its_first_write_is_finished_by_the
         person = Person(tmp_path, simulator, openbao, kv_mount, proxy.url)
         person.begin()
         key = person.make()
-        submit = Forked(
-            ["submit", "chat", "--config", str(person.rotator.config)],
-            env=person.rotator.environ,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        submit = person.begin_to_submit()
         armed.append(lambda: submit.send_signal(signal.SIGKILL))
         said, _ = submit.communicate(key.secret.reveal(), timeout=60)
         assert submit.returncode == -signal.SIGKILL, said

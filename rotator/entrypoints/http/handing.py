@@ -9,7 +9,6 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http import HTTPStatus
 from threading import Lock
 from urllib.parse import parse_qs, urlsplit
@@ -47,8 +46,8 @@ class Ended:
     def note(self, token: str, handover: Handover) -> None:
         """The newest counts; of many links, the oldest is forgotten."""
         with self._lock:
+            self._known.pop(digest_of(token), None)
             self._known[digest_of(token)] = handover
-            self._known.move_to_end(digest_of(token))
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
 
@@ -116,11 +115,8 @@ class Handing:
         host, url = request.host, self.url or ""
         if not (self.encrypted or is_this_machine(host) or (url and host == urlsplit(url).netloc)):
             return "keys are handed over on this machine, by https, or at http.url"
-        here = {
-            "",
-            f"{'https' if self.encrypted else 'http'}://{host}",
-            url,
-        }  # a browser alone says where it comes from
+        scheme = "https" if self.encrypted else "http"
+        here = {"", f"{scheme}://{host}", url}  # only a browser says where a form comes from
         if request.form is not None and request.origin not in here:
             return "a form of another page is not taken"
         return ""
@@ -150,7 +146,7 @@ def _expiration(said: str, date: str) -> Expiration | None:
     if said != "other":
         return None
     try:
-        return Expiration(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC))
+        return Expiration.on(date)
     except ValueError:
         raise ValueError("say on which date the key expires (YYYY-MM-DD)") from None
 
