@@ -29,6 +29,7 @@ def link(policy: str, config: Path | None, name: str | None, valid: timedelta) -
 
     Whoever has the link can hand over one key for POLICY, and read nothing but what is asked for. A newer link ends it.
     """
+    from rotator.config.secrets import holds_secret  # noqa: PLC0415 - see ``shared``
     from rotator.domain.links import PREFIX, digest_of  # noqa: PLC0415
     from rotator.domain.record import HandoverLink  # noqa: PLC0415
     from rotator.domain.request_events import HandoverLinkMade  # noqa: PLC0415
@@ -42,6 +43,8 @@ def link(policy: str, config: Path | None, name: str | None, valid: timedelta) -
             raise click.UsageError("a link is valid for a day at most: --valid 1d")
         if name is not None and not (name.isprintable() and 0 < len(name.strip()) <= _LONGEST_NAME):
             raise click.UsageError("--for takes one name")
+        if name is not None and holds_secret(name):  # it would be in the journal for ever
+            raise click.UsageError("--for takes a name, and no key; revoke the key, it was in the list of processes")
         with wired(settings) as application:
             silence(settings.log.format)
             rotation = application.journal.load(policy).awaiting

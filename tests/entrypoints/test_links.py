@@ -125,6 +125,16 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(asked: Installation, arg
     assert "Error: " in done.stderr
 
 
+def test_a_key_in_place_of_a_name_is_refused_and_neither_repeated_nor_recorded(
+    asked: Installation, simulator: Simulator
+) -> None:
+    """Promise 3."""
+    key = simulator.create_key_by_hand(PROJECT).secret.reveal()
+    done = asked.link("--for", key)
+    assert (done.exit_code, key in done.output) == (2, False)
+    assert search({key}, files(asked.folder, but=asked.dotenv)) == []
+
+
 def test_a_key_is_handed_over_to_the_running_service_by_https(tmp_path: Path, simulator: Simulator) -> None:
     """Promise 3: it is in the file, and nowhere else."""
     authority = Authority(tmp_path)
