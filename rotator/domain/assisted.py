@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.actions import Action, ConfirmRefusal, ExtendGrace
 from rotator.domain.model import Assistance, Policy
+from rotator.domain.policy_checks import ON_SCHEDULE
 from rotator.domain.record import KeyRecord, Level, PersonRequest, RotationRecord
 from rotator.domain.request_actions import (
     AskForKey,
@@ -91,7 +92,7 @@ def _ask(context: Context, verdict: Verdict, *, urgent: bool) -> AskForKey:
         deadline=_deadline(context, verdict),
         pressing=verdict.check in _PRESSING,
         urgent=urgent,
-        can_wait=verdict.check in {"ExpiryNear", "TooOld"},
+        can_wait=verdict.check in ON_SCHEDULE,
     )
 
 

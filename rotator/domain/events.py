@@ -171,6 +171,19 @@ class GraceExtended(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraceRestarted(Event):
+    """Where the current key is about to be put back, replaced keys had consumers again, or consumers had no key at all.
+
+    Told before the write, so that no crash can leave the keys with less time than those consumers need.
+    """
+
+    key_ids: tuple[str, ...]
+    grace_until: datetime
+    grace_limit: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationIntended(Event):
     """All gates were passed; the revocation is about to be sent."""
 

@@ -249,6 +249,15 @@ KEY_CHAIN: tuple[Callable[[Context, KeyRecord], Verdict | None], ...] = (
 """For each retiring, orphan or revoked key, beside the policy's chain and every time."""
 
 
+def decide_key(context: Context, key: KeyRecord) -> Verdict:
+    """The first verdict of the key's chain."""
+    for check in KEY_CHAIN:
+        verdict = check(context, key)
+        if verdict:
+            return verdict
+    raise AssertionError("the key chain ends with checks that cover every state")
+
+
 def _kept(context: Context, check: str, reason: str) -> Verdict:
     """Kept because something can't be known now: a person hears of it, and it is tried again soon."""
     until = context.now + ASK_AGAIN

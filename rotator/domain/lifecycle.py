@@ -29,6 +29,7 @@ from rotator.domain.moves import (
     put_rotation,
     remembered,
     replaced_all,
+    restarted,
     retired,
     with_new_key,
     without_rollback,
@@ -221,6 +222,13 @@ def _(event: ev.ExpiryUncertain, record: PolicyRecord) -> PolicyRecord:
 @fold.register
 def _(event: ev.GraceExtended, record: PolicyRecord) -> PolicyRecord:
     return change_key(record, event.key_id, lambda key: lengthened(key, event.grace_until))
+
+
+@fold.register
+def _(event: ev.GraceRestarted, record: PolicyRecord) -> PolicyRecord:
+    for key_id in event.key_ids:
+        record = change_key(record, key_id, lambda key: restarted(key, event.grace_until, event.grace_limit))
+    return record
 
 
 @fold.register

@@ -39,8 +39,13 @@ def found_and_retired(
 def replaced_all(
     record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime, hooks: tuple[str, ...]
 ) -> PolicyRecord:
-    """The rotation's key is the current one, with its hooks to run, and every key that it replaced is in its grace."""
+    """The rotation's key is the current one, with its hooks to run, and every key that it replaced is in its grace.
+
+    Where a place had no working key, its consumers could not go over to anything until now: what they may still use
+    has its whole grace from now too.
+    """
     leaked = {other.rotation_id for other in record.rotations if other.compromised and other is not rotation}
+    had_none = rotation.expected.keys() - rotation.replaces.keys()
 
     def turn(key: KeyRecord) -> KeyRecord | None:
         if key.key_id == rotation.key_id:
@@ -55,9 +60,12 @@ def replaced_all(
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
             return retired(key, until, limit, replaced_by=rotation.rotation_id)
-        if rotation.compromised and key.state is KeyState.RETIRING:
+        return older(key) if key.state is KeyState.RETIRING else key
+
+    def older(key: KeyRecord) -> KeyRecord:
+        if rotation.compromised:
             return replace(key, grace_until=until, grace_limit=limit)
-        return key
+        return restarted(key, until, limit) if had_none and not (key.leaked or key.condemned) else key
 
     found = found_and_retired(record, rotation, until, limit)
     turned = (turn(key) for key in record.keys)
@@ -97,6 +105,11 @@ def prolonged(key: KeyRecord, until: datetime) -> KeyRecord:
     """The key with a longer grace; the end that we had brought forward is to be brought along."""
     limit = max(key.grace_limit or until, until)
     return replace(lengthened(key, until), grace_limit=limit, expiry_forwarded=False)
+
+
+def restarted(key: KeyRecord, until: datetime, limit: datetime) -> KeyRecord:
+    """The key with a whole grace from now, or more where it has more already."""
+    return replace(prolonged(key, until), grace_limit=max(key.grace_limit or limit, limit))
 
 
 def forwarded(key: KeyRecord, expires_at: datetime | None) -> KeyRecord:

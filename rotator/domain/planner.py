@@ -23,10 +23,10 @@ from rotator.domain.actions import (
 )
 from rotator.domain.assisted import request_actions, revocation_actions, with_request, with_revocation
 from rotator.domain.drift import restore
-from rotator.domain.key_checks import KEY_CHAIN, LARGEST_SKEW, consumers_not_told, may_still_land
+from rotator.domain.key_checks import LARGEST_SKEW, consumers_not_told, decide_key, may_still_land
 from rotator.domain.model import Policy, Refused
 from rotator.domain.naming import is_name_of
-from rotator.domain.policy_checks import ASKED_FOR, POLICY_CHAIN
+from rotator.domain.policy_checks import ASKED_FOR, ON_SCHEDULE, POLICY_CHAIN
 from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.recovery import rebuild, resume
 from rotator.domain.rollback import roll_back
@@ -105,15 +105,6 @@ def decide(context: Context) -> Verdict:
         if verdict:
             return verdict
     raise AssertionError("the policy chain ends with a check that always answers")
-
-
-def decide_key(context: Context, key: KeyRecord) -> Verdict:
-    """The first verdict of the key's chain."""
-    for check in KEY_CHAIN:
-        verdict = check(context, key)
-        if verdict:
-            return verdict
-    raise AssertionError("the key chain ends with checks that cover every state")
 
 
 def _confirm_at(key: KeyRecord, now: datetime) -> datetime:
@@ -274,7 +265,7 @@ def _issue(context: Context, verdict: Verdict) -> Issue:
         found=found_unrecorded(context),
         urgent=_is_urgent(context, verdict),
         hooks=context.policy.hooks,
-        can_wait=verdict.check in {"ExpiryNear", "TooOld"},
+        can_wait=verdict.check in ON_SCHEDULE,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rotator.domain.drift import changed_by_others, hints_of_others
+from rotator.domain.key_checks import decide_key
 from rotator.domain.model import Drift, Identity, KeyKind, Refused
 from rotator.domain.record import KeyState
 from rotator.domain.recovery import is_ours_and_lost, unfinished_publication
@@ -20,6 +21,9 @@ from rotator.domain.windows import in_window
 
 ASKED_FOR = ("Compromised", "RotateRequested")
 """Checks that find what an operator asked for by the policy's name."""
+
+ON_SCHEDULE = ("ExpiryNear", "TooOld", "LateWritePossible")
+"""Checks whose rotation harms nobody if others go first."""
 
 
 def on_hold(context: Context) -> Verdict | None:
@@ -228,6 +232,19 @@ def too_old(context: Context) -> Verdict | None:
     return in_window(context, Verdict(check="TooOld", decision=Decision.ISSUE, reason=reason))
 
 
+def late_write_possible(context: Context) -> Verdict | None:
+    """A key is over, and kept only because a paused holder may still publish it: a new key in every place ends that.
+
+    Usually the rotation that has failed is tried again and does so; not where an operator called it off, or where the
+    policy was changed so that it is not due any more.
+    """
+    for key in context.record.in_state(KeyState.ORPHAN, KeyState.RETIRING):
+        if decide_key(context, key).check == "MayStillLand":
+            reason = f"{key.key_id} was given up, and may be published late until another key lies everywhere"
+            return in_window(context, Verdict(check="LateWritePossible", decision=Decision.ISSUE, reason=reason))
+    return None
+
+
 def hints_differ(context: Context) -> Verdict | None:
     """A destination holds the current key, and says of it what we did not write."""
     key, views = context.record.current, hints_of_others(context)
@@ -272,6 +289,7 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
     rotate_requested,
     expiry_near,
     too_old,
+    late_write_possible,
     hints_differ,
     nothing_due,
 )

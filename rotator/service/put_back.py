@@ -89,7 +89,7 @@ class PutBack:
         self._remember(session, secret, answer)
         known = _Known(key, secret, key.rotation_id or str(uuid.uuid4()))
         for destination, version, found, written in action.changed:
-            self._give_time(session, found)
+            self._give_time(session, found, destination)
             self._write(session, known, destination, version, found)
             session.happened(
                 ev.DestinationRestored(key_id=key.key_id, destination=destination.name, was=written or "not told")
@@ -140,14 +140,24 @@ class PutBack:
             version = held.version
         raise OutcomeUnknown(f"{destination}: could not be written in {PUBLISH_ATTEMPTS} attempts: {problem}")
 
-    def _give_time(self, session: Session, found: Fingerprint | None) -> None:
-        """A replaced key that somebody had put back has consumers again: it is taken from them with a grace."""
-        key, until = session.record.by_fingerprint(found) if found else None, session.later() + session.policy.grace
-        if key is None or key.state is not KeyState.RETIRING or (key.grace_until and key.grace_until >= until):
-            return
-        leaked = (one.rotation_id for one in session.record.rotations if one.compromised)
-        if key.replaced_by not in leaked:
-            session.happened(ev.GraceExtended(key_id=key.key_id, grace_until=until, why="somebody had put it back"))
+    def _give_time(self, session: Session, found: Fingerprint | None, destination: Destination) -> None:
+        """A replaced key that somebody had put there has consumers again: it is taken from them with a grace.
+
+        Where there was no working key, nobody could go over from the replaced ones to the current one until now.
+        """
+        record, until = session.record, session.later() + session.policy.grace
+        retiring = record.in_state(KeyState.RETIRING)
+        if session.gathered.world.identity(found) is None:
+            why = f"{destination} held no working key"
+            keys = [key for key in retiring if not (key.leaked or key.condemned)]
+        else:
+            why = f"somebody had put it back into {destination}"
+            leaked = {one.rotation_id for one in record.rotations if one.compromised}
+            keys = [key for key in retiring if key.fingerprint == found and key.replaced_by not in leaked]
+        ids = tuple(key.key_id for key in keys if key.grace_until is None or key.grace_until < until)
+        if ids:
+            limit = session.later() + session.policy.grace_limit
+            session.happened(ev.GraceRestarted(key_ids=ids, grace_until=until, grace_limit=limit, why=why))
 
     def _give_expiration_back(self, session: Session, key: KeyRecord) -> None:
         """Sent before it is recorded: a crash between the two leaves a record that believes in the earlier end."""

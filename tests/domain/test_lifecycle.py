@@ -9,7 +9,7 @@ from rotator.domain.lifecycle import fold, fold_all
 from rotator.domain.moves import LEGAL_MOVES
 from rotator.domain.record import KeyState, Origin, Phase
 from rotator.errors import IllegalMove
-from tests.domain.build import DAY, NOW, VAULT, key, record, retiring, rotation
+from tests.domain.build import DAY, DOTENV, HOUR, NOW, VAULT, fingerprint, key, record, retiring, rotation
 
 ISSUED = ev.KeyIssued(rotation_id="r1", key=key("new", KeyState.CANDIDATE))
 VERIFIED = ev.KeyVerified(rotation_id="r1")
@@ -68,6 +68,23 @@ def test_the_grace_makes_every_replaced_key_retiring_and_keeps_earlier_deadlines
     )
     assert done.key("key_old").grace_until == NOW + DAY
     assert done.key("key_older") == earlier
+
+
+@pytest.mark.parametrize(
+    ("older", "until"),
+    [
+        (retiring("older", replaced_by="r0", grace_until=NOW + HOUR), NOW + DAY),
+        (retiring("older", replaced_by="r0", grace_until=NOW + 2 * DAY), NOW + 2 * DAY),
+        (retiring("older", replaced_by="r0", leaked=True), NOW - HOUR),
+        (retiring("older", replaced_by="r0", condemned=True), NOW - HOUR),
+    ],
+    ids=["shorter", "longer", "leaked", "condemned"],
+)
+def test_promise_2_where_a_place_had_no_key_the_keys_replaced_before_have_the_whole_grace_again(older, until):
+    empty = rotation(Phase.PUBLISHING, replaces={DOTENV.name: fingerprint("old")})
+    done = fold(GRACE, record(key("old"), key("new", KeyState.CANDIDATE), older, rotations=(empty,))).key("key_older")
+    assert done.grace_until == until
+    assert done.expiry_forwarded == (until < NOW + DAY)  # else its end is to be brought along
 
 
 def test_a_compromise_ends_the_grace_of_older_keys_too():

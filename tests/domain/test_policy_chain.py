@@ -33,6 +33,7 @@ HEALTHY = record(key("k"))
 OURS = facts("new", name="rotator_prod_chat_20261123_abcd2345", created_at=NOW - HOUR)
 OLDER = facts("old", created_at=NOW - DAY)
 ADOPTED = key("k", origin=Origin.ADOPTED, since=NOW, created_at=NOW - 200 * DAY, expires_at=None)
+LATE = key("late", KeyState.ORPHAN, revoke_after=NOW - HOUR, lands_on={VAULT.name: fingerprint("k")})
 
 CASES = {
     "a policy on hold is left alone": (
@@ -103,6 +104,12 @@ CASES = {
         world("k", "k"), record(key("k", expires_at=NOW + 6 * DAY)), "ExpiryNear", Decision.ISSUE),
     "a key older than the policy allows is replaced": (
         world("k", "k"), record(key("k", created_at=NOW - 24 * DAY, expires_at=None)), "TooOld", Decision.ISSUE),
+    "a key that was given up is followed by another one, where it may still be published late": (
+        world("k", "k"), record(key("k"), LATE), "LateWritePossible", Decision.ISSUE),
+    "a key that was given up waits first for what its maker may still do": (
+        world("k", "k"), record(key("k"), replace(LATE, revoke_after=NOW + HOUR)), "NothingDue", Decision.WAIT),
+    "a key that was given up, and that can't be published any more, asks for nothing": (
+        world("k", "k"), record(key("k"), replace(LATE, lands_on={VAULT.name: "fp-old"})), "NothingDue", Decision.WAIT),
     "a fresh key waits": (
         world("k", "k"), HEALTHY, "NothingDue", Decision.WAIT),
     "an old key is not replaced merely because it was adopted just now": (

@@ -29,7 +29,7 @@ one_trouble = st.builds(
 troubles = st.lists(one_trouble, max_size=2).map(tuple)
 blocked = st.sampled_from((Trouble("create_key", What.UNAVAILABLE), Trouble("check_writable", What.UNAVAILABLE)))
 troubles_in_a_row = st.one_of(troubles, blocked.map(lambda trouble: (trouble,)))
-meddling = st.sampled_from(("nothing", "empty", "restore", "new key"))
+meddling = st.sampled_from(("nothing", "empty", "garbage", "restore", "new key"))
 
 
 class Machine(RuleBasedStateMachine):
@@ -274,6 +274,8 @@ class Machine(RuleBasedStateMachine):
         """A person writes the first destination."""
         if what == "empty":
             self._paste(name, "first", EMPTY)
+        elif what == "garbage":
+            self._paste(name, "first", GARBAGE)
         elif what == "restore" and before in self.world.truth.secrets:
             self._paste(name, "first", before)
         elif what == "new key":

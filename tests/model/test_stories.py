@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from rotator.domain.model import Drift
 from tests.model.calm import calm_down
 from tests.model.faults import Trouble, What
 from tests.model.history import EMPTY
 from tests.model.machine import MINUTE, Machine
 from tests.model.quiet import quiet_log
-from tests.model.world import DAY, HOUR
+from tests.model.world import DAY, GRACES, HOUR
 
 
 class Story(Machine):
@@ -172,4 +173,22 @@ def test_a_journal_restored_from_before_a_rotation_leaves_no_key_behind(story):
     story.copy_journal()
     story.rotates("chat", Trouble("write", CRASH, nth=2))
     story.restore_journal()
+    story.ends_well()
+
+
+def test_promise_4_an_orphan_that_no_rotation_will_follow_does_not_wait_for_one(story):
+    story.rotates("chat", Trouble("append", CRASH, after=True, nth=2))
+    story.roll_back(seat="A", name="chat", troubles=(), wait=6 * MINUTE, known=True)
+    story.ends_well()
+
+
+@pytest.mark.parametrize("drift", Drift)
+def test_promise_2_a_place_that_was_emptied_in_the_middle_has_the_whole_grace_from_when_it_is_filled(story, drift):
+    story.configure("chat", grace=GRACES[0], backends=["one", "two"], drift=drift)
+    story.rotates("chat", Trouble("append", PAUSE, nth=4))
+    story.paste("chat", EMPTY, where="first")
+    story.passes(5 * HOUR)
+    story.go_on()
+    story.passes(4 * HOUR)
+    story.looks("chat")
     story.ends_well()

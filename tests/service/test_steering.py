@@ -56,7 +56,7 @@ def test_an_extended_grace_keeps_the_old_key_and_brings_its_end_along_and_it_is_
     former, newer = rotated(stage)
     (old,) = [one for one in stage.journal.load("chat").keys if one.key_id == former]
     assert old.grace_until is not None
-    until = old.grace_until + 10 * stage.policy.grace_limit
+    until = old.grace_until + 2 * stage.policy.grace_limit
     event = ev.GraceProlonged(key_ids=(former,), grace_until=until, reason="a slow consumer")
     for _ in range(2):
         stage.journal.request("chat", event, stage.clock.now())
