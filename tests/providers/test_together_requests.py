@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from rotator.adapters.providers import _exchange
+from rotator.adapters.providers._exchange import Exchange, NoAnswer
 from rotator.adapters.providers.together import TogetherPaths, TogetherProvider
 from rotator.domain.model import Identity
 from rotator.domain.secret import SecretValue
@@ -118,6 +119,45 @@ def test_many_threads_share_one_provider(simulator: Simulator) -> None:
         thread.join()
     assert {facts.name for facts in provider.list_keys(PROJECT)} == {f"key-{n}" for n in range(12)}
     provider.close()
+
+
+def test_no_thread_loses_its_answer_to_another_one(simulator: Simulator) -> None:
+    """A pool that threads share can close a connection that one of them is about to read from; then keys are lost."""
+    exchange = Exchange(simulator.base_url, timeout=5, max_connections=3)
+    lost: list[NoAnswer] = []
+
+    def ask() -> None:
+        answers = (exchange.send("GET", "/v1/whoami", SecretValue("unknown")) for _ in range(40))
+        lost.extend(answer for answer in answers if isinstance(answer, NoAnswer))
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    exchange.close()
+    assert not lost
+
+
+def test_who_finds_no_free_connection_in_time_has_sent_nothing() -> None:
+    release = threading.Event()
+
+    def accept(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            release.wait(20)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=accept, args=(listener,))
+        server.start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        exchange = Exchange(address, timeout=0.5, max_connections=1)
+        with exchange._connection():
+            assert exchange.send("GET", "/", SecretValue("x")) == NoAnswer("no connection is free", sent=False)
+        assert exchange.send("GET", "/", SecretValue("x")) == NoAnswer("ReadTimeout", sent=True)
+        release.set()
+        server.join()
+        exchange.close()
 
 
 def test_an_answer_that_drips_is_given_up_in_time() -> None:

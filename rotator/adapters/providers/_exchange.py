@@ -9,13 +9,14 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.client import HTTPResponse
 from http.cookiejar import CookieJar
+from queue import Empty, LifoQueue
 from urllib.request import Request
 
 import httpx
@@ -27,6 +28,7 @@ _LARGEST_BODY = 16 * 2**20
 _LONGEST_RETRY_AFTER = 3600.0
 # Letters and underscores only: an error code is repeated in messages, and no secret has that form.
 _CODE = re.compile(r"[a-z_]{1,40}")
+_Connections = LifoQueue[httpx.Client | None]
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
@@ -103,7 +105,12 @@ class _NoCookies(CookieJar):
 
 
 class Exchange:
-    """Sends requests over a pool of connections. Safe for several threads."""
+    """Sends requests over a pool of connections. Safe for several threads.
+
+    Each connection is a client of its own, which has one thread at a time. Threads that share the pool of one client
+    close each other's connections now and then, in the middle of a request (encode/httpcore#1110): a creation whose
+    answer is lost so is a key that nobody has.
+    """
 
     def __init__(
         self,
@@ -127,20 +134,13 @@ class Exchange:
         self._now = now
         self.skew: timedelta | None = None
         """The other side's clock minus ours, by the ``Date`` of the last complete answer that had one."""
-        self._client = httpx.Client(
-            base_url=url,
-            timeout=timeout,
-            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
-            follow_redirects=False,  # a request that carries a key goes where the configuration says, or nowhere
-            cookies=_NoCookies(),
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "User-Agent": f"rotator/{__version__}",
-            },
-        )
-        self._address = str(self._client.base_url).rstrip("/")
-        self._headers = self._client.headers.raw
+        self._trusts = httpx.create_ssl_context()
+        self._address = str(url).rstrip("/")
+        first = self._client()
+        self._headers = first.headers.raw
+        self._idle = _Connections()
+        for client in (*[None] * (max_connections - 1), first):  # the last to be put is the first to be taken
+            self._idle.put(client)
 
     def send(
         self,
@@ -161,12 +161,38 @@ class Exchange:
             headers=[*self._headers, (b"Authorization", f"Bearer {key.reveal()}".encode("ascii"))],
         )
         try:
-            with closing(self._client.send(request, stream=True)) as response:
+            with self._connection() as client, closing(client.send(request, stream=True)) as response:
                 return self._receive(response)
+        except Empty:
+            return NoAnswer("no connection is free", sent=False)
         except _NOT_SENT as error:
             return NoAnswer(type(error).__name__, sent=False)
         except httpx.RequestError as error:
             return NoAnswer(type(error).__name__, sent=True)
+
+    @contextmanager
+    def _connection(self) -> Iterator[httpx.Client]:
+        """One for this thread alone. Raises ``queue.Empty`` where none is free in time."""
+        client = self._idle.get(timeout=self._timeout)
+        try:
+            client = client or self._client()
+            yield client
+        finally:
+            self._idle.put(client)
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            verify=self._trusts,
+            timeout=self._timeout,
+            limits=httpx.Limits(max_connections=1),
+            follow_redirects=False,  # a request that carries a key goes where the configuration says, or nowhere
+            cookies=_NoCookies(),
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"rotator/{__version__}",
+            },
+        )
 
     def _receive(self, response: httpx.Response) -> Answer | NoAnswer:
         deadline = time.monotonic() + self._timeout
@@ -184,7 +210,10 @@ class Exchange:
 
     def close(self) -> None:
         """Give back connections."""
-        self._client.close()
+        while not self._idle.empty():
+            client = self._idle.get_nowait()
+            if client is not None:
+                client.close()
 
 
 def _number(text: str | None) -> float | None:
