@@ -55,7 +55,9 @@ def assemble(
     put_back = PutBack(providers=providers, backends=backends, retired=retired)
     acceptor = Acceptor(providers=providers, backends=backends, publisher=publisher, retired=retired, draw=draw)
     reconciler = Reconciler(
-        gatherer=Gatherer(providers=providers, backends=backends, journal=journal, policies=policies),
+        gatherer=Gatherer(
+            providers=providers, backends=backends, journal=journal, policies=policies, began_at=clock.now()
+        ),
         executor=Executor(
             providers=providers,
             backends=backends,

@@ -18,9 +18,9 @@ from rotator.service.view import view_of
 OBSERVATION_MAX_AGE = timedelta(minutes=2)
 """How old what another policy's look has seen may be, to prove that a key is held nowhere else.
 
-So a pass over hundreds of policies of one project does not read each place hundreds of times.
+So a pass over hundreds of policies of one project does not read each place hundreds of times. Nothing from before this
+process began is believed: the journal may have been replaced by an older copy meanwhile.
 """
-
 
 _CLAIMING = frozenset({KeyState.CURRENT, KeyState.CANDIDATE, KeyState.RETIRING})
 
@@ -38,12 +38,14 @@ class Gatherer:
     """Looks at providers and backends through their ports.
 
     :param policies: all policies of the configuration: a key may lie in the destination of another one.
+    :param began_at: what others have seen before is not believed.
     """
 
     providers: Callable[[str], KeyProvider]
     backends: Callable[[str], SecretBackend]
     journal: Journal
     policies: Sequence[Policy]
+    began_at: datetime
 
     def look(self, policy: Policy) -> Gathered:
         """Read every destination, and ask the provider about each different value that they hold.
@@ -100,7 +102,8 @@ class Gatherer:
 
     def _with_others(self, policy: Policy, ending: Sequence[KeyRecord], world: World, now: datetime) -> World:
         """What other policies hold and remember of keys that may end now."""
-        seen = self.journal.observations(scope_of(policy), since=now - OBSERVATION_MAX_AGE)
+        since = max(now - OBSERVATION_MAX_AGE, self.began_at)
+        seen = self.journal.observations(scope_of(policy), since=since)
         by_id = any(key.fingerprint is None for key in ending)  # found by its name: only the provider knows its value
         held: dict[Fingerprint, tuple[str, ...]] = {}
         ids: dict[str, tuple[str, ...]] = {}

@@ -222,8 +222,10 @@ class History:
         self.settled.clear()
         self.fine_looks.clear()
         for graces in (self.replaced_at, self.left_at):
-            for name, key_id in [pair for pair in graces if self.maker.get(pair[1], pair[0]) != pair[0]]:
-                del graces[name, key_id]  # whose key it is, its name tells; who had copied it, nothing does
+            for name, key_id in [pair for pair in graces if self.maker.get(pair[1]) != pair[0]]:
+                del graces[
+                    name, key_id
+                ]  # whose key it is, its name tells; who had copied it or made it by hand, nothing
         self.tell("the journal is another one")
 
     # --- inside ----------------------------------------------------------------------------------------------------

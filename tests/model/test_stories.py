@@ -192,3 +192,21 @@ def test_promise_2_a_place_that_was_emptied_in_the_middle_has_the_whole_grace_fr
     story.passes(4 * HOUR)
     story.looks("chat")
     story.ends_well()
+
+
+def test_promise_2_what_a_copy_of_the_journal_says_of_other_places_is_not_believed(story):
+    story.copy_journal()
+    story.rotates("chat")
+    story.restore_journal()
+    story.paste("search", story.held("chat"))
+    story.rotates("search")
+    story.ends_well()
+
+
+def test_a_key_whose_grace_is_over_does_not_wait_for_the_next_rotation_to_end(story):
+    story.rotates("chat")
+    story.rotates("chat", Trouble("write", PAUSE, after=True))
+    story.passes(7 * HOUR)
+    story.looks("chat", seat="B")
+    story.go_on()
+    story.ends_well()

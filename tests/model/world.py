@@ -239,6 +239,7 @@ class World:
         for seat in self.holders:
             self.end(seat)
         old = list(self._folder.glob(f"{self._number}.db*"))
+        self.advance(timedelta(seconds=1))  # nobody does that at once
         self._new_file()
         for path in old:
             path.unlink()
