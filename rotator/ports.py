@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from rotator.domain.audit.surroundings import Granted
 from rotator.domain.events import Event
@@ -226,6 +226,13 @@ class Observation:
     key_id: str = ""
 
 
+class Begun(NamedTuple):
+    """How many policies began a rotation, and how many of these have failed at their last look."""
+
+    policies: int
+    failing: int
+
+
 class Journal(Protocol):
     """The rotator's own durable memory. Never a secret.
 
@@ -296,7 +303,7 @@ class Journal(Protocol):
         """The records of other policies that have that key, or whose rotation in flight found it."""
         ...
 
-    def begun_since(self, moment: datetime, besides: str) -> int:
+    def begun_since(self, moment: datetime, besides: str) -> Begun:
         """How many policies besides that one began a rotation at ``moment`` or later that nobody had asked for."""
         ...
 

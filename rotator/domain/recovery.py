@@ -47,10 +47,17 @@ def resume(context: Context) -> Action:
 
 
 def _may_have_been_read(context: Context, rotation: RotationRecord) -> bool:
-    """Whether consumers may have the key: it was published, or a place was written since, and who knows by whom."""
+    """Whether consumers may have the key: it was published, or a place was written since, and who knows by whom.
+
+    A place that holds what it held before may have been written twice: by us, and by whoever put that back. Of a place
+    that the policy does not have any more nothing is known.
+    """
     if rotation.published or rotation.phase is Phase.ISSUED:
         return bool(rotation.published)
-    return any(_has_moved(context, view, rotation) for view in context.world.destinations)
+    views = context.world.destinations
+    versions = {view.destination.name: view.version for view in views}
+    is_written = any(versions.get(name) != version for name, version in rotation.expected.items())
+    return is_written or any(_has_moved(context, view, rotation) for view in views)
 
 
 def _has_moved(context: Context, view: DestinationView, rotation: RotationRecord) -> bool:

@@ -1,7 +1,8 @@
 """How many rotations may begin, so that one wrong line of configuration can't replace every key of a company.
 
 Counted by the journal, over all processes that share it: policies, not attempts, so that one which fails again and
-again does not use up what the others need. What an operator asked for by name is not counted: a person has decided on
+again does not use up what the others need; and those that have failed share half of the places, so that many of them
+don't either. What an operator asked for by name is not counted: a person has decided on
 that one. What is urgent waits for no canary, and has as much again: a limit must not leave consumers without a key.
 """
 
@@ -56,15 +57,23 @@ class Budget:
             now = session.clock.now()
             if action.can_wait:  # under the lock: of two that look at the same time, one is the first
                 self._let_wait(policy, action, self._too_near(policy, now))
-            begun = self.journal.begun_since(self.begins_at(now), besides=policy.name) + len(self._reserved)
-            if begun >= most:
-                raise Deferred(f"{action.reason}; left for later: {begun} rotations were begun, {most} are allowed")
+            self._find_room(policy, action, most, now)
             self._reserved.append(policy.name)
         try:
             yield
         finally:
             with self._lock:
                 self._reserved.remove(policy.name)
+
+    def _find_room(self, policy: Policy, action: Issue | AskForKey, most: int, now: datetime) -> None:
+        begun, failing = self.journal.begun_since(self.begins_at(now), besides=policy.name)
+        begun += len(self._reserved)
+        if begun >= most:
+            raise Deferred(f"{action.reason}; left for later: {begun} rotations were begun, {most} are allowed")
+        look, half = self.journal.look(policy.name), max(1, most // 2)
+        if look is not None and look.failures and failing + len(self._reserved) >= half:
+            told = f"{failing} policies that fail began a rotation, {half} such are allowed"
+            raise Deferred(f"{action.reason}; left for later: {told}")
 
     def _wait_for_canaries(self, policy: Policy, action: Issue | AskForKey, now: datetime) -> None:
         for canary in self.policies:

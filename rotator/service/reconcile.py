@@ -179,7 +179,9 @@ class Reconciler:
         if decided.verdict.decision in {Decision.BLOCKED, Decision.REFUSED}:
             problems = (*problems, f"{decided.verdict.check}: {decided.verdict.reason}")
             cause = cause or decided.verdict.check
-        failures = self._failures(policy) + 1 if problems else 0
+        failures, problem = self._failures(policy) + 1 if problems else 0, "; ".join(problems)
+        if session.deferred and not problems and (last := self.journal.look(policy.name)):
+            failures, problem = last.failures, last.problem  # whether what had failed is mended was not tried
         next_at = decided.next_look - session.correction
         for reason in session.deferred:
             self.observer.alerted(policy.name, "Deferred")
@@ -192,7 +194,7 @@ class Reconciler:
             next_at=max(next_at, now),
             digest=policy.digest,
             failures=failures,
-            problem="; ".join(problems),
+            problem=problem,
             alerts=tuple((alert.check, alert.reason) for alert in decided.alerts),
         )
         seen = observations_of(policy, session.record, session.gathered.world, now)

@@ -175,15 +175,22 @@ def test_a_clock_that_is_a_little_behind_steals_no_lease(journal):
 
 
 def test_policies_are_counted_that_began_a_rotation_which_nobody_asked_for(journal):
+    leases = {}
     for name, reason in (("a", "TooOld: old"), ("b", "RotateRequested: requested: x"), ("c", "ExpiryNear: soon")):
-        lease = journal.acquire(name, "me", NOW, TTL)
+        lease = leases[name] = journal.acquire(name, "me", NOW, TTL)
         for number in range(2):
             begun = rotation(Phase.INTENDED, rotation_id=f"{name}{number}", reason=reason)
             over = ev.RotationAbandoned(rotation_id=begun.rotation_id, why="x")
             journal.append(lease, [ev.RotationIntended(rotation=begun), over], NOW)
-    assert journal.begun_since(NOW, besides="") == 2
-    assert journal.begun_since(NOW, besides="c") == 1
-    assert journal.begun_since(NOW + HOUR, besides="") == 0
+    assert journal.begun_since(NOW, besides="") == (2, 0)
+    assert journal.begun_since(NOW, besides="c") == (1, 0)
+    assert journal.begun_since(NOW + HOUR, besides="") == (0, 0)
+    failed = Look(next_at=NOW, digest="d", failures=3, problem="503")
+    for name, lease in leases.items():
+        if name != "a":
+            journal.note_look(lease, failed, (), known=journal.load(name), now=NOW)
+    assert journal.begun_since(NOW, besides="") == (2, 1)
+    assert journal.begun_since(NOW, besides="c") == (1, 0)
 
 
 def test_a_key_is_found_wherever_it_was_seen_last(journal):

@@ -64,6 +64,7 @@ class History:
     replaced_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
     left_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
     fine_looks: dict[str, int] = field(default_factory=dict)  # policy to the tick of its last one
+    complete: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # what lay everywhere once
     settled: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # what a fine look saw everywhere
     waived: set[str] = field(default_factory=set)
     leaked: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # said to be, and not ended yet
@@ -146,6 +147,7 @@ class History:
             held = self.holds_of(policy)
             if not all(self.is_accepted(key_id) for key_id in held):
                 continue
+            self.complete[policy.name] |= set(held) if len(set(held)) == 1 else set()
             for key_id in self.pending[policy.name] - set(held):
                 self.pending[policy.name].discard(key_id)
                 self.replaced_at[policy.name, key_id] = self.now()
@@ -219,6 +221,7 @@ class History:
         """The journal is lost or an older one: what nobody can know any more is owed by nobody."""
         self.overwritten.clear()
         self.leaked.clear()
+        self.compromise_open.clear()
         self.settled.clear()
         self.fine_looks.clear()
         for graces in (self.replaced_at, self.left_at):

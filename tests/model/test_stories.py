@@ -210,3 +210,21 @@ def test_a_key_whose_grace_is_over_does_not_wait_for_the_next_rotation_to_end(st
     story.looks("chat", seat="B")
     story.go_on()
     story.ends_well()
+
+
+def test_promise_2_a_key_that_lay_in_a_place_for_a_moment_may_be_in_use_whoever_put_the_old_one_back(story):
+    old = story.held("chat")
+    story.rotates("chat", Trouble("write", CRASH, after=True))
+    story.paste("chat", old, where="first")
+    story.looks("chat")
+    story.passes(20 * MINUTE)
+    story.looks("chat")
+    story.ends_well()
+
+
+def test_promise_7_a_persons_key_that_drift_undoes_is_left_to_them(story):
+    story.configure("chat", grace=GRACES[0], backends=["one"], drift=Drift.RESTORE)
+    story.rotates("chat", Trouble("set_expiration", UNAVAILABLE))
+    story.paste("chat", story.new_key("chat"))
+    story.looks("chat")
+    story.ends_well()

@@ -81,7 +81,7 @@ class Truth(History):
         self.pending[policy.name].discard(after)  # it may be put back
         self.replaced_at.pop((policy.name, after), None)
         self.overwritten[policy.name].discard(after)
-        is_theirs = after in self.settled[policy.name] and before not in self.maker  # drift, undone: left to them
+        is_theirs = after in self.complete[policy.name] and before not in self.maker  # drift, undone: left to them
         if before not in {EMPTY, GARBAGE} and not is_theirs:
             self.pending[policy.name].add(before)
             self.replaced_at.pop((policy.name, before), None)

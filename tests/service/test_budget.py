@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
 from rotator.domain import events as ev
-from rotator.errors import BackendUnavailable
+from rotator.errors import BackendUnavailable, ProviderRejected
 from rotator.service.reconcile import Result
-from tests.domain.build import DAY, HOUR, POLICY
+from tests.domain.build import DAY, HOUR, MINUTE, POLICY
 from tests.service.test_hard_cases import look
 
 AWAY = BackendUnavailable("sealed")
@@ -80,3 +82,51 @@ def test_nothing_begins_while_the_canary_is_in_trouble(stage):
     made = stage.provider.calls.count("create_key")
     assert look(stage, policies[1]).result is Result.OK
     assert stage.provider.calls.count("create_key") == made + 1
+
+
+def failing(stage, policies):
+    """The provider makes no key for these: their rotations are given up soon after they were begun."""
+    names = {policy.name for policy in policies}
+    create = stage.provider.create_key
+
+    def refuse(project, name, expires_at):
+        if any(f"_{one}_" in name for one in names):
+            raise ProviderRejected("the project has too many keys")
+        return create(project, name, expires_at)
+
+    stage.provider.create_key = refuse
+
+
+def serve(stage, policies, until):
+    """Look at each policy whenever it is due."""
+    while stage.clock.now() < until:
+        for policy in policies:
+            seen = stage.journal.look(policy.name)
+            if seen is None or seen.next_at <= stage.clock.now():
+                look(stage, policy)
+        stage.clock.advance(10 * MINUTE)
+
+
+@pytest.mark.parametrize(("most", "within"), [(4, 4 * HOUR), (1, 2 * DAY)])
+def test_promise_9_policies_that_fail_again_and_again_leave_places_to_the_others(stage, most, within):
+    stage.most = most
+    stage.restart()
+    *broken, healthy = company(stage, 7)
+    failing(stage, broken)
+    serve(stage, [*broken, healthy], stage.clock.now() + within)
+    assert [key for key in stage.provider.live(POLICY.project) if "_p6_" in stage.provider._keys[key].facts.name]
+
+
+def test_what_was_put_off_is_still_failing(stage):
+    stage.most = 1
+    stage.restart()
+    first, second = company(stage, 2)
+    failing(stage, [first, second])
+    look(stage, first)
+    stage.clock.advance(2 * HOUR)
+    look(stage, second)
+    put_off = look(stage, first)
+    assert "left for later" in put_off.reason
+    assert put_off.result is Result.OK
+    seen = stage.journal.look(first.name)
+    assert (seen.failures, seen.problem) == (1, "the project has too many keys")

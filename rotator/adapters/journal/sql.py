@@ -36,7 +36,7 @@ from rotator.domain.lifecycle import fold
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint
 from rotator.errors import JournalUnavailable, LeaseHeld, LeaseLost
-from rotator.ports import Lease, Look, Observation, Work
+from rotator.ports import Begun, Lease, Look, Observation, Work
 
 
 class SqlJournal:
@@ -239,11 +239,11 @@ class SqlJournal:
         records = map(record_from_json, states)
         return [record for record in records if record.key(key_id) or record.has_found(key_id)]
 
-    def begun_since(self, moment: datetime, besides: str) -> int:
+    def begun_since(self, moment: datetime, besides: str) -> Begun:
         """See ``ports.Journal``."""
         with self._reading() as connection:
             counted = connection.execute(statements.BEGUN, {"since": time_to_text(moment), "besides": besides})
-            return int(counted.scalar_one())
+            return Begun(*counted.one())
 
     def seen_holding(self, key_ids: Sequence[str], fingerprints: Sequence[Fingerprint]) -> Sequence[Observation]:
         """See ``ports.Journal``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, not_, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, insert, not_, or_, select, update
 
 from rotator.adapters.journal.tables import event as event_table
 from rotator.adapters.journal.tables import observation, policy_state
@@ -31,7 +31,11 @@ NAMING = select(policy_state.c.state).where(
     policy_state.c.state.contains(bindparam("key_id"), autoescape=False), policy_state.c.policy != bindparam("policy")
 )
 BEGUN = (
-    select(func.count(event_table.c.policy.distinct()))
+    select(
+        func.count(event_table.c.policy.distinct()),
+        func.count(case((policy_state.c.failures > 0, event_table.c.policy)).distinct()),
+    )
+    .join_from(event_table, policy_state, event_table.c.policy == policy_state.c.policy, isouter=True)
     .where(
         event_table.c.kind.in_([RotationIntended.__name__, KeyRequested.__name__]),
         event_table.c.at >= bindparam("since"),
