@@ -18,6 +18,7 @@ from rotator.domain.moves import (
     forwarded,
     found_and_retired,
     hook_ran,
+    is_replaced,
     key_forgotten,
     known_key,
     known_rotation,
@@ -156,6 +157,8 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
     def fate(key: KeyRecord) -> KeyRecord | None:
         if key.state is KeyState.CURRENT and event.grace_until:
             return replace(key, replaced_by=rotation.rotation_id)  # somewhere, at least
+        if key.state is KeyState.RETIRING and event.grace_until and event.grace_limit and is_replaced(rotation, key):
+            return key if key.leaked or key.condemned else restarted(key, event.grace_until, event.grace_limit)
         if key.key_id != rotation.key_id or key.state is not KeyState.CANDIDATE:
             return key
         if event.grace_until and event.grace_limit:

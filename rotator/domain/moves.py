@@ -50,7 +50,7 @@ def replaced_all(
     def turn(key: KeyRecord) -> KeyRecord | None:
         if key.key_id == rotation.key_id:
             return replace(key, state=KeyState.CURRENT, hooks_due=hooks)
-        was_held = key.fingerprint is not None and key.fingerprint in rotation.replaces.values()
+        was_held = is_replaced(rotation, key)
         if key.state is KeyState.CURRENT:
             # A person's key that lay nowhere any more was not replaced by us: somebody had taken it away before.
             is_theirs = key.origin is Origin.ADOPTED and not (was_held or key.replaced_by or rotation.compromised)
@@ -59,7 +59,7 @@ def replaced_all(
             return key  # nobody is given a grace for it, whoever has put it back
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
-            return retired(key, until, limit, replaced_by=rotation.rotation_id)
+            return retired(_with_value(rotation, key), until, limit, replaced_by=rotation.rotation_id)
         return older(key) if key.state is KeyState.RETIRING else key
 
     def older(key: KeyRecord) -> KeyRecord:
@@ -73,6 +73,19 @@ def replaced_all(
     if rotation.compromised:
         kept = tuple(replace(key, leaked=key.leaked or key.state is KeyState.RETIRING) for key in kept)
     return replace(record, keys=kept)
+
+
+def is_replaced(rotation: RotationRecord, key: KeyRecord) -> bool:
+    """Whether a destination held the key when the rotation began."""
+    if key.fingerprint is None:  # it was found by its name
+        return any(found.key_id == key.key_id for found in rotation.found)
+    return key.fingerprint in rotation.replaces.values()
+
+
+def _with_value(rotation: RotationRecord, key: KeyRecord) -> KeyRecord:
+    """The key with its fingerprint, which may be known only since it was found in a destination."""
+    found = (one.fingerprint for one in rotation.found if one.key_id == key.key_id)
+    return replace(key, fingerprint=key.fingerprint or next(found, None))
 
 
 def retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:

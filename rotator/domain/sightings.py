@@ -47,12 +47,12 @@ def known_values(context: Context) -> dict[str, Fingerprint]:
 
 
 def found_unrecorded(context: Context, besides: str = "") -> tuple[Sighting, ...]:
-    """Keys in the destinations that nobody has recorded, and that a new key will replace."""
+    """Keys in the destinations that a new key will replace, and that nobody has recorded, or not with their value."""
     return tuple(
         sighting
         for fingerprint in context.world.held
         if (sighting := sighting_of(context, fingerprint))
         and (sighting.identity.project == context.policy.project or sighting.identity.kind is KeyKind.LEGACY)
         and sighting.identity.key_id != besides
-        and not context.record.key(sighting.identity.key_id)
+        and ((known := context.record.key(sighting.identity.key_id)) is None or known.fingerprint is None)
     )

@@ -98,6 +98,7 @@ class Publisher:
             try:
                 key = session.record.key(rotation.key_id)
                 assert key is not None, "a rotation that publishes has its key in the record"
+                session.has_not_ended(key)
                 metadata = metadata_of(session, key, rotation.rotation_id)
                 backend.write(destination, secret, metadata, expected=rotation.expected[destination.name])
             except VersionConflict as error:

@@ -127,6 +127,7 @@ class PutBack:
         problem = ""
         for _ in range(PUBLISH_ATTEMPTS):
             session.still_ours()
+            session.has_not_ended(known.key)
             try:
                 backend.write(destination, known.secret, metadata_of(session, known.key, known.token), expected=version)
             except (VersionConflict, OutcomeUnknown) as error:

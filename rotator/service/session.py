@@ -11,9 +11,11 @@ import structlog
 from rotator.domain.events import Event, KeyClosed, RotationAbandoned, told
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy
-from rotator.domain.record import PolicyRecord, RotationRecord
+from rotator.domain.record import KeyRecord, PolicyRecord, RotationRecord
 from rotator.domain.request_events import HandoverInterrupted
 from rotator.domain.secret import Fingerprint, SecretValue
+from rotator.domain.text import text
+from rotator.errors import RotationFailed
 from rotator.ports import Clock, Journal, Lease, Observer
 from rotator.service.gather import Gathered
 from rotator.service.observe import SILENT
@@ -64,6 +66,14 @@ class Session:
         if abs(now - self.beat) > self.lease.ttl * _BEAT:
             self.journal.renew(self.lease, now)
             self.beat = now
+
+    def has_not_ended(self, key: KeyRecord) -> None:
+        """Before a key is written anywhere: a process that was paused may have slept through its whole life.
+
+        Raises ``RotationFailed``.
+        """
+        if key.expires_at is not None and key.expires_at <= self.now():
+            raise RotationFailed(f"{key.key_id} has ended meanwhile, at {text(key.expires_at)}")
 
     def happened(self, *events: Event) -> None:
         """Make events durable; returns only when they are. Raises ``LeaseLost``, ``JournalUnavailable``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rotator.domain.events import RollbackRequested
 from rotator.domain.model import Drift
 from tests.model.calm import calm_down
 from tests.model.faults import Trouble, What
@@ -226,5 +227,47 @@ def test_promise_7_a_persons_key_that_drift_undoes_is_left_to_them(story):
     story.configure("chat", grace=GRACES[0], backends=["one"], drift=Drift.RESTORE)
     story.rotates("chat", Trouble("set_expiration", UNAVAILABLE))
     story.paste("chat", story.new_key("chat"))
+    story.looks("chat")
+    story.ends_well()
+
+
+def test_promise_1_who_slept_through_a_new_keys_whole_life_does_not_publish_it(story):
+    story.rotates("chat", Trouble("append", PAUSE, nth=3))
+    story.passes(32 * DAY)
+    story.go_on()
+    story.looks("chat")
+    story.ends_well()
+
+
+def test_promise_1_who_slept_through_an_old_keys_last_days_does_not_put_it_back(story):
+    story.rotates("search")
+    story.world.request("search", RollbackRequested(reason="test"))
+    story.looks("search", Trouble("append", PAUSE, after=True))
+    story.passes(5 * DAY)
+    story.go_on()
+    story.ends_well()
+
+
+def test_promise_2_a_stray_that_lies_in_a_place_added_since_has_its_grace_from_when_it_is_replaced(story):
+    story.rotates("chat")
+    story.configure("chat", grace=GRACES[0], backends=["one"], drift=Drift.ADOPT)
+    story.rotates("chat")
+    story.lose_journal()
+    story.looks("chat")
+    story.configure("chat", grace=GRACES[0], backends=["one", "two"], drift=Drift.ADOPT)
+    story.passes(5 * HOUR)
+    story.looks("chat")
+    story.ends_well()
+
+
+def test_promise_2_a_rotation_that_was_given_up_gives_the_keys_that_it_replaced_somewhere_their_grace(story):
+    old = story.held("chat")
+    story.rotates("chat")
+    story.passes(5 * HOUR)
+    story.paste("chat", old, where="first")
+    story.rotates("chat", Trouble("write", PAUSE, after=True))
+    story.paste("chat", story.new_key("chat"), where="first")
+    story.go_on()
+    story.passes(2 * HOUR)
     story.looks("chat")
     story.ends_well()

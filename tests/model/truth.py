@@ -101,9 +101,9 @@ class Truth(History):
                 self.blame("defect: unexpected error", problem)
         if outcome.result is not Result.OK or self._person_acted(turn) or not self._is_configured(turn):
             return
-        self.fine_looks[turn.policy.name] = self.tick
         if turn.policy.name in self.on_hold:
             return
+        self.fine_looks[turn.policy.name] = self.tick
         if turn.policy.name in self.compromise_open:
             self._owes_no_grace_any_more(turn.policy.name)
         for destination in turn.policy.destinations:
