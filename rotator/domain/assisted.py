@@ -33,7 +33,7 @@ WATCH_FIRST = timedelta(seconds=30)
 WATCH_LAST = timedelta(hours=1)
 """How soon, and how rarely at last, it is looked whether an old key was revoked."""
 
-_PRESSING = frozenset({"KeyRejected", "EndMayCome", "Compromised"})
+_PRESSING = frozenset({"KeyRejected", "LeakedKeyIsBack", "EndMayCome", "Compromised"})
 _PUT_OFF = frozenset({"ExpiryNear", "TooOld", "RotateRequested"})
 """Checks that can find a need, and yet wait for a window: the need has not gone."""
 

@@ -204,14 +204,16 @@ def orphan_unsettled(context: Context, key: KeyRecord) -> Verdict | None:
 def may_still_land(context: Context, key: KeyRecord) -> Verdict | None:
     """A holder that lost its lease may be paused in the middle of publishing the key, for as long as it likes.
 
-    Its write compares with what it had seen. So it can't land any more once every place holds something else.
+    Its write compares with what it had seen. So it can't land any more once every place holds something else. Where it
+    had seen what was no key, no more than that is known.
     """
     if key.state not in {KeyState.ORPHAN, KeyState.RETIRING}:
         return None
     for view in context.world.destinations:
         name = view.destination.name
-        there = view.fingerprint if context.world.identity(view.fingerprint) else ""
-        if name in key.lands_on and key.lands_on[name] == there:
+        is_key = context.world.identity(view.fingerprint) is not None
+        seen = key.lands_on.get(name)
+        if seen is not None and (seen == view.fingerprint or (not seen and not is_key)):
             reason = f"{key.key_id} may still be published late at {name}; it is kept until that holds another key"
             return Verdict(check="MayStillLand", decision=Decision.KEEP, reason=reason)
     return None

@@ -54,8 +54,10 @@ def replaced_all(
         if key.state is KeyState.CURRENT:
             # A person's key that lay nowhere any more was not replaced by us: somebody had taken it away before.
             is_theirs = key.origin is Origin.ADOPTED and not (was_held or key.replaced_by or rotation.compromised)
+            if key.leaked:  # somebody had put it back
+                return retired(key, until - rotation.grace, until - rotation.grace, replaced_by=rotation.rotation_id)
             return None if is_theirs else retired(key, until, limit, replaced_by=rotation.rotation_id)
-        if key.replaced_by in leaked:
+        if key.leaked or key.replaced_by in leaked:
             return key  # nobody is given a grace for it, whoever has put it back
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
@@ -65,7 +67,7 @@ def replaced_all(
     def older(key: KeyRecord) -> KeyRecord:
         if rotation.compromised:
             return replace(key, grace_until=until, grace_limit=limit)
-        return restarted(key, until, limit) if had_none and not (key.leaked or key.condemned) else key
+        return restarted(key, until, limit) if had_none and not key.condemned else key
 
     found = found_and_retired(record, rotation, until, limit)
     turned = (turn(key) for key in record.keys)

@@ -273,4 +273,6 @@ def _is_urgent(context: Context, verdict: Verdict) -> bool:
     """Consumers are without a key, or soon will be."""
     key, half = context.record.current, context.policy.renew_before / 2
     ends = key.expires_at if key else None
-    return verdict.check in {"KeyRejected", "EndMayCome", *ASKED_FOR} or bool(ends and ends < context.now + half)
+    return verdict.check in {"KeyRejected", "LeakedKeyIsBack", "EndMayCome", *ASKED_FOR} or bool(
+        ends and ends < context.now + half
+    )

@@ -195,6 +195,15 @@ def key_unmanaged(context: Context) -> Verdict | None:
     return Verdict(check="KeyUnmanaged", decision=Decision.ADOPT, reason=reason)
 
 
+def leaked_key_is_back(context: Context) -> Verdict | None:
+    """The current key was told to have leaked and was replaced, and somebody has put it back."""
+    key = context.record.current
+    if key is None or not key.leaked:
+        return None
+    reason = f"{key.key_id} was told to have leaked, and was put back"
+    return Verdict(check="LeakedKeyIsBack", decision=Decision.ISSUE, reason=reason, alert=True)
+
+
 def end_may_come(context: Context) -> Verdict | None:
     """The current key was condemned before somebody put it back: its revocation may have been sent, and come late."""
     key = context.record.current
@@ -285,6 +294,7 @@ POLICY_CHAIN: tuple[Callable[[Context], Verdict | None], ...] = (
     key_rejected,
     destinations_differ,
     key_unmanaged,
+    leaked_key_is_back,
     end_may_come,
     rotate_requested,
     expiry_near,

@@ -102,7 +102,7 @@ class KeyRecord:
     :param first_expiry: its expiration before we brought that forward; ``None`` where we never did.
     :param rest_until: it was put back by a rollback, and is not replaced again before.
     :param hooks_due: current: names of the hooks by which its consumers are still to learn of it.
-    :param leaked: retiring: it was replaced because of a leak, and waits for nobody.
+    :param leaked: it was replaced because of a leak, and waits for nobody; current: somebody has put it back.
     :param expires_told_by: the person who told of its expiration, or that it has none; empty where the provider did.
     :param revocation: a person is asked to revoke it.
     """

@@ -104,6 +104,8 @@ CASES = {
         world("k", "k"), record(key("k", expires_at=NOW + 6 * DAY)), "ExpiryNear", Decision.ISSUE),
     "a key older than the policy allows is replaced": (
         world("k", "k"), record(key("k", created_at=NOW - 24 * DAY, expires_at=None)), "TooOld", Decision.ISSUE),
+    "a leaked key that somebody has put back is replaced at once": (
+        world("k", "k"), record(key("k", leaked=True)), "LeakedKeyIsBack", Decision.ISSUE),
     "a key that was given up is followed by another one, where it may still be published late": (
         world("k", "k"), record(key("k"), LATE), "LateWritePossible", Decision.ISSUE),
     "a key that was given up waits first for what its maker may still do": (

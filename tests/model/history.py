@@ -74,6 +74,7 @@ class History:
     overtaken: set[Turn] = field(default_factory=set)  # those that had an effect after another took their lease
     saw: dict[Turn, dict[str, str]] = field(default_factory=dict)  # what each place held when the look began
     looked: dict[Turn, set[str]] = field(default_factory=lambda: defaultdict(set))  # places that a look has read
+    unlooked: set[str] = field(default_factory=set)  # policies of which the journal may tell what was long ago
     compromise_open: set[str] = field(default_factory=set)  # policies whose leaked keys were not all replaced yet
     was_sent_before: bool = False  # an effect comes now that was sent minutes ago
     lists: list[tuple[datetime, dict[str, tuple[KeyFacts, ...]]]] = field(default_factory=list)
@@ -222,6 +223,7 @@ class History:
         self.overwritten.clear()
         self.leaked.clear()
         self.compromise_open.clear()
+        self.unlooked = set(self.policies)
         self.settled.clear()
         self.fine_looks.clear()
         for graces in (self.replaced_at, self.left_at):

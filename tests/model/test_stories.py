@@ -271,3 +271,23 @@ def test_promise_2_a_rotation_that_was_given_up_gives_the_keys_that_it_replaced_
     story.passes(2 * HOUR)
     story.looks("chat")
     story.ends_well()
+
+
+def test_a_leaked_key_that_somebody_puts_back_is_replaced_and_ended_at_once(story):
+    old = story.held("mail")
+    story.rotates("mail", Trouble("append", CRASH, after=True, nth=4), compromised=True)
+    story.paste("mail", old)
+    story.looks("mail")
+    assert not story.world.truth.is_accepted(old)
+    story.ends_well()
+
+
+def test_promise_1_a_key_may_still_land_where_the_one_before_has_ended_since(story):
+    story.passes(20 * DAY)
+    story.rotates("chat", Trouble("write", PAUSE))
+    story.passes(11 * DAY)
+    for _ in range(3):
+        story.looks("chat", Trouble("create_key", UNAVAILABLE), seat="B")
+        story.passes(16 * MINUTE)
+    story.go_on()
+    story.ends_well()

@@ -103,6 +103,7 @@ class Truth(History):
             return
         if turn.policy.name in self.on_hold:
             return
+        self.unlooked.discard(turn.policy.name)
         self.fine_looks[turn.policy.name] = self.tick
         if turn.policy.name in self.compromise_open:
             self._owes_no_grace_any_more(turn.policy.name)
@@ -138,6 +139,7 @@ class Truth(History):
         name = turn.policy.name
         for key_id in sorted(self.leaked.pop(name, set())):
             elsewhere = [other for other, key in (*self.left_at, *self.replaced_at) if key == key_id and other != name]
+            elsewhere += [other for other in self.unlooked if other != name]
             is_others = self.project_of(key_id) != turn.policy.project
             if self.is_accepted(key_id) and not (elsewhere or is_others or self.lies_anywhere(key_id)):
                 self.blame("2: a leaked key lives on", f"{key_id} of {name}")
