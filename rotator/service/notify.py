@@ -101,7 +101,11 @@ class Sender:
     def _items(self, state: ChannelState, now: datetime, *, lasting: bool) -> list[Item]:
         if ch.is_paused(state, now):
             return []
-        return [*self._events(state), *(self._conditions(now) if lasting else ())]
+        events, lasts = list(self._events(state)), list(self._conditions(now) if lasting else ())
+        # Whatever the channel does not take keeps back no condition: with each failure another one is tried first.
+        turn = state.failures // 2 % len(lasts) if lasts else 0
+        lasts = [*lasts[turn:], *lasts[:turn]]
+        return [*lasts, *events] if state.failures % 2 else [*events, *lasts]
 
     def _events(self, state: ChannelState) -> Iterator[Item]:
         """The events that the channel is told, and how far that brings it."""

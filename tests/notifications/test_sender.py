@@ -41,17 +41,24 @@ class Clock:
 
 @dataclass
 class Place:
-    """Where messages arrive. ``down``: what it says instead of taking them; ``crashes``: the sender dies after one."""
+    """Where messages arrive.
+
+    ``down``: what it says instead of taking them; ``poison``: it takes none with this text; ``crashes``: the sender
+    dies after one.
+    """
 
     got: list[Message] = field(default_factory=list)
     tries: int = 0
     down: str = ""
+    poison: str = ""
     crashes: bool = False
 
     def send(self, message: Message, now: datetime) -> None:
         self.tries += 1
         if self.down:
             raise SendFailed(self.down)
+        if self.poison and self.poison in message.body:
+            raise SendFailed("it was answered with 400")
         self.got.append(message)
         if self.crashes:
             raise KeyboardInterrupt
@@ -90,6 +97,9 @@ class Desk:
         adopted = ev.KeyAdopted(key=key(name), grace_until=NOW + 9 * DAY, grace_limit=NOW + 9 * DAY)
         self.journal.append(lease, [adopted], self.clock.now())
         self.journal.release(lease)
+
+    def leaks(self, reason: str) -> None:
+        self.journal.request("chat", ev.RotationRequested(reason=reason, compromised=True), self.clock.now())
 
     def look(self, policy: str = "chat", **changes: object) -> None:
         lease = self.journal.acquire(policy, "looker", self.clock.now(), HOUR)
@@ -175,7 +185,90 @@ def test_after_three_days_a_message_is_given_up_and_told_as_left_out(desk: Desk)
     sender.round(lasting=False)
     assert [message.kind for message in desk.place.got] == ["digest"]
     assert "1 messages" in desk.place.got[0].body
-    assert desk.counted == ["failed", "failed", "left_out", "sent"]
+    assert desk.counted == ["failed", "left_out", "failed", "sent"]
+
+
+def test_after_an_outage_of_days_what_is_fresh_is_told_and_what_is_older_than_three_is_counted(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.look(next_at=NOW + 99 * DAY)
+    desk.place.down = "no answer"
+    for hours in range(0, 240, 2):
+        desk.clock.at = NOW + hours * HOUR
+        if hours % 24 < 10:
+            desk.leaks(f"leak {hours}")
+        sender.round()
+    desk.place.down, desk.clock.at = "", NOW + 10 * DAY
+    desk.leaks("just now")
+    sender.round()
+    leaks = [message for message in desk.place.got if message.kind == "compromised"]
+    assert "just now" in leaks[-1].body
+    assert [message.at for message in leaks] == sorted(message.at for message in leaks)
+    assert min(message.at for message in leaks) >= NOW + 7 * DAY
+    digest = desk.place.got[-1]
+    assert (digest.kind, digest.fields["what"]) == (
+        "digest",
+        "41 messages since 2026-11-26T14:00:00Z were left out (compromised 41); policies: chat.",
+    )
+    assert len(leaks) + 41 == 51, "each is told or counted"
+
+
+def test_while_a_channel_is_down_for_long_its_cursor_goes_on_so_that_the_journal_can_be_pruned(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.place.down = "no answer"
+    for day in range(9):
+        desk.clock.at = NOW + day * DAY
+        desk.adopt(name=f"k{day}")
+        sender.round(lasting=False)
+    (state,) = desk.journal.outbox().channels().values()
+    pending = desk.journal.outbox().entries(state.cursor, 99)
+    assert [entry.at for entry in pending] == [NOW + day * DAY for day in (5, 6, 7, 8)]
+    assert state.left_out == {"adopted": 5}
+
+
+def test_a_backlog_leaves_half_of_the_hour_to_what_happens_now(desk: Desk) -> None:
+    sender = desk.sender(per_hour=4)
+    for number in range(9):
+        desk.leaks(f"old {number}")
+    desk.clock.at = NOW + 2 * HOUR
+    sender.round(lasting=False)
+    for number in range(3):
+        desk.leaks(f"new {number}")
+        sender.round(lasting=False)
+    told = [str(message.fields["what"]).split("(")[1].split(")")[0] for message in desk.place.got]
+    assert told == ["old 7", "old 8", "new 0", "new 1"]
+
+
+def test_what_lasts_is_not_given_up_and_one_condition_that_is_not_taken_keeps_no_other_back(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.look(failures=3, problem="poison")
+    desk.look("batch", failures=3, problem="sealed")
+    desk.place.poison = "poison"
+    for hours in range(0, 192, 2):
+        desk.clock.at = NOW + hours * HOUR
+        for policy, problem in (("chat", "poison"), ("batch", "sealed")):
+            desk.look(policy, failures=3, problem=problem)
+        sender.round()
+    assert desk.place.told()[0] == ("failed", "batch")
+    assert desk.place.got[0].at == NOW + 4 * HOUR
+    assert "left_out" not in desk.counted
+    desk.place.poison = ""
+    desk.clock.at += HOUR
+    sender.round()
+    assert ("failed", "chat") in desk.place.told()
+
+
+def test_an_event_that_is_not_taken_keeps_back_nothing_that_lasts(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.place.poison = "leaked"
+    desk.leaks("in a public repository")
+    desk.look("batch", failures=3, problem="sealed")
+    for minutes in (0, 1):
+        desk.clock.at = NOW + minutes * MINUTE
+        sender.round()
+    assert desk.place.told() == [("failed", "batch")]
+    desk.place.poison, desk.clock.at = "", NOW + HOUR
+    sender.round()
+    assert desk.place.told() == [("failed", "batch"), ("compromised", "chat")]
 
 
 def test_a_flood_is_cut_and_its_rest_is_told_as_a_number(desk: Desk) -> None:
