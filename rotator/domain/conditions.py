@@ -114,8 +114,11 @@ def is_certain(key: str, record: PolicyRecord, seen: Seen | None, now: datetime)
     """Whether a condition that is not there any more is over, and not just out of sight."""
     if key.startswith(("ending", "about-to-revoke")):
         return True
-    # A policy on hold is not looked at; and a look that failed did not see what the one before had seen.
-    return not record.held(now) and (seen is None or seen.failures == 0 or not key.startswith("needs-person"))
+    # A policy on hold is not looked at; and a look that failed did not see what the one before had seen. It is no
+    # recovery either, where another process that shares the channel waits for fewer failures before it tells them.
+    return not record.held(now) and (
+        seen is None or not seen.failures or not key.startswith(("needs-person", "failed"))
+    )
 
 
 def _ending(policy: Policy, record: PolicyRecord, now: datetime) -> Iterator[Condition]:

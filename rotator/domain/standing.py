@@ -15,6 +15,9 @@ FIRST = {Level.INFO: timedelta(days=1), Level.WARNING: timedelta(hours=6), Level
 LAST = {Level.INFO: timedelta(days=7), Level.WARNING: timedelta(days=7), Level.CRITICAL: timedelta(days=1)}
 """The longest pause between two."""
 
+FORGOTTEN_AFTER = timedelta(days=8)
+"""How long after it was to be told again, and was not, it is forgotten: longer than any pause."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -59,6 +62,11 @@ def is_to_be_told(standing: Standing, condition: Condition, now: datetime) -> bo
     if level is not standing.level and level.reaches(standing.level):
         return True
     return condition.lasts and standing.next_at is not None and standing.next_at <= now
+
+
+def is_forgotten(standing: Standing, now: datetime) -> bool:
+    """Whether nobody tells it any more: its policy, or the channel's wish to hear of it, has left all configurations."""
+    return now - (standing.next_at or standing.since) > FORGOTTEN_AFTER
 
 
 def after_telling(standing: Standing, condition: Condition, now: datetime) -> Standing:

@@ -21,6 +21,7 @@ from rotator.domain.standing import (
     Standing,
     after_telling,
     begun,
+    is_forgotten,
     is_to_be_told,
     notice_of_condition,
     notice_of_end,
@@ -142,14 +143,19 @@ class Sender:
                 if self.rules.concern(condition.kind, name, policy):
                     yield from self._condition(condition, policy, told.pop(key, None), now)
             for key, standing in told.items():
-                if key in here or is_certain(key, record, look, now):
-                    yield self._end(key, standing, policy, now, is_over=key not in here)
-        yield from (Item(key=(name, key)) for name, told in known.items() for key in told)  # of policies that are gone
+                if key not in here and is_certain(key, record, look, now):
+                    yield self._end(key, standing, policy, now)
+                elif is_forgotten(standing, now):
+                    yield Item(key=(name, key))
+        # Another process of this journal may have policies that this one has not: what it was told is its own.
+        for name, told in known.items():
+            is_known = name in records or name in looks
+            yield from (Item(key=(name, key)) for key, one in told.items() if not is_known or is_forgotten(one, now))
 
-    def _end(self, key: str, standing: Standing, policy: Policy, now: datetime, *, is_over: bool) -> Item:
-        """Told where its beginning was; one that the channel is not to hear of any more is forgotten."""
+    def _end(self, key: str, standing: Standing, policy: Policy, now: datetime) -> Item:
+        """Told where its beginning was."""
         was_told = standing.told > 0 and standing.kind is not Kind.ABOUT_TO_REVOKE
-        is_wanted = is_over and was_told and self.rules.concern(Kind.RECOVERED, policy.name, policy)
+        is_wanted = was_told and self.rules.concern(Kind.RECOVERED, policy.name, policy)
         notice = notice_of_end(key, standing, policy.project, now) if is_wanted else None
         return Item(notice=notice, key=(policy.name, key))
 

@@ -15,6 +15,7 @@ from rotator.domain import events as ev
 from rotator.domain.channel import Rules
 from rotator.domain.notices import Kind, Level
 from rotator.domain.record import PolicyRecord
+from rotator.domain.standing import Standing
 from rotator.errors import SendFailed
 from rotator.ports import Look
 from rotator.ports_notify import Message
@@ -319,7 +320,39 @@ def test_a_hold_a_look_that_fails_otherwise_and_a_policy_that_goes_are_no_recove
     sender.policies = {}
     sender.round()
     assert desk.place.told() == [("needs-person", "chat")]
+    desk.clock.at = NOW + 9 * DAY
+    sender.round()
+    assert desk.place.told() == [("needs-person", "chat")]
     assert desk.journal.outbox().told("ops") == {}
+
+
+@pytest.mark.parametrize("differs", ["policies", "failed_after", "events"])
+def test_two_processes_of_different_configurations_do_not_tell_each_others_conditions_again(
+    desk: Desk, differs: str
+) -> None:
+    rules = {"failed_after": {"failed_after": 10}, "events": {"events": frozenset({"rotated"})}}.get(differs, {})
+    first, other = desk.sender("first"), desk.sender("other", **rules)
+    if differs == "policies":
+        other.policies = {"batch": other.policies["batch"]}
+    desk.look(failures=3, problem="sealed")
+    for half_minutes in range(60):
+        desk.clock.at = NOW + half_minutes * MINUTE / 2
+        first.round()
+        other.round()
+    desk.look()
+    first.round()
+    other.round()
+    assert desk.place.told() == [("failed", "chat"), ("recovered", "chat")]
+
+
+def test_what_was_told_of_a_policy_that_the_journal_does_not_know_is_forgotten(desk: Desk) -> None:
+    sender, outbox = desk.sender(), desk.journal.outbox()
+    state = outbox.claim("ops", "me", NOW, HOUR)
+    gone = Standing(policy="gone", kind=Kind.FAILED, since=NOW, told=1, next_at=NOW + HOUR)
+    assert state is not None
+    outbox.save("ops", "me", state, told={("gone", "failed"): gone}, over=[], until=None)
+    sender.round()
+    assert outbox.told("ops") == {}
 
 
 def test_what_lasts_too_long_goes_to_those_who_are_called_for_what_is_critical(desk: Desk) -> None:
