@@ -65,7 +65,7 @@ def is_to_be_told(standing: Standing, condition: Condition, now: datetime) -> bo
 
 
 def is_forgotten(standing: Standing, now: datetime) -> bool:
-    """Whether nobody tells it any more: its policy, or the channel's wish to hear of it, has left all configurations."""
+    """Whether nobody tells it any more: its policy, or the channel's wish to hear of it, has left every file."""
     return now - (standing.next_at or standing.since) > FORGOTTEN_AFTER
 
 

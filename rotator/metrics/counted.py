@@ -78,7 +78,10 @@ class Counted:
         )  # fmt: skip
 
     def know(self, policies: Iterable[str]) -> None:
-        """Begin at zero what has not happened yet: Prometheus sees no increase in a counter that begins at one."""
+        """See ``Observer``: what has not happened yet begins at zero, before anything happens.
+
+        Prometheus sees no increase in a counter that begins at one.
+        """
         for policy in policies:
             for counter in (self._begun, self._revoked, self._extended, self._deferred):
                 counter.labels(policy)
