@@ -169,7 +169,7 @@ def after_failing(state: ChannelState, problem: str, now: datetime, retry_after:
     return replace(
         state,
         failures=state.failures + 1,
-        failing_since=state.failing_since or now,
+        failing_since=min(state.failing_since or now, now),  # it may have been set before the clock stepped back
         retry_at=now + pause,
         problem=problem,
     )

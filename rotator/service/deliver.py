@@ -83,10 +83,12 @@ class Delivery:
             if stopping():
                 return
             fate = next(fates) if item.notice is not None else None
-            if fate is Fate.LEFT_OUT or (fate is None and held):
+            if fate is Fate.LEFT_OUT or (fate is None and item.cursor is not None and held):
                 held.append(item)
                 continue
             if item.notice is not None and fate is Fate.SENT:
+                if self._told:  # since when it lasts is a part of its id: a repeat after a crash has the same one
+                    self._save(keep=True)
                 self._send(item.notice)
             held = self._leave_out(held)
             if fate is Fate.GIVEN_UP:
@@ -120,10 +122,15 @@ class Delivery:
         return []
 
     def _send(self, notice: Notice) -> None:
-        if self._channel is None:
-            self._channel = self.make()
         now = self.clock.now()
-        self._channel.send(message_of(notice, self.instance, self.clean), now)
+        try:
+            if self._channel is None:
+                self._channel = self.make()
+            self._channel.send(message_of(notice, self.instance, self.clean), now)
+        except SendFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - a library's defect is this channel's failure; it may show an address
+            raise SendFailed(f"unexpected {type(error).__name__}") from None
         self.state = ch.after_sending(self.state, notice.level, now)
         self.count(self.rules.name, "sent")
         log = structlog.get_logger()

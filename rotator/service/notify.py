@@ -8,7 +8,7 @@ in between sends it again. A round with nothing to send writes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotator.domain import channel as ch
@@ -18,6 +18,7 @@ from rotator.domain.model import Policy
 from rotator.domain.notices import TABLE, Entry, Kind, Notice, notice_of
 from rotator.domain.record import PolicyRecord
 from rotator.domain.standing import (
+    CLOCK_AHEAD,
     Standing,
     after_telling,
     begun,
@@ -96,7 +97,7 @@ class Sender:
         self.problem = delivery.state.problem
 
     def _is_to_be_kept(self, state: ChannelState, now: datetime) -> bool:
-        is_late = self._kept_at is None or now - self._kept_at >= KEPT_EVERY
+        is_late = self._kept_at is None or abs(now - self._kept_at) >= KEPT_EVERY  # a clock may step back
         return self._seen > state.cursor and is_late
 
     def _items(self, state: ChannelState, now: datetime, *, lasting: bool) -> list[Item]:
@@ -161,10 +162,15 @@ class Sender:
 
     def _condition(self, condition: Condition, policy: Policy, known: Standing | None, now: datetime) -> Iterator[Item]:
         standing, key = known or begun(condition, policy.name, now), (policy.name, condition.key)
+        if standing.since > now + CLOCK_AHEAD:
+            standing = replace(standing, since=now)
+        is_new = standing is not known
         if is_to_be_told(standing, condition, now):
             notice = notice_of_condition(standing, condition, policy.project, now)
             if self.rules.want(notice, policy):
+                if is_new:
+                    yield Item(key=key, standing=standing)
                 yield Item(notice=notice, key=key, standing=after_telling(standing, condition, now))
                 return
-        if known is None and (condition.patience or condition.escalates):
+        if is_new and (condition.patience or condition.escalates):
             yield Item(key=key, standing=standing)  # since when it lasts

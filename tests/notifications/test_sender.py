@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,7 +46,7 @@ class Place:
     """Where messages arrive.
 
     ``down``: what it says instead of taking them; ``poison``: it takes none with this text; ``crashes``: the sender
-    dies after one.
+    dies after one; ``loses``: its answer is lost; ``breaks``: its library raises what nobody foresaw.
     """
 
     got: list[Message] = field(default_factory=list)
@@ -53,9 +54,13 @@ class Place:
     down: str = ""
     poison: str = ""
     crashes: bool = False
+    loses: bool = False
+    breaks: bool = False
 
     def send(self, message: Message, now: datetime) -> None:
         self.tries += 1
+        if self.breaks:
+            raise UnicodeError("https://hooks.example/T0KEN")
         if self.down:
             raise SendFailed(self.down)
         if self.poison and self.poison in message.body:
@@ -63,6 +68,8 @@ class Place:
         self.got.append(message)
         if self.crashes:
             raise KeyboardInterrupt
+        if self.loses:
+            raise SendFailed("no answer within 20s")
 
     def told(self) -> list[tuple[str, object]]:
         return [(message.kind, message.fields["policy"]) for message in self.got]
@@ -143,6 +150,46 @@ def test_a_crash_between_a_message_and_its_record_sends_it_again_under_the_same_
     assert desk.place.told() == [("adopted", "chat"), ("adopted", "chat"), ("adopted", "batch")]
     first, again, other = (message.ident for message in desk.place.got)
     assert first == again != other
+
+
+@pytest.mark.parametrize("crashes", [True, False])
+def test_a_repeat_of_what_lasts_has_the_same_id(desk: Desk, *, crashes: bool) -> None:
+    desk.look(failures=3, problem="sealed")
+    desk.place.crashes, desk.place.loses = crashes, not crashes
+    for number in range(2):
+        sender = desk.sender("dead" if number == 0 else "its successor")
+        with suppress(KeyboardInterrupt):
+            sender.round()
+        desk.clock.at += MINUTE
+    first, again = desk.place.got
+    assert (first.kind, first.ident) == ("failed", again.ident)
+
+
+def test_an_error_that_nobody_foresaw_is_a_failure_that_names_no_address_and_is_not_tried_at_once(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.place.breaks = True
+    desk.adopt()
+    sender.round()
+    sender.round()
+    (state,) = desk.journal.outbox().channels().values()
+    assert (desk.place.tries, state.failures, state.problem) == (1, 1, "unexpected UnicodeError")
+    desk.place.breaks, desk.clock.at = False, NOW + MINUTE
+    sender.round()
+    assert desk.place.told() == [("adopted", "chat")]
+
+
+def test_a_clock_that_was_ahead_for_a_moment_mutes_nothing(desk: Desk) -> None:
+    sender = desk.sender()
+    for after in (400 * DAY, timedelta(0), HOUR):
+        desk.clock.at = NOW + after
+        desk.look(failures=3, problem="sealed")
+        desk.look("batch", alerts=(("HeldSomewhere", "key_x is held at another place"),))  # has an hour's patience
+        sender.round()
+    assert [(message.kind, message.at) for message in desk.place.got] == [
+        ("failed", NOW + 400 * DAY),
+        ("failed", NOW),
+        ("needs-person", NOW + HOUR),
+    ]
 
 
 def test_of_two_processes_on_one_journal_one_sends(desk: Desk) -> None:
