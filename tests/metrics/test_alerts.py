@@ -71,7 +71,13 @@ CASES = {
         {"rotator_notification_failures": "2+0x30"},
     ),
     "overdue": ("RotatorRotationOverdue", "420m", {NEXT: "0+0x50"}, {NEXT: "9000+0x50"}),
-    "hold": ("RotatorOnHoldTooLong", "1450m", {HOLD: "1+0x150"}, {HOLD: "1+0x70 0+0x1 1+0x80"}),
+    "hold": ("RotatorOnHoldTooLong", "1510m", {HOLD: "1+0x160"}, {HOLD: "1+0x70 0+0x7 1+0x90"}),
+    "hold over pods": (
+        "RotatorOnHoldTooLong",
+        "1510m",
+        {f'{HOLD}{{instance="a",policy="p"}}': "1+0x70 _x90", f'{HOLD}{{instance="b",policy="p"}}': "_x72 1+0x90"},
+        {f'{HOLD}{{instance="a",policy="p"}}': "1+0x70 _x90", f'{HOLD}{{instance="b",policy="q"}}': "_x72 1+0x90"},
+    ),
     "old key": ("RotatorOldKeyInUse", "80m", {GRACES: "0+0x70 1+0x30"}, {GRACES: "3+0x90"}),
     "first extension": (
         "RotatorOldKeyInUse",
