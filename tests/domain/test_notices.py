@@ -67,6 +67,13 @@ def test_every_name_in_the_table_is_tried_above():
     assert TABLE.keys() == {type(event).__name__ for event in EVENTS}
 
 
+def test_however_long_an_error_is_what_to_do_is_told():
+    told = body(replace(notice(), what="vault:a can't be read; " * 500))
+    assert len(told) < 2000, "what the smallest chats take"
+    assert "; vaul…\nWhat to do: Nothing is to be done.\n" in told
+    assert "policy chat" in told
+
+
 def test_a_rotation_is_told_with_the_new_key_and_the_one_that_still_works():
     notice = notice_of(entry(EVENTS[0]), POLICY, RECORD)
     assert notice.what == (
