@@ -22,6 +22,9 @@ OVERDUE_AFTER = timedelta(hours=6)
 UNSEEN_AFTER = timedelta(hours=1)
 """How long after its moment a look that did not come is told."""
 
+CATCHES_UP = timedelta(minutes=10)
+"""How long a service that was off has to do what it missed, before anybody is told that nobody did."""
+
 AHEAD_AT_MOST = timedelta(hours=24)
 """How long before a revocation it is told at most; otherwise a quarter of the grace."""
 
@@ -155,6 +158,7 @@ def _overdue(policy: Policy, record: PolicyRecord, now: datetime) -> Iterator[Co
         what=f"The rotation of {key.key_id} was due at {text(due)}, and did not come.",
         advice="See 'rotator status': a canary in trouble, depends_on or max_rotations_per_run may keep it waiting.",
         key_ids=(key.key_id,),
+        patience=CATCHES_UP,
         escalates=DAY,
     )
 
@@ -198,6 +202,7 @@ def _unseen(seen: Seen, now: datetime) -> Iterator[Condition]:
             level=Level.WARNING,
             what=f"It was to be looked at at {text(seen.next_at)}, and was not.",
             advice="See whether rotator runs and gets on: its log, and /healthz.",
+            patience=CATCHES_UP,
             escalates=DAY,
         )
 

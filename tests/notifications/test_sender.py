@@ -108,6 +108,19 @@ def test_a_condition_is_told_when_it_begins_when_it_lasts_and_when_it_is_over(de
     assert desk.journal.outbox().told("ops") == {}
 
 
+def test_the_looks_that_a_service_missed_while_it_was_off_are_told_only_if_it_does_not_catch_up(desk: Desk) -> None:
+    for policy in ("chat", "batch"):
+        desk.look(policy)
+    sender = desk.sender()
+    desk.clock.at = NOW + DAY
+    sender.round()
+    desk.look("chat")
+    for minutes in (1, 20):
+        desk.clock.at = NOW + DAY + minutes * MINUTE
+        sender.round()
+    assert desk.place.told() == [("overdue", "batch")]
+
+
 def test_a_hold_a_look_that_fails_otherwise_and_a_policy_that_goes_are_no_recovery(desk: Desk) -> None:
     sender = desk.sender()
     desk.look(alerts=(("WrongDestination", "not there"),), failures=1, problem="not there")
