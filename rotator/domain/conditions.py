@@ -115,7 +115,9 @@ def conditions(
 
 def is_certain(key: str, record: PolicyRecord, seen: Seen | None, now: datetime) -> bool:
     """Whether a condition that is not there any more is over, and not just out of sight."""
-    if key.startswith(("ending", "about-to-revoke")):
+    if key.startswith("about-to-revoke"):  # how long before it is told depends on the policy, as a process has it
+        return key not in map(_revocation_key, record.in_state(KeyState.RETIRING))
+    if key.startswith("ending"):
         return True
     # A policy on hold is not looked at; and a look that failed did not see what the one before had seen. It is no
     # recovery either, where another process that shares the channel waits for fewer failures before it tells them.
@@ -214,9 +216,14 @@ def _to_be_revoked(policy: Policy, record: PolicyRecord, now: datetime) -> Itera
             yield _revocation(key, key.grace_until, policy)
 
 
+def _revocation_key(key: KeyRecord) -> str:
+    """With its moment: one that is put off is told again."""
+    return f"about-to-revoke:{key.key_id}:{text(key.grace_until) if key.grace_until else ''}"
+
+
 def _revocation(key: KeyRecord, at: datetime, policy: Policy) -> Condition:
     return Condition(
-        key=f"about-to-revoke:{key.key_id}",
+        key=_revocation_key(key),
         kind=Kind.ABOUT_TO_REVOKE,
         level=Level.INFO,
         what=f"The replaced key {key.key_id} is revoked at {text(at)} or soon after, unless it is seen in use.",

@@ -183,8 +183,11 @@ def test_a_person_is_called_for_alerts_that_only_a_person_can_mend():
 
 def test_a_revocation_is_told_a_quarter_of_the_grace_before_and_not_of_a_leaked_key():
     soon = record(key("a"), retiring("old", grace_until=NOW + 6 * HOUR))
-    one = found(soon)["about-to-revoke:key_old"]
+    (one,) = found(soon).values()
+    assert (one.kind, one.key_ids) == (Kind.ABOUT_TO_REVOKE, ("key_old",))
     assert (one.level, one.lasts) == (Level.INFO, False)
+    assert not is_certain(one.key, soon, None, NOW), "it is not over where another process has a longer grace"
+    assert is_certain(one.key, record(key("a")), None, NOW)
     assert found(soon, now=NOW - MINUTE) == {}
     assert found(record(key("a"), retiring("old", leaked=True))) == {}
 

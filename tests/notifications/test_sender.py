@@ -158,6 +158,29 @@ def test_two_processes_of_different_configurations_do_not_tell_each_others_condi
     assert desk.place.told() == [("failed", "chat"), ("recovered", "chat")]
 
 
+def test_a_revocation_to_come_is_told_once_though_another_process_has_a_shorter_grace_and_again_when_it_moves(
+    desk: Desk,
+) -> None:
+    first, other = desk.sender("first"), desk.sender("other")
+    first.policies, other.policies = ({"chat": replace(POLICY, grace=grace)} for grace in (4 * DAY, 4 * HOUR))
+    desk.adopt()
+    desk.adopt(name="b")
+    for hours in (8.5 * 24, 8.5 * 24 + 1, 8.5 * 24 + 2):
+        desk.clock.at = NOW + hours * HOUR
+        first.round()
+        other.round()
+    told = [one for one in desk.place.told() if one[0] == "about-to-revoke"]
+    assert len(told) == 1
+    lease = desk.journal.acquire("chat", "looker", desk.clock.now(), HOUR)
+    extended = ev.GraceExtended(key_id="key_a", grace_until=NOW + 12 * DAY, why="used a moment ago")
+    desk.journal.append(lease, [extended], desk.clock.now())
+    for days in (9, 11.5, 13):
+        desk.clock.at = NOW + days * DAY
+        first.round()
+    told = [one for one in desk.place.told() if one[0] == "about-to-revoke"]
+    assert len(told) == 2
+
+
 def test_what_was_told_of_a_policy_that_the_journal_does_not_know_is_forgotten(desk: Desk) -> None:
     sender, outbox = desk.sender(), desk.journal.outbox()
     state = outbox.claim("ops", "me", NOW, HOUR)
