@@ -5,7 +5,7 @@ All calls are synchronous, bounded in time by the adapter, and safe to make from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -335,6 +335,10 @@ class TellsRights(Protocol):
 
 class Observer(Protocol):
     """Is told what happens, to count it. It never raises, and never sees a secret."""
+
+    def know(self, policies: Iterable[str]) -> None:
+        """These are served from now on."""
+        ...
 
     def called(self, endpoint: str, method: str, result: str, seconds: float) -> None:
         """A call of a provider or backend came to its end.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from rotator.domain.model import Policy
@@ -18,7 +19,7 @@ AGAIN_FIRST, AGAIN_LAST = timedelta(seconds=30), timedelta(minutes=30)
 """The pauses while a channel fails: from the first, doubled, to the last."""
 
 GIVEN_UP_AFTER = timedelta(days=3)
-"""A channel that has failed for so long leaves out what it can't send, so that one message does not block others."""
+"""A channel that has failed for so long leaves out what is as old: nothing waits for it for ever, nor the journal."""
 
 _NAMED = 10
 
@@ -98,11 +99,35 @@ def is_paused(state: ChannelState, now: datetime) -> bool:
     return state.retry_at is not None and now < state.retry_at <= now + 2 * AGAIN_LAST
 
 
-def is_allowed(state: ChannelState, level: Level, per_hour: int, now: datetime) -> bool:
-    """Whether one more fits into the hour. A flood of news does not keep back what is critical."""
-    if not _in_window(state, now):
-        return True
-    return (state.critical if level is Level.CRITICAL else state.sent) < per_hour
+class Fate(StrEnum):
+    """What becomes of a notice that is to be sent."""
+
+    SENT = "sent"
+    LEFT_OUT = "left out"  # of an hour that is full
+    GIVEN_UP = "given up"  # after the channel has failed for too long
+
+
+def fates(state: ChannelState, notices: Sequence[Notice], per_hour: int, now: datetime) -> list[Fate]:
+    """Of each; of more than fit into the hour the newest are sent. A flood of news keeps back nothing critical.
+
+    What is late, because the channel failed or nobody was there to send, has half of the hour at most: the other half
+    is for what happens now.
+
+    :param notices: in the order in which they are to be sent.
+    """
+    is_begun = _in_window(state, now)
+    used = {True: state.critical, False: state.sent} if is_begun else {True: 0, False: 0}
+    found = []
+    for notice in reversed(notices):
+        is_critical, is_late = notice.level is Level.CRITICAL, now - notice.at > WINDOW
+        if is_given_up(state, notice, now):
+            found.append(Fate.GIVEN_UP)
+        elif used[is_critical] < (max(1, per_hour // 2) if is_late else per_hour):
+            used[is_critical] += 1
+            found.append(Fate.SENT)
+        else:
+            found.append(Fate.LEFT_OUT)
+    return found[::-1]
 
 
 def is_digest_due(state: ChannelState, now: datetime) -> bool:
@@ -144,15 +169,16 @@ def after_failing(state: ChannelState, problem: str, now: datetime, retry_after:
     return replace(
         state,
         failures=state.failures + 1,
-        failing_since=state.failing_since or now,
+        failing_since=min(state.failing_since or now, now),  # it may have been set before the clock stepped back
         retry_at=now + pause,
         problem=problem,
     )
 
 
-def is_given_up(state: ChannelState, now: datetime) -> bool:
-    """Whether what can't be sent now is left out."""
-    return state.failing_since is not None and now - state.failing_since > GIVEN_UP_AFTER
+def is_given_up(state: ChannelState, notice: Notice, now: datetime) -> bool:
+    """Whether it is left out: it could not be sent for so long, as nothing could."""
+    is_failing = state.failing_since is not None and now - state.failing_since > GIVEN_UP_AFTER
+    return is_failing and now - notice.at > GIVEN_UP_AFTER
 
 
 def digest(state: ChannelState, now: datetime) -> Notice:

@@ -22,6 +22,9 @@ OVERDUE_AFTER = timedelta(hours=6)
 UNSEEN_AFTER = timedelta(hours=1)
 """How long after its moment a look that did not come is told."""
 
+CATCHES_UP = timedelta(minutes=10)
+"""How long a service that was off has to do what it missed, before anybody is told that nobody did."""
+
 AHEAD_AT_MOST = timedelta(hours=24)
 """How long before a revocation it is told at most; otherwise a quarter of the grace."""
 
@@ -112,10 +115,15 @@ def conditions(
 
 def is_certain(key: str, record: PolicyRecord, seen: Seen | None, now: datetime) -> bool:
     """Whether a condition that is not there any more is over, and not just out of sight."""
-    if key.startswith(("ending", "about-to-revoke")):
+    if key.startswith("about-to-revoke"):  # how long before it is told depends on the policy, as a process has it
+        return key not in map(_revocation_key, record.in_state(KeyState.RETIRING))
+    if key.startswith("ending"):
         return True
-    # A policy on hold is not looked at; and a look that failed did not see what the one before had seen.
-    return not record.held(now) and (seen is None or seen.failures == 0 or not key.startswith("needs-person"))
+    # A policy on hold is not looked at; and a look that failed did not see what the one before had seen. It is no
+    # recovery either, where another process that shares the channel waits for fewer failures before it tells them.
+    return not record.held(now) and (
+        seen is None or not seen.failures or not key.startswith(("needs-person", "failed"))
+    )
 
 
 def _ending(policy: Policy, record: PolicyRecord, now: datetime) -> Iterator[Condition]:
@@ -152,6 +160,7 @@ def _overdue(policy: Policy, record: PolicyRecord, now: datetime) -> Iterator[Co
         what=f"The rotation of {key.key_id} was due at {text(due)}, and did not come.",
         advice="See 'rotator status': a canary in trouble, depends_on or max_rotations_per_run may keep it waiting.",
         key_ids=(key.key_id,),
+        patience=CATCHES_UP,
         escalates=DAY,
     )
 
@@ -195,6 +204,7 @@ def _unseen(seen: Seen, now: datetime) -> Iterator[Condition]:
             level=Level.WARNING,
             what=f"It was to be looked at at {text(seen.next_at)}, and was not.",
             advice="See whether rotator runs and gets on: its log, and /healthz.",
+            patience=CATCHES_UP,
             escalates=DAY,
         )
 
@@ -206,9 +216,14 @@ def _to_be_revoked(policy: Policy, record: PolicyRecord, now: datetime) -> Itera
             yield _revocation(key, key.grace_until, policy)
 
 
+def _revocation_key(key: KeyRecord) -> str:
+    """With its moment: one that is put off is told again."""
+    return f"about-to-revoke:{key.key_id}:{text(key.grace_until) if key.grace_until else ''}"
+
+
 def _revocation(key: KeyRecord, at: datetime, policy: Policy) -> Condition:
     return Condition(
-        key=f"about-to-revoke:{key.key_id}",
+        key=_revocation_key(key),
         kind=Kind.ABOUT_TO_REVOKE,
         level=Level.INFO,
         what=f"The replaced key {key.key_id} is revoked at {text(at)} or soon after, unless it is seen in use.",

@@ -279,6 +279,10 @@ def _moment(value: str) -> str:
         return value
 
 
+_LONGEST = 1500
+"""Characters of what happened: beyond 2,000 in all there are chats that refuse a message, or cut off what to do."""
+
+
 def title(notice: Notice, instance: str) -> str:
     """One line: ``rotator prod: chat: failed``; critical ones begin with it."""
     parts = ["rotator " + instance, notice.policy, notice.kind.replace("-", " ")]
@@ -291,4 +295,5 @@ def body(notice: Notice) -> str:
     keys = f"keys: {', '.join(notice.key_ids)}" if notice.key_ids else ""
     where = f"policy {notice.policy}" + (f", project {notice.project}" if notice.project else "")
     about = [part for part in (where if notice.policy else "", keys, text(notice.at)) if part]
-    return "\n".join([notice.what, f"What to do: {notice.advice}", "", "; ".join(about)])
+    what = notice.what if len(notice.what) <= _LONGEST else notice.what[: _LONGEST - 1] + "…"
+    return "\n".join([what, f"What to do: {notice.advice}", "", "; ".join(about)])

@@ -15,6 +15,12 @@ FIRST = {Level.INFO: timedelta(days=1), Level.WARNING: timedelta(hours=6), Level
 LAST = {Level.INFO: timedelta(days=7), Level.WARNING: timedelta(days=7), Level.CRITICAL: timedelta(days=1)}
 """The longest pause between two."""
 
+CLOCK_AHEAD = timedelta(hours=1)
+"""What is further away than it can be, by more than this, was set before the clock stepped back."""
+
+FORGOTTEN_AFTER = timedelta(days=8)
+"""How long after it was to be told again, and was not, it is forgotten: longer than any pause."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -58,23 +64,34 @@ def is_to_be_told(standing: Standing, condition: Condition, now: datetime) -> bo
     level = level_now(standing, condition, now)
     if level is not standing.level and level.reaches(standing.level):
         return True
-    return condition.lasts and standing.next_at is not None and standing.next_at <= now
+    if not condition.lasts or standing.next_at is None:
+        return False
+    return not now < standing.next_at <= now + _pause(standing.level, standing.repeats) + CLOCK_AHEAD
+
+
+def is_forgotten(standing: Standing, now: datetime) -> bool:
+    """Whether nobody tells it any more: its policy, or the channel's wish to hear of it, has left every file."""
+    return now - (standing.next_at or standing.since) > FORGOTTEN_AFTER
 
 
 def after_telling(standing: Standing, condition: Condition, now: datetime) -> Standing:
     """The same, told once more."""
     level = level_now(standing, condition, now)
     repeats = standing.repeats + 1 if standing.told and level is standing.level else 0  # worse: the pauses begin anew
-    pause = min(FIRST[level] * 2 ** min(repeats, 10), LAST[level])
     return replace(
         standing,
         told=standing.told + 1,
         repeats=repeats,
         level=level,
-        next_at=now + pause,
+        next_at=now + _pause(level, repeats),
         what=condition.what,
         key_ids=condition.key_ids,
     )
+
+
+def _pause(level: Level, repeats: int) -> timedelta:
+    doubled: timedelta = FIRST[level] * 2 ** min(repeats, 10)
+    return min(doubled, LAST[level])
 
 
 def notice_of_condition(standing: Standing, condition: Condition, project: str, now: datetime) -> Notice:

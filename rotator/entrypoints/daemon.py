@@ -55,7 +55,7 @@ class Daemon:
         self._log = structlog.get_logger()
         self._signals = signals
         self._supervisor = supervisor
-        self._reloader = Reloader(application, supervisor, signals.wake.set)
+        self._reloader = Reloader(application, supervisor, signals.wake.set, trouble=front.refused)
         # What a listener of the scheduler is told waits here for the main thread: the scheduler's own thread may call
         # it, in the middle of its work and with its lock, so that it must wait for nobody.
         self._ended: queue.SimpleQueue[JobExecutionEvent] = queue.SimpleQueue()
@@ -94,6 +94,7 @@ class Daemon:
         self._front.serve(lambda: self._application, lambda: self._policies, self._load)
         self._front.heart.beat("")
         begin(self._application)
+        self._application.observer.know(self._policies)
         self._sync()
         self._scheduler.start()
         self._senders.start(self._application)
@@ -137,6 +138,7 @@ class Daemon:
         """Every job has its policy's lane and moment of the new configuration. What runs ends as it began."""
         concerned = {*changes.backends, *changes.providers}
         self._runtimes.swap(application)
+        application.observer.know(self._policies)
         self._senders.start(application)
         self._progress.patience = application.settings.service.patience
         for name in changes.policies_removed:
@@ -269,6 +271,7 @@ class Daemon:
         """Feed the watchdog, if this round was progress; and try the scheduler for the next one."""
         trouble = self._progress.trouble()
         self._front.heart.beat(trouble)
+        self._front.refused = self._reloader.trouble
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")

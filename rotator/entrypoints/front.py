@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rotator.clock import SystemClock
@@ -19,10 +20,12 @@ class Front:
     """Answers from whatever is served now; see ``wait`` and ``serve``.
 
     :ivar heart: beaten by whoever is at work.
+    :ivar refused: why an older configuration than the one that was read last is in force; empty where none was refused.
     """
 
     def __init__(self, clock: SystemClock) -> None:
         self.heart = Heart()
+        self.refused = ""
         self._clock = clock
         self._closed = Closed()
         self._served: Callable[[], Served] | None = None
@@ -79,4 +82,4 @@ class Front:
         return self._policies()
 
     def _load_now(self) -> Load:
-        return self._load()
+        return replace(self._load(), refused=bool(self.refused))

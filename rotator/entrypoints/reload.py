@@ -26,6 +26,8 @@ from rotator.errors import ConfigError, Problem, RotatorError
 MOST_TOLD = 100
 """So many faults of one configuration are logged; ``rotator validate`` prints all."""
 
+REFUSED = "the new configuration is wrong, the last good one is kept; the log says why"
+
 ON_CHANGE = "on-change"
 
 
@@ -102,6 +104,7 @@ class Reloader:
 
     :param application: what runs now.
     :param apply_soon: called when ``take`` has something.
+    :param trouble: ``REFUSED``, where what runs now is not what was read last.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class Reloader:
         supervisor: Supervisor,
         apply_soon: Callable[[], None],
         *,
+        trouble: str = "",
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._latest = application
@@ -119,7 +123,7 @@ class Reloader:
         self._watched = Watched(application.settings.source)
         self._seen = ""  # nothing: a file may have changed since it was read at the start
         self._ready: queue.SimpleQueue[tuple[Application, Changes]] = queue.SimpleQueue()
-        self.trouble = ""
+        self.trouble = trouble
 
     def run(self, signals: Signals, every: timedelta) -> None:
         """Never returns; in a thread of its own, that ends with the process."""
@@ -161,7 +165,7 @@ class Reloader:
         except Exception as error:  # noqa: BLE001 - whatever it is, the service runs on with what it has
             if candidate:
                 give_back(candidate)
-            self.trouble = "the new configuration is wrong, the last good one is kept; the log says why"
+            self.trouble = REFUSED
             refused(error, settings.source)
             self._supervisor.reloaded(self.trouble)
             return

@@ -16,7 +16,7 @@ from rotator.config import Settings, load
 from rotator.entrypoints import exits
 from rotator.entrypoints.daemon import Daemon
 from rotator.entrypoints.front import Front
-from rotator.entrypoints.reload import refused
+from rotator.entrypoints.reload import REFUSED, refused
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
 from rotator.errors import ConfigError, JournalError, MissingSecret
@@ -105,7 +105,9 @@ class Opener:
             after = load(settings.source, self._environ)
         except ConfigError as error:
             refused(error, settings.source)
+            self._front.refused = REFUSED
             return settings
+        self._front.refused = ""
         self._log.info("configuration.reloaded", policies=len(after.policies))
         return after
 

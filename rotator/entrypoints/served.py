@@ -20,10 +20,16 @@ from rotator.service.observe import SILENT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How busy this process is: looks under way, and policies that are due and wait for a thread."""
+    """How busy this process is, and with what.
+
+    :param running: looks under way.
+    :param queued: policies that are due and wait for a thread.
+    :param refused: the configuration that was read last was refused, and this is an older one.
+    """
 
     running: int = 0
     queued: int = 0
+    refused: bool = False
 
 
 class Served(Protocol):

@@ -16,6 +16,9 @@ _ENDS = {"GraceStarted": "published", "RotationAbandoned": "abandoned", "RolledB
 _BEGINS = {"RotationIntended": "issuing", "KeyIssued": "verifying", "KeyVerified": "publishing"}
 """What a rotation is at after which event: creating the key, verifying it, publishing it; then see ``_ENDS``."""
 
+_FOLLOWS = {"RotationIntended": "", "KeyIssued": "issuing", "KeyVerified": "verifying", "GraceStarted": "publishing"}
+"""What a rotation was at before an event; otherwise another process did what was between. It may end at any."""
+
 _PHASE_SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 6 * 3600)
 
 
@@ -78,7 +81,10 @@ class Counted:
         )  # fmt: skip
 
     def know(self, policies: Iterable[str]) -> None:
-        """Begin at zero what has not happened yet: Prometheus sees no increase in a counter that begins at one."""
+        """See ``Observer``: what has not happened yet begins at zero, before anything happens.
+
+        Prometheus sees no increase in a counter that begins at one.
+        """
         for policy in policies:
             for counter in (self._begun, self._revoked, self._extended, self._deferred):
                 counter.labels(policy)
@@ -124,7 +130,7 @@ class Counted:
         if kind not in _BEGINS and kind not in _ENDS:
             return
         now, before = self._monotonic(), self._phases.pop(policy, None)
-        if before is not None:
+        if before is not None and _FOLLOWS.get(kind, before[0]) == before[0]:
             phase, since = before
             self._phase_time.labels(phase).observe(now - since)
         if kind in _BEGINS:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from rotator.domain import channel as ch
-from rotator.domain.channel import ChannelState, Rules
+from rotator.domain.channel import ChannelState, Fate, Rules
 from rotator.domain.notices import Notice
 from rotator.domain.standing import Standing
 from rotator.errors import SendFailed
@@ -70,18 +70,39 @@ class Delivery:
             structlog.get_logger().info("notification.taken_over", channel=self.rules.name)
 
     def _all(self, items: Sequence[Item], stopping: Callable[[], bool]) -> None:
-        if ch.is_digest_due(self.state, self.clock.now()):
-            notice = ch.digest(self.state, self.clock.now())
-            self._send(notice)
-            self.state = ch.after_digest(self.state)
-            self._save(keep=True)
+        now = self.clock.now()
+        if ch.is_paused(self.state, now):
+            return  # another process has tried it a moment ago
+        is_digest_due = ch.is_digest_due(self.state, now)  # before an hour begins with what is sent now
+        notices = [item.notice for item in items if item.notice is not None]
+        fates = iter(ch.fates(self.state, notices, self.rules.per_hour, now))
+        held: list[
+            Item
+        ] = []  # beyond the hour's limit: counted once a later one is sent, and until then they wait like it
         for item in items:
-            if stopping() or ch.is_paused(self.state, self.clock.now()):
-                break
-            is_sent = item.notice is not None and self._sent_or_counted(item.notice)
-            self._note(item)
-            if is_sent:
+            if stopping():
+                return
+            fate = next(fates) if item.notice is not None else None
+            if fate is Fate.LEFT_OUT or (fate is None and item.cursor is not None and held):
+                held.append(item)
+                continue
+            if item.notice is not None and fate is Fate.SENT:
+                if self._told:  # since when it lasts is a part of its id: a repeat after a crash has the same one
+                    self._save(keep=True)
+                self._send(item.notice)
+            held = self._leave_out(held)
+            if fate is Fate.GIVEN_UP:
+                self._leave_out([item])
+                structlog.get_logger().error("notification.given_up", channel=self.rules.name)
+            else:
+                self._note(item)
+            if fate is Fate.SENT:
                 self._save(keep=True)
+        self._leave_out(held)
+        # The last: what is known only by its number keeps back nothing that can still be told.
+        if is_digest_due or ch.is_digest_due(self.state, now):
+            self._send(ch.digest(self.state, now))
+            self.state = ch.after_digest(self.state)
 
     def _note(self, item: Item) -> None:
         if item.cursor is not None:
@@ -91,30 +112,25 @@ class Delivery:
         elif item.key is not None:
             self._over.append(item.key)
 
-    def _sent_or_counted(self, notice: Notice) -> bool:
-        """Whether it was sent. Raises ``SendFailed``, unless the channel has failed for too long already."""
-        now = self.clock.now()
-        if not ch.is_allowed(self.state, notice.level, self.rules.per_hour, now):
-            self.state = ch.after_leaving_out(self.state, notice, now)
-            self.count(self.rules.name, "left_out")
-            return False
-        try:
-            self._send(notice)
-        except SendFailed as error:
-            if not ch.is_given_up(self.state, now):
-                raise
-            self._failed(error)
-            self.state = ch.after_leaving_out(self.state, notice, now)
-            self.count(self.rules.name, "left_out")
-            structlog.get_logger().error("notification.given_up", channel=self.rules.name, kind=notice.kind)
-            return False
-        return True
+    def _leave_out(self, items: Sequence[Item]) -> list[Item]:
+        """Count what is not sent, and note all; none is left."""
+        for item in items:
+            if item.notice is not None:
+                self.state = ch.after_leaving_out(self.state, item.notice, self.clock.now())
+                self.count(self.rules.name, "left_out")
+            self._note(item)
+        return []
 
     def _send(self, notice: Notice) -> None:
-        if self._channel is None:
-            self._channel = self.make()
         now = self.clock.now()
-        self._channel.send(message_of(notice, self.instance, self.clean), now)
+        try:
+            if self._channel is None:
+                self._channel = self.make()
+            self._channel.send(message_of(notice, self.instance, self.clean), now)
+        except SendFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - a library's defect is this channel's failure; it may show an address
+            raise SendFailed(f"unexpected {type(error).__name__}") from None
         self.state = ch.after_sending(self.state, notice.level, now)
         self.count(self.rules.name, "sent")
         log = structlog.get_logger()

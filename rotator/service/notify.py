@@ -8,7 +8,7 @@ in between sends it again. A round with nothing to send writes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotator.domain import channel as ch
@@ -18,9 +18,11 @@ from rotator.domain.model import Policy
 from rotator.domain.notices import TABLE, Entry, Kind, Notice, notice_of
 from rotator.domain.record import PolicyRecord
 from rotator.domain.standing import (
+    CLOCK_AHEAD,
     Standing,
     after_telling,
     begun,
+    is_forgotten,
     is_to_be_told,
     notice_of_condition,
     notice_of_end,
@@ -95,13 +97,17 @@ class Sender:
         self.problem = delivery.state.problem
 
     def _is_to_be_kept(self, state: ChannelState, now: datetime) -> bool:
-        is_late = self._kept_at is None or now - self._kept_at >= KEPT_EVERY
+        is_late = self._kept_at is None or abs(now - self._kept_at) >= KEPT_EVERY  # a clock may step back
         return self._seen > state.cursor and is_late
 
     def _items(self, state: ChannelState, now: datetime, *, lasting: bool) -> list[Item]:
         if ch.is_paused(state, now):
             return []
-        return [*self._events(state), *(self._conditions(now) if lasting else ())]
+        events, lasts = list(self._events(state)), list(self._conditions(now) if lasting else ())
+        # Whatever the channel does not take keeps back no condition: with each failure another one is tried first.
+        turn = state.failures // 2 % len(lasts) if lasts else 0
+        lasts = [*lasts[turn:], *lasts[:turn]]
+        return [*lasts, *events] if state.failures % 2 else [*events, *lasts]
 
     def _events(self, state: ChannelState) -> Iterator[Item]:
         """The events that the channel is told, and how far that brings it."""
@@ -138,23 +144,33 @@ class Sender:
                 if self.rules.concern(condition.kind, name, policy):
                     yield from self._condition(condition, policy, told.pop(key, None), now)
             for key, standing in told.items():
-                if key in here or is_certain(key, record, look, now):
-                    yield self._end(key, standing, policy, now, is_over=key not in here)
-        yield from (Item(key=(name, key)) for name, told in known.items() for key in told)  # of policies that are gone
+                if key not in here and is_certain(key, record, look, now):
+                    yield self._end(key, standing, policy, now)
+                elif is_forgotten(standing, now):
+                    yield Item(key=(name, key))
+        # Another process of this journal may have policies that this one has not: what it was told is its own.
+        for name, told in known.items():
+            is_known = name in records or name in looks
+            yield from (Item(key=(name, key)) for key, one in told.items() if not is_known or is_forgotten(one, now))
 
-    def _end(self, key: str, standing: Standing, policy: Policy, now: datetime, *, is_over: bool) -> Item:
-        """Told where its beginning was; one that the channel is not to hear of any more is forgotten."""
+    def _end(self, key: str, standing: Standing, policy: Policy, now: datetime) -> Item:
+        """Told where its beginning was."""
         was_told = standing.told > 0 and standing.kind is not Kind.ABOUT_TO_REVOKE
-        is_wanted = is_over and was_told and self.rules.concern(Kind.RECOVERED, policy.name, policy)
+        is_wanted = was_told and self.rules.concern(Kind.RECOVERED, policy.name, policy)
         notice = notice_of_end(key, standing, policy.project, now) if is_wanted else None
         return Item(notice=notice, key=(policy.name, key))
 
     def _condition(self, condition: Condition, policy: Policy, known: Standing | None, now: datetime) -> Iterator[Item]:
         standing, key = known or begun(condition, policy.name, now), (policy.name, condition.key)
+        if standing.since > now + CLOCK_AHEAD:
+            standing = replace(standing, since=now)
+        is_new = standing is not known
         if is_to_be_told(standing, condition, now):
             notice = notice_of_condition(standing, condition, policy.project, now)
             if self.rules.want(notice, policy):
+                if is_new:
+                    yield Item(key=key, standing=standing)
                 yield Item(notice=notice, key=key, standing=after_telling(standing, condition, now))
                 return
-        if known is None and (condition.patience or condition.escalates):
+        if is_new and (condition.patience or condition.escalates):
             yield Item(key=key, standing=standing)  # since when it lasts

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Silent:
     """``ports.Observer`` that keeps nothing."""
+
+    def know(self, policies: Iterable[str]) -> None:
+        """See ``Observer``."""
 
     def called(self, endpoint: str, method: str, result: str, seconds: float) -> None:
         """See ``Observer``."""

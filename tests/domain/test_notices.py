@@ -15,7 +15,7 @@ from rotator.config.shapes.notifications import EventName
 from rotator.domain import channel as ch
 from rotator.domain import events as ev
 from rotator.domain import request_events as rev
-from rotator.domain.channel import ChannelState, Rules
+from rotator.domain.channel import ChannelState, Fate, Rules
 from rotator.domain.conditions import NEEDS, conditions, is_certain
 from rotator.domain.notices import TABLE, Entry, Kind, Level, body, notice_of, title
 from rotator.domain.record import Level as PersonLevel
@@ -65,6 +65,13 @@ def test_each_event_of_the_table_is_told_in_whole_sentences(event):
 
 def test_every_name_in_the_table_is_tried_above():
     assert TABLE.keys() == {type(event).__name__ for event in EVENTS}
+
+
+def test_however_long_an_error_is_what_to_do_is_told():
+    told = body(replace(notice(), what="vault:a can't be read; " * 500))
+    assert len(told) < 2000, "what the smallest chats take"
+    assert "; vaul…\nWhat to do: Nothing is to be done.\n" in told
+    assert "policy chat" in told
 
 
 def test_a_rotation_is_told_with_the_new_key_and_the_one_that_still_works():
@@ -176,8 +183,11 @@ def test_a_person_is_called_for_alerts_that_only_a_person_can_mend():
 
 def test_a_revocation_is_told_a_quarter_of_the_grace_before_and_not_of_a_leaked_key():
     soon = record(key("a"), retiring("old", grace_until=NOW + 6 * HOUR))
-    one = found(soon)["about-to-revoke:key_old"]
+    (one,) = found(soon).values()
+    assert (one.kind, one.key_ids) == (Kind.ABOUT_TO_REVOKE, ("key_old",))
     assert (one.level, one.lasts) == (Level.INFO, False)
+    assert not is_certain(one.key, soon, None, NOW), "it is not over where another process has a longer grace"
+    assert is_certain(one.key, record(key("a")), None, NOW)
     assert found(soon, now=NOW - MINUTE) == {}
     assert found(record(key("a"), retiring("old", leaked=True))) == {}
 
@@ -244,12 +254,13 @@ def test_so_many_an_hour_then_one_message_says_how_many_were_left_out():
     state, sent = ChannelState(cursor=0), 0
     for minute in range(10):
         now = NOW + minute * MINUTE
-        if ch.is_allowed(state, Level.INFO, 2, now):
+        if ch.fates(state, [notice(policy=f"p{minute}")], 2, now) == [Fate.SENT]:
             state, sent = ch.after_sending(state, Level.INFO, now), sent + 1
         else:
             state = ch.after_leaving_out(state, notice(policy=f"p{minute}"), now)
     assert sent == 2
-    assert ch.is_allowed(state, Level.CRITICAL, 2, NOW + 30 * MINUTE), "news keep nothing back that is critical"
+    worst = notice(level=Level.CRITICAL)
+    assert ch.fates(state, [worst], 2, NOW + 30 * MINUTE) == [Fate.SENT], "news keep nothing back that is critical"
     assert not ch.is_digest_due(state, NOW + 59 * MINUTE)
     assert ch.is_digest_due(state, NOW + HOUR)
     digest = ch.digest(state, NOW + HOUR)
@@ -259,14 +270,29 @@ def test_so_many_an_hour_then_one_message_says_how_many_were_left_out():
     assert not ch.after_digest(state).left_out
 
 
+def test_of_more_than_fit_into_an_hour_the_newest_are_sent_and_what_is_late_leaves_half_of_it():
+    late, fresh = (replace(notice(), at=NOW - hours * HOUR) for hours in (2, 0))
+    left_out, sent = Fate.LEFT_OUT, Fate.SENT
+    state = ChannelState(cursor=0)
+    assert ch.fates(state, [fresh] * 6, 4, NOW) == [left_out] * 2 + [sent] * 4
+    assert ch.fates(state, [late] * 6, 4, NOW) == [left_out] * 4 + [sent] * 2
+    assert ch.fates(state, [late, late, fresh], 4, NOW) == [left_out, sent, sent]
+    assert ch.fates(state, [late, late], 1, NOW) == [left_out, sent]
+    failing = replace(state, failing_since=NOW - 4 * DAY)
+    ancient = replace(late, at=NOW - 3 * DAY - HOUR)
+    assert ch.fates(failing, [ancient, ancient, late], 1, NOW) == [Fate.GIVEN_UP, Fate.GIVEN_UP, sent]
+    assert ch.fates(state, [ancient], 1, NOW) == [sent], "it was not tried for three days"
+
+
 def test_a_channel_that_fails_is_tried_ever_more_rarely_and_at_last_gives_up_a_message():
     state, pauses = ChannelState(cursor=0), []
     for _ in range(9):
         state = ch.after_failing(state, "503", NOW, None)
         pauses.append((state.retry_at - NOW).total_seconds())
     assert pauses == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]
-    assert not ch.is_given_up(state, NOW + 3 * DAY)
-    assert ch.is_given_up(state, NOW + 3 * DAY + MINUTE)
+    assert not ch.is_given_up(state, notice(), NOW + 3 * DAY)
+    assert ch.is_given_up(state, notice(), NOW + 3 * DAY + MINUTE)
+    assert not ch.is_given_up(state, replace(notice(), at=NOW + HOUR), NOW + 3 * DAY + MINUTE)
     assert ch.is_paused(state, NOW + MINUTE)
     assert not ch.is_paused(state, NOW - DAY), "set before the clock stepped back"
     asked = ch.after_failing(ChannelState(cursor=0), "429", NOW, timedelta(days=9))

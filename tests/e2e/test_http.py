@@ -191,6 +191,7 @@ def test_a_scrape_tells_of_every_policy_and_of_what_was_done(tmp_path: Path, sim
         ("rotator_journal_readable", {}, 1),
         ("rotator_policies", {}, 2),
         ("rotator_stuck", {}, 0),
+        ("rotator_configuration_refused", {}, 0),
     ):
         assert _value(found, name, **labels) == value, (name, labels)
     assert (_value(found, "rotator_policy_consecutive_failures", policy="broken") or 0) >= 1

@@ -25,6 +25,7 @@ from rotator.entrypoints.serve import AGAIN_LAST, Opener
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
 from rotator.errors import BackendDenied, BackendUnavailable, JournalUnavailable
+from rotator.metrics.counted import Counted
 from rotator.service.reconcile import Outcome, Result
 from tests.e2e.installation import document, in_file, policy
 from tests.parts.postgres import Postgres
@@ -296,6 +297,51 @@ def test_lanes_come_and_go_with_the_policies_and_jobs_move_with_them(new_desk: C
     daemon._application.close_adapters()
 
 
+def extensions(desk: Desk, policy: str) -> float | None:
+    assert isinstance(desk.application.observer, Counted)
+    registry = desk.application.observer.registry
+    return registry.get_sample_value("rotator_grace_extensions_total", {"policy": policy})
+
+
+def test_each_counter_of_a_policy_begins_at_zero_when_the_service_starts(new_desk: Callable[..., Desk]) -> None:
+    desk, signals = new_desk(http={"listen": "127.0.0.1:0"}), Signals(SystemClock())
+    signals.stop.set()
+    assert extensions(desk, "chat") is None
+    assert Daemon(desk.application, signals, Supervisor({}), Front(SystemClock())).run() == 0
+    assert extensions(desk, "chat") == 0
+
+
+def test_each_counter_of_a_policy_begins_at_zero_when_it_is_added(new_desk: Callable[..., Desk]) -> None:
+    desk = new_desk(http={"listen": "127.0.0.1:0"})
+    daemon = Daemon(desk.application, Signals(SystemClock()), Supervisor({}), Front(SystemClock()))
+    desk.write(policies=[desk.policy("chat"), desk.policy("batch")])
+    desk.reloader.look(asked=True)
+    ready = desk.reloader.take()
+    assert ready is not None
+    assert extensions(desk, "batch") is None
+    daemon._apply(*ready)
+    assert extensions(desk, "batch") == 0
+    daemon._application.close_adapters()
+
+
+def test_the_metrics_tell_that_a_configuration_was_refused_until_a_good_one_comes(
+    new_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANAGEMENT_KEY", "x")
+    desk, front = new_desk(), Front(SystemClock())
+    daemon = Daemon(desk.application, Signals(SystemClock()), Supervisor({}), front)
+    told = []
+    for good in (True, False, False, True):
+        desk.path.write_text(yaml.safe_dump(desk.document if good else {"version": 1}))
+        daemon._reloader.look(asked=True)
+        daemon._tell_supervisor()
+        told.append(front._load_now().refused)
+        while ready := daemon._reloader.take():
+            ready[0].close_adapters()
+    assert told == [False, True, True, False]
+    daemon._application.close_adapters()
+
+
 def test_the_end_of_a_look_waits_for_nothing_that_the_scheduler_holds(new_desk: Callable[..., Desk]) -> None:
     """The scheduler's thread tells it with its lock held, while another thread may want that lock to set a job."""
     desk = new_desk()
@@ -374,8 +420,14 @@ def test_a_wait_for_the_journal_takes_up_another_configuration_keeps_it_when_tha
             desk.write(instance="other") if number == 1 else desk.path.write_text("version: 2\n")
             signals.reload.set()
 
-    assert opener(desk, wire, Waits(then), signals).open(desk.load()) is None
+    waiting = opener(desk, wire, Waits(then), signals)
+    assert waiting.open(desk.load()) is None
     assert tried == ["e2e", "other", "other"]
+    front = waiting._front
+    assert front._load_now().refused
+    daemon = Daemon(desk.application, Signals(SystemClock()), Supervisor({}), front)
+    daemon._tell_supervisor()
+    assert front._load_now().refused, "it began with an older one"
 
 
 def test_a_postgresql_that_lets_nobody_in_is_waited_for(tmp_path: Path, postgres: Postgres) -> None:

@@ -14,6 +14,7 @@ RULES = Path(__file__).parents[2] / "config" / "alerts.yaml"
 GRACES, ALERTS = "rotator_grace_extensions_total", "rotator_alerts_total"
 EXPIRY, NEXT = "rotator_policy_key_expiry_timestamp_seconds", "rotator_policy_next_rotation_timestamp_seconds"
 STARTED, HOLD = "rotator_policy_rotation_started_timestamp_seconds", "rotator_policy_on_hold"
+LOOK = "rotator_policy_next_look_timestamp_seconds"
 BEAT, STUCK = "rotator_heartbeat_timestamp_seconds", "rotator_stuck"
 
 # Rule, moment, series that must fire it, series that must not. Prometheus' time begins at 0, one sample a minute;
@@ -49,6 +50,14 @@ CASES = {
         {"rotator_policy_consecutive_failures": "3+0x30"},
         {"rotator_policy_consecutive_failures": "2+0x30"},
     ),
+    "look late": ("RotatorLookOverdue", "80m", {LOOK: "0+0x90"}, {LOOK: "2000+0x90"}),
+    "never looked at": ("RotatorLookOverdue", "80m", {HOLD: "0+0x90"}, {HOLD: "0+0x90", LOOK: "9000+0x90"}),
+    "new or gone": (
+        "RotatorLookOverdue",
+        "80m",
+        {f'{HOLD}{{policy="a"}}': "0+0x90", f'{LOOK}{{policy="b"}}': "9000+0x90"},
+        {f'{HOLD}{{policy="new"}}': "_x30 0+0x60", f'{HOLD}{{policy="gone"}}': "0+0x60 _x30"},
+    ),
     "circuit": (
         "RotatorEndpointInTrouble",
         "15m",
@@ -62,8 +71,32 @@ CASES = {
         {"rotator_notification_failures": "2+0x30"},
     ),
     "overdue": ("RotatorRotationOverdue", "420m", {NEXT: "0+0x50"}, {NEXT: "9000+0x50"}),
-    "hold": ("RotatorOnHoldTooLong", "1450m", {HOLD: "1+0x150"}, {HOLD: "1+0x70 0+0x1 1+0x80"}),
-    "old key": ("RotatorOldKeyInUse", "20m", {GRACES: "0+0x10 1+0x30"}, {GRACES: "3+0x30"}),
+    "hold": ("RotatorOnHoldTooLong", "1510m", {HOLD: "1+0x160"}, {HOLD: "1+0x70 0+0x7 1+0x90"}),
+    "hold over pods": (
+        "RotatorOnHoldTooLong",
+        "1510m",
+        {f'{HOLD}{{instance="a",policy="p"}}': "1+0x70 _x90", f'{HOLD}{{instance="b",policy="p"}}': "_x72 1+0x90"},
+        {f'{HOLD}{{instance="a",policy="p"}}': "1+0x70 _x90", f'{HOLD}{{instance="b",policy="q"}}': "_x72 1+0x90"},
+    ),
+    "old key": ("RotatorOldKeyInUse", "80m", {GRACES: "0+0x70 1+0x30"}, {GRACES: "3+0x90"}),
+    "first extension": (
+        "RotatorOldKeyInUse",
+        "80m",
+        {f'{GRACES}{{policy="a"}}': "_x70 1+0x20"},
+        {f'{GRACES}{{policy="a"}}': "_x10 1+0x90", f'{GRACES}{{policy="b"}}': "_x70 0+0x20"},
+    ),
+    "another pod": (
+        "RotatorOldKeyInUse",
+        "80m",
+        {f'{GRACES}{{instance="a"}}': "2+0x60 _x30", f'{GRACES}{{instance="b"}}': "_x62 2+0x30"},
+        {f'{GRACES}{{instance="a"}}': "2+0x60 _x30", f'{GRACES}{{instance="b"}}': "_x62 0+0x30"},
+    ),
+    "configuration": (
+        "RotatorConfigurationRefused",
+        "20m",
+        {"rotator_configuration_refused": "1+0x30"},
+        {"rotator_configuration_refused": "1+0x10 0+0x30"},
+    ),
     "drift": (
         "RotatorDestinationDrift",
         "80m",

@@ -76,6 +76,19 @@ def test_the_time_of_each_phase_is_taken_of_rotations_that_were_seen_whole():
     assert (times("verifying"), times("publishing")) == ((1, 2), (1, 7))
 
 
+def test_a_rotation_that_another_process_finished_adds_its_time_to_no_phase_of_the_next():
+    seconds = [0.0]
+    counted = Counted(lambda: seconds[0])
+    for kind in ("RotationIntended", "KeyIssued", "RotationIntended", "KeyVerified", "KeyIssued", "GraceStarted"):
+        counted.recorded("chat", kind)
+        seconds[0] += 5_000_000
+    value = counted.registry.get_sample_value
+    counts = [
+        value("rotator_phase_duration_seconds_count", {"phase": one}) for one in ("issuing", "verifying", "publishing")
+    ]
+    assert counts == [1, None, None]
+
+
 def test_the_phase_of_a_policy_is_that_of_its_rotation_and_then_of_its_old_keys():
     flying = record(key("old"), rotations=(rotation(Phase.PUBLISHING),))
     assert phase(flying) == "publishing"

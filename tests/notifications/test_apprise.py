@@ -3,6 +3,7 @@
 import io
 import logging
 import socket
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -54,6 +55,17 @@ def test_a_message_arrives_with_its_title_text_and_level():
     ((path, _, _),), (body,) = place.requests, place.bodies()
     assert path == f"/{TOKEN}"
     assert (body["title"], body["message"], body["type"]) == (MESSAGE.title, MESSAGE.body, "warning")
+
+
+@pytest.mark.parametrize(("option", "is_split"), [("", False), ("?overflow=split", True)])
+def test_a_message_that_is_too_long_for_the_service_is_cut_unless_the_url_says_otherwise(option, is_split):
+    long = replace(MESSAGE, body="x" * 9000)
+    with receiver() as place:
+        place.answers = [(200, {})] * 9
+        channel(f"mmost://127.0.0.1:{place.port}/{TOKEN}{option}").send(long, now())
+    lengths = [len(body["text"]) for body in place.bodies()]
+    assert max(lengths) <= 4000, "what Mattermost takes"
+    assert (len(lengths) > 1, sum(lengths) > 9000) == (is_split, is_split)
 
 
 def test_neither_error_log_nor_file_shows_the_url(log, tmp_path):

@@ -3,105 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain import events as ev
-from rotator.domain.channel import Rules
 from rotator.domain.notices import Kind, Level
 from rotator.domain.record import PolicyRecord
-from rotator.errors import SendFailed
-from rotator.ports import Look
-from rotator.ports_notify import Message
-from rotator.service.notify import Sender
-from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, key
-from tests.parts.journals import new_journal
-
-RULES = Rules(
-    name="ops", events=frozenset(map(str, Kind)), policies=("*",), level=Level.INFO, per_hour=20, failed_after=3
-)
-SECOND = timedelta(seconds=1)
-
-
-@dataclass
-class Clock:
-    at: datetime = NOW
-
-    def now(self) -> datetime:
-        return self.at
-
-    def sleep(self, duration: timedelta) -> None:
-        raise NotImplementedError
-
-
-@dataclass
-class Place:
-    """Where messages arrive. ``down``: what it says instead of taking them; ``crashes``: the sender dies after one."""
-
-    got: list[Message] = field(default_factory=list)
-    tries: int = 0
-    down: str = ""
-    crashes: bool = False
-
-    def send(self, message: Message, now: datetime) -> None:
-        self.tries += 1
-        if self.down:
-            raise SendFailed(self.down)
-        self.got.append(message)
-        if self.crashes:
-            raise KeyboardInterrupt
-
-    def told(self) -> list[tuple[str, object]]:
-        return [(message.kind, message.fields["policy"]) for message in self.got]
-
-
-class Desk:
-    """A journal, a clock, a place, and the senders of as many processes as are wanted."""
-
-    def __init__(self, path: Path) -> None:
-        new_journal(path)
-        self.journal = SqlJournal.open(f"sqlite:///{path}", is_dead=lambda holder: holder == "dead")
-        self.clock, self.place = Clock(), Place()
-        self.counted: list[str] = []
-
-    def sender(self, holder: str = "me", **rules: object) -> Sender:
-        made = Sender(
-            rules=replace(RULES, **rules),
-            make=lambda: self.place,
-            outbox=self.journal.outbox(),
-            journal=self.journal,
-            clock=self.clock,
-            policies={"chat": POLICY, "batch": replace(POLICY, name="batch")},
-            instance="prod",
-            holder=holder,
-            clean=lambda text: text.replace("tgp_v1_x", "[redacted]"),
-            count=lambda _channel, result: self.counted.append(result),
-        )
-        made.outbox.begin(made.rules.name)
-        return made
-
-    def adopt(self, policy: str = "chat", name: str = "a") -> None:
-        lease = self.journal.acquire(policy, "looker", self.clock.now(), HOUR)
-        adopted = ev.KeyAdopted(key=key(name), grace_until=NOW + 9 * DAY, grace_limit=NOW + 9 * DAY)
-        self.journal.append(lease, [adopted], self.clock.now())
-        self.journal.release(lease)
-
-    def look(self, policy: str = "chat", **changes: object) -> None:
-        lease = self.journal.acquire(policy, "looker", self.clock.now(), HOUR)
-        look = replace(Look(next_at=self.clock.now() + 6 * HOUR, digest="d1"), **changes)
-        self.journal.note_look(lease, look, [], known=self.journal.load(policy), now=self.clock.now())
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path / "state.db")
-    yield made
-    made.journal.close()
+from rotator.domain.standing import Standing
+from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY
+from tests.notifications.desk import Desk
 
 
 def test_history_is_not_told_news_is_once_and_idle_rounds_write_nothing(desk: Desk) -> None:
@@ -134,6 +47,33 @@ def test_a_crash_between_a_message_and_its_record_sends_it_again_under_the_same_
     assert first == again != other
 
 
+@pytest.mark.parametrize("crashes", [True, False])
+def test_a_repeat_of_what_lasts_has_the_same_id(desk: Desk, *, crashes: bool) -> None:
+    desk.look(failures=3, problem="sealed")
+    desk.place.crashes, desk.place.loses = crashes, not crashes
+    for number in range(2):
+        sender = desk.sender("dead" if number == 0 else "its successor")
+        with suppress(KeyboardInterrupt):
+            sender.round()
+        desk.clock.at += MINUTE
+    first, again = desk.place.got
+    assert (first.kind, first.ident) == ("failed", again.ident)
+
+
+def test_a_clock_that_was_ahead_for_a_moment_mutes_nothing(desk: Desk) -> None:
+    sender = desk.sender()
+    for after in (400 * DAY, timedelta(0), HOUR):
+        desk.clock.at = NOW + after
+        desk.look(failures=3, problem="sealed")
+        desk.look("batch", alerts=(("HeldSomewhere", "key_x is held at another place"),))  # has an hour's patience
+        sender.round()
+    assert [(message.kind, message.at) for message in desk.place.got] == [
+        ("failed", NOW + 400 * DAY),
+        ("failed", NOW),
+        ("needs-person", NOW + HOUR),
+    ]
+
+
 def test_of_two_processes_on_one_journal_one_sends(desk: Desk) -> None:
     senders = [desk.sender(f"process {number}") for number in range(4)]
     for number in range(6):
@@ -146,52 +86,6 @@ def test_of_two_processes_on_one_journal_one_sends(desk: Desk) -> None:
             thread.join()
     senders[0].round()
     assert desk.place.told() == [("adopted", "chat"), ("failed", "chat")] + [("adopted", "chat")] * 5
-
-
-def test_a_channel_that_is_down_keeps_its_messages_in_their_order_and_is_left_alone_meanwhile(desk: Desk) -> None:
-    sender = desk.sender()
-    desk.place.down = "it was answered with 503 tgp_v1_x"
-    desk.adopt()
-    sender.round()
-    assert (sender.problem, desk.place.tries) == ("it was answered with 503 [redacted]", 1)
-    desk.adopt("batch")
-    sender.round()
-    desk.sender("another process").round()
-    assert desk.place.tries == 1
-    desk.place.down, desk.clock.at = "", NOW + 31 * SECOND
-    sender.round()
-    assert desk.place.told() == [("adopted", "chat"), ("adopted", "batch")]
-    assert (sender.problem, desk.counted) == ("", ["failed", "sent", "sent"])
-
-
-def test_after_three_days_a_message_is_given_up_and_told_as_left_out(desk: Desk) -> None:
-    sender = desk.sender()
-    desk.place.down = "no answer"
-    desk.adopt()
-    sender.round(lasting=False)
-    desk.clock.at = NOW + 3 * DAY + MINUTE
-    sender.round(lasting=False)
-    desk.place.down, desk.clock.at = "", NOW + 4 * DAY
-    sender.round(lasting=False)
-    assert [message.kind for message in desk.place.got] == ["digest"]
-    assert "1 messages" in desk.place.got[0].body
-    assert desk.counted == ["failed", "failed", "left_out", "sent"]
-
-
-def test_a_flood_is_cut_and_its_rest_is_told_as_a_number(desk: Desk) -> None:
-    sender = desk.sender(per_hour=3)
-    for number in range(9):
-        desk.adopt(name=f"k{number}")
-    sender.round(lasting=False)
-    sender.round(lasting=False)
-    assert len(desk.place.got) == 3
-    desk.clock.at = NOW + HOUR
-    sender.round(lasting=False)
-    assert desk.place.got[-1].fields["what"] == (
-        "6 messages since 2026-11-23T12:00:00Z were left out (adopted 6); policies: chat."
-    )
-    sender.round(lasting=False)
-    assert len(desk.place.got) == 4
 
 
 def test_a_condition_is_told_when_it_begins_when_it_lasts_and_when_it_is_over(desk: Desk) -> None:
@@ -214,6 +108,19 @@ def test_a_condition_is_told_when_it_begins_when_it_lasts_and_when_it_is_over(de
     assert desk.journal.outbox().told("ops") == {}
 
 
+def test_the_looks_that_a_service_missed_while_it_was_off_are_told_only_if_it_does_not_catch_up(desk: Desk) -> None:
+    for policy in ("chat", "batch"):
+        desk.look(policy)
+    sender = desk.sender()
+    desk.clock.at = NOW + DAY
+    sender.round()
+    desk.look("chat")
+    for minutes in (1, 20):
+        desk.clock.at = NOW + DAY + minutes * MINUTE
+        sender.round()
+    assert desk.place.told() == [("overdue", "batch")]
+
+
 def test_a_hold_a_look_that_fails_otherwise_and_a_policy_that_goes_are_no_recovery(desk: Desk) -> None:
     sender = desk.sender()
     desk.look(alerts=(("WrongDestination", "not there"),), failures=1, problem="not there")
@@ -226,7 +133,62 @@ def test_a_hold_a_look_that_fails_otherwise_and_a_policy_that_goes_are_no_recove
     sender.policies = {}
     sender.round()
     assert desk.place.told() == [("needs-person", "chat")]
+    desk.clock.at = NOW + 9 * DAY
+    sender.round()
+    assert desk.place.told() == [("needs-person", "chat")]
     assert desk.journal.outbox().told("ops") == {}
+
+
+@pytest.mark.parametrize("differs", ["policies", "failed_after", "events"])
+def test_two_processes_of_different_configurations_do_not_tell_each_others_conditions_again(
+    desk: Desk, differs: str
+) -> None:
+    rules = {"failed_after": {"failed_after": 10}, "events": {"events": frozenset({"rotated"})}}.get(differs, {})
+    first, other = desk.sender("first"), desk.sender("other", **rules)
+    if differs == "policies":
+        other.policies = {"batch": other.policies["batch"]}
+    desk.look(failures=3, problem="sealed")
+    for half_minutes in range(60):
+        desk.clock.at = NOW + half_minutes * MINUTE / 2
+        first.round()
+        other.round()
+    desk.look()
+    first.round()
+    other.round()
+    assert desk.place.told() == [("failed", "chat"), ("recovered", "chat")]
+
+
+def test_a_revocation_to_come_is_told_once_though_another_process_has_a_shorter_grace_and_again_when_it_moves(
+    desk: Desk,
+) -> None:
+    first, other = desk.sender("first"), desk.sender("other")
+    first.policies, other.policies = ({"chat": replace(POLICY, grace=grace)} for grace in (4 * DAY, 4 * HOUR))
+    desk.adopt()
+    desk.adopt(name="b")
+    for hours in (8.5 * 24, 8.5 * 24 + 1, 8.5 * 24 + 2):
+        desk.clock.at = NOW + hours * HOUR
+        first.round()
+        other.round()
+    told = [one for one in desk.place.told() if one[0] == "about-to-revoke"]
+    assert len(told) == 1
+    lease = desk.journal.acquire("chat", "looker", desk.clock.now(), HOUR)
+    extended = ev.GraceExtended(key_id="key_a", grace_until=NOW + 12 * DAY, why="used a moment ago")
+    desk.journal.append(lease, [extended], desk.clock.now())
+    for days in (9, 11.5, 13):
+        desk.clock.at = NOW + days * DAY
+        first.round()
+    told = [one for one in desk.place.told() if one[0] == "about-to-revoke"]
+    assert len(told) == 2
+
+
+def test_what_was_told_of_a_policy_that_the_journal_does_not_know_is_forgotten(desk: Desk) -> None:
+    sender, outbox = desk.sender(), desk.journal.outbox()
+    state = outbox.claim("ops", "me", NOW, HOUR)
+    gone = Standing(policy="gone", kind=Kind.FAILED, since=NOW, told=1, next_at=NOW + HOUR)
+    assert state is not None
+    outbox.save("ops", "me", state, told={("gone", "failed"): gone}, over=[], until=None)
+    sender.round()
+    assert outbox.told("ops") == {}
 
 
 def test_what_lasts_too_long_goes_to_those_who_are_called_for_what_is_critical(desk: Desk) -> None:

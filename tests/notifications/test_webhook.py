@@ -74,12 +74,13 @@ def test_a_receiver_can_verify_what_it_gets_and_knows_a_repeat_by_its_id():
 def test_another_answer_is_a_failure_and_its_wish_to_wait_is_heard():
     with receiver() as place, receiver() as elsewhere:
         place.answers = [(307, {"Location": elsewhere.url}), (410, {}), (429, {"Retry-After": "120"}), (503, {})]
+        place.answers += [(503, {"Retry-After": "9" * 400})]
         waits = []
-        for status in (307, 410, 429, 503):
+        for status in (307, 410, 429, 503, 503):
             with pytest.raises(SendFailed, match=rf"^it was answered with {status}$") as caught:
                 channel(place.url).send(MESSAGE, now())
             waits.append(caught.value.retry_after)
-        assert waits == [None, None, 120, None]
+        assert waits == [None, None, 120, None, 86_400]
         assert elsewhere.requests == []
 
 

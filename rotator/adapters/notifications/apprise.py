@@ -66,7 +66,7 @@ class AppriseChannel:
     def _notify(self, message: Message) -> str | None:
         """``None`` where it was taken; otherwise the status that was heard, empty where there was none."""
         try:
-            from apprise import Apprise, AppriseAsset, NotifyFormat  # noqa: PLC0415 - an optional extra, slow to import
+            from apprise import Apprise, AppriseAsset, NotifyFormat, OverflowMode  # noqa: PLC0415 - an optional extra, slow to import
         except ModuleNotFoundError as error:
             raise SendFailed(f"{error.name} is missing: pip install 'rotator[notifications]'") from None
         _cut_off()
@@ -75,6 +75,9 @@ class AppriseChannel:
         service = Apprise(asset=asset)
         if not service.add(self.url.reveal()) or len(service) != 1:
             raise SendFailed("its URL is not one that apprise knows")
+        if "overflow=" not in self.url.reveal():
+            for one in service:  # otherwise the service refuses what is too long for it, as often as it is tried
+                one.overflow_mode = OverflowMode.TRUNCATE
         heard: list[str] = []
         _statuses.set(heard)
         taken = service.notify(

@@ -19,6 +19,9 @@ from rotator.ports_notify import Message
 
 _PREFIX = "whsec_"
 
+_WAIT = 86_400.0
+"""Seconds that a ``Retry-After`` counts for at most: a number without an end is no time."""
+
 _SHORTEST, _LONGEST = 24, 64
 """Bytes of a signing secret. Source: the specification, "Signature scheme"."""
 
@@ -54,7 +57,7 @@ class WebhookChannel:
             client.stream("POST", self.url, content=content, headers=headers) as response,
         ):
             wait = response.headers.get("Retry-After", "")
-            return response.status_code, float(wait) if wait.isascii() and wait.isdecimal() else None
+            return response.status_code, min(float(wait), _WAIT) if wait.isascii() and wait.isdecimal() else None
 
 
 def payload(message: Message) -> dict[str, object]:

@@ -38,21 +38,23 @@ class Scrape(Collector):
         counted = self._application().observer
         if not isinstance(counted, Counted):  # nothing was counted before the journal is open
             return generate_latest(self), CONTENT_TYPE_PLAIN_0_0_4
-        counted.know(self._policies())
         return generate_latest(self) + generate_latest(counted.registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def collect(self) -> Iterable[Metric]:
         """All but what is counted."""
         application, policies = self._application(), dict(self._policies())
-        settings = application.settings
+        settings, load = application.settings, self._load()
         yield InfoMetricFamily("rotator_build", "What runs.", {"version": __version__, "instance": settings.instance})
         yield GaugeMetricFamily(
             "rotator_heartbeat_timestamp_seconds", "When the schedule was compared last.", value=self._heart.at
         )
         stuck = float(bool(self._heart.trouble()))
         yield GaugeMetricFamily("rotator_stuck", "1 while the service does not get on.", value=stuck)
+        yield GaugeMetricFamily(
+            "rotator_configuration_refused", "1 while the last configuration read anew was refused.",
+            value=float(load.refused),
+        )  # fmt: skip
         yield GaugeMetricFamily("rotator_policies", "Policies that are served.", value=len(policies))
-        load = self._load()
         yield GaugeMetricFamily("rotator_looks_running", "Looks of this process under way.", value=load.running)
         yield GaugeMetricFamily("rotator_queue_length", "Policies that are due and wait.", value=load.queued)
         yield from _of_guards(application)
