@@ -72,6 +72,7 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
         ("changed", [line.replace("an audit", "a nap") for line in lines], "was changed"),
         ("cut", lines[:-1], "the file is cut"),
         ("gap", [*lines[:3], *lines[4:]], "missing"),
+        ("order", [lines[0], *lines[2:-1], lines[1], lines[-1]], "it comes after others"),
     ):
         (tmp_path / name).write_text("".join(spoilt))
         found = history(None, "--verify", "--from", str(tmp_path / name), "--json")
@@ -94,7 +95,7 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
         (["--verify", "--from", "not-there"], 1, "No such file"),
         (["--verify", "--from", "rotator.yaml"], 1, "line 1 is no JSON object"),
         (["--verify", "--anchors", "rotator.yaml"], 1, "no line of it is an anchor of"),
-        (["--verify"], 0, "0 events of 0 policies, 0 seals, 0 anchors: whole"),
+        (["--verify"], 1, "0 events of 0 policies, 0 seals, 0 anchors: faults: 1"),
     ],
 )
 def test_wrong_input_is_told_in_one_line(tmp_path, monkeypatch, arguments, code, told) -> None:

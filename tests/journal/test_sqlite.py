@@ -5,12 +5,14 @@ import stat
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain import events as ev
-from rotator.errors import JournalUnavailable
+from rotator.entrypoints.evidence import export, verify_export, verify_journal
+from rotator.errors import HistoryUnreadable, JournalUnavailable
 from tests.domain.build import NOW
 
 TTL = timedelta(minutes=5)
@@ -43,6 +45,46 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
     (tmp_path / "rotator.db").write_text("not a database at all, but long enough to be taken for one" * 20)
     with pytest.raises(JournalUnavailable, match="not a database"):
         SqlJournal.open(f"sqlite:///{tmp_path}/rotator.db", is_dead=lambda _: False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "event SET body = x'00ff' WHERE number = 2",
+        "event SET body = '{\"a\":' || replace(hex(zeroblob(50000)), '0', '[') WHERE number = 2",
+        "event SET number = 'abc' WHERE number = 2",
+        "event SET number = x'00' WHERE number = 2",
+        "event SET hash = x'00' WHERE number = 2",
+        "event SET policy = x'00' WHERE number = 2",
+        "policy_state SET chain_length = 'x'",
+        "policy_state SET chain_head = x'00'",
+        "policy_state SET policy = x'00'",
+        "policy_state SET sealed = 'x'",
+        "journal_chain SET length = x'00'",
+    ],
+)
+def test_whatever_kind_of_value_somebody_wrote_is_a_fault_and_an_export_tells_it(journal, store, change, tmp_path):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    for number in range(4):
+        journal.append(lease, [ev.Held(reason=f"{number}")], NOW)
+    journal.history.seal(NOW, TTL)
+    store.rows(f"UPDATE {change}")
+    assert verify_journal(journal.history, "prod", None, None).faults
+    assert verify_journal(journal.history, "prod", "chat", None).faults
+    application = SimpleNamespace(
+        history=journal.history,
+        settings=SimpleNamespace(instance="prod"),
+        clock=SimpleNamespace(now=lambda: NOW),
+    )
+    export(application, None, tmp_path / "history.jsonl")
+    assert faults_of(tmp_path / "history.jsonl")
+
+
+def faults_of(exported):
+    try:
+        return verify_export(exported, None).faults
+    except HistoryUnreadable as error:
+        return [str(error)]
 
 
 def test_a_full_disk_is_an_unavailable_journal_and_it_recovers(journal):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -60,7 +60,7 @@ class SqlJournal:
         self._left: set[tuple[str, str, int]] = set()
         self._writer: Connection | None = None
         self._states: dict[Lease, State] = {}  # what each holder has found, or written last
-        self.history = SqlHistory(self._reading, self._commits, who=who)
+        self.history = SqlHistory(self._reading, self._at_one_moment, self._commits, who=who)
 
     @classmethod
     def open(
@@ -287,12 +287,16 @@ class SqlJournal:
         return row
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _reading(self, *, snapshot: bool = False) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as connection, connection.begin():
+            with self._engine.connect().execution_options(snapshot=snapshot) as connection, connection.begin():
                 yield connection
         except SQLAlchemyError as error:
             raise _unavailable(error) from error
+
+    def _at_one_moment(self) -> AbstractContextManager[Connection]:
+        """A transaction whose statements all see the same."""
+        return self._reading(snapshot=True)
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:

@@ -85,6 +85,9 @@ def _durable(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     # A reader that turns into a writer can fail half-way; a writer that says so at once only waits. Who only reads asks
-    # one question, which is a transaction by itself.
-    if connection.get_execution_options().get("write", False):
+    # one question, which is a transaction by itself, or several that are to see the same.
+    options = connection.get_execution_options()
+    if options.get("write", False):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    elif options.get("snapshot", False):
+        connection.exec_driver_sql("BEGIN")
