@@ -57,6 +57,7 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
         0,
         f"{len(events) + 1} events of 1 policies, 1 seals, 1 anchors: whole",
     )
+    assert "no line of it is an anchor of" in history(rotator, "--verify", "--anchors", str(rotator.config)).output
     exported = str(tmp_path / "history.jsonl")
     assert history(rotator, "--export", exported).exit_code == 0
     assert stat.S_IMODE(Path(exported).stat().st_mode) == 0o600
@@ -83,6 +84,11 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
     found = history(rotator, "--verify")
     assert found.exit_code == 1
     assert f"FAULT chat: event {len(events)} of" in found.output
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection, connection:
+        for table in ("event", "policy_state", "journal_chain"):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - ours
+    found = history(rotator, "--verify")
+    assert (found.exit_code, "is empty: nothing was ever recorded" in found.output) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +100,10 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
         (["chat", "--verify", "--from", "x"], 2, "leave POLICY out"),
         (["--verify", "--from", "not-there"], 1, "No such file"),
         (["--verify", "--from", "rotator.yaml"], 1, "line 1 is no JSON object"),
-        (["--verify", "--anchors", "rotator.yaml"], 1, "no line of it is an anchor of"),
-        (["--verify"], 1, "0 events of 0 policies, 0 seals, 0 anchors: faults: 1"),
+        (["--verify"], 1, "there is no journal sqlite:///"),
+        (["chat", "--verify"], 1, "there is no journal sqlite:///"),
+        (["--export", "x"], 1, "there is no journal sqlite:///"),
+        ([], 0, "time (UTC)"),
     ],
 )
 def test_wrong_input_is_told_in_one_line(tmp_path, monkeypatch, arguments, code, told) -> None:

@@ -76,9 +76,13 @@ class SqlJournal:
         return cls(open_engine(url, pool_size=pool_size, password=password), is_dead=is_dead, who=who)
 
     @classmethod
-    def open_read_only(cls, url: str, *, password: Password | None = None) -> Self:
-        """Open for a dry run: nothing is created, migrated or changed. Raises ``JournalUnavailable``."""
-        return cls(open_read_only(url, password=password), is_dead=lambda _holder: False)
+    def open_read_only(cls, url: str, *, password: Password | None = None, must_exist: bool = False) -> Self:
+        """Open for a dry run: nothing is created, migrated or changed. Raises ``JournalUnavailable``.
+
+        :param must_exist: see ``engine.open_read_only``.
+        """
+        engine = open_read_only(url, password=password, must_exist=must_exist)
+        return cls(engine, is_dead=lambda _holder: False)
 
     def load(self, policy: str) -> PolicyRecord:
         """See ``ports.Journal``."""
