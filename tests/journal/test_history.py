@@ -184,6 +184,19 @@ def test_trouble_is_recorded_when_it_begins_and_when_it_ends(journal):
     assert told == [("TroubleBegan", {"why": "vault is sealed"}, 1), ("TroubleEnded", {"failures": 2}, 3)]
 
 
+def test_a_policy_is_shown_in_the_order_of_its_chain_wherever_its_rows_were_moved(journal, store):
+    for name in ("chat", "batch", "chat"):
+        fill(journal, name, holds=2)
+    shown = [(entry.policy, entry.number) for entry in journal.history.newest(None, 9)]
+    assert [policy for policy, _ in shown] == ["chat"] * 3 + ["batch"] * 3 + ["chat"] * 3
+    assert [number for _, number in shown] == [1, 2, 3, 1, 2, 3, 4, 5, 6]
+    store.rows("UPDATE event SET seq = 1000 WHERE policy = 'chat' AND number = 2")
+    assert [entry.number for entry in journal.history.newest("chat", 9)] == [1, 2, 3, 4, 5, 6]
+    assert [entry.number for entry in journal.history.newest("chat", 2)] == [5, 6]
+    everybody = journal.history.newest(None, 9)
+    assert [entry.number for entry in everybody if entry.policy == "chat"] == [1, 2, 3, 4, 5, 6]
+
+
 # --- pruning ---------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
@@ -43,6 +44,7 @@ _AT_ONCE = 1000
 """So many rows of a chain are fetched at a time."""
 
 _NEWEST = select(event).where(event.c.policy != OWN).order_by(event.c.seq.desc()).limit(bindparam("most"))
+_NEWEST_OF_CHAIN = select(event).where(_OF_CHAIN).order_by(event.c.number.desc()).limit(bindparam("most"))
 _HEADS = select(policy_state.c.policy, policy_state.c.chain_length, policy_state.c.chain_head, policy_state.c.sealed)
 _CHAINS = select(event.c.policy).distinct()
 _CURSOR = select(func.min(channel.c.cursor)).where(channel.c.name.in_(bindparam("readers", expanding=True)))
@@ -139,10 +141,12 @@ class SqlHistory:
 
     def newest(self, policy: str | None, most: int) -> Sequence[Entry]:
         """See ``ledger.History``."""
-        query = _NEWEST if policy is None else _NEWEST.where(event.c.policy == policy)
         with self._reading() as connection:
-            rows = connection.execute(query, {"most": most}).all()
-        return [entry_of(row) for row in reversed(rows)]
+            if policy is None:
+                rows = connection.execute(_NEWEST, {"most": most}).all()
+            else:
+                rows = connection.execute(_NEWEST_OF_CHAIN, {"p": policy, "most": most}).all()
+        return _in_the_order_of_chains([entry_of(row) for row in reversed(rows)])
 
     def seal(self, now: datetime, every: timedelta) -> Head | None:
         """See ``ledger.History``."""
@@ -211,6 +215,19 @@ class SqlHistory:
         with self._reading() as connection:
             own = connection.execute(_OWN).one_or_none()
         return own is not None and _is_due(getattr(own, column), now, every)
+
+
+def _in_the_order_of_chains(entries: Sequence[Entry]) -> list[Entry]:
+    """Each policy's in the places that it has among the others': a chain proves its order, and ``seq`` none."""
+    by_number: dict[str, list[Entry]] = defaultdict(list)
+    for entry in sorted(entries, key=_place):
+        by_number[entry.policy].append(entry)
+    following = {policy: iter(those) for policy, those in by_number.items()}
+    return [next(following[entry.policy]) for entry in entries]
+
+
+def _place(entry: Entry) -> int:
+    return entry.number if isinstance(entry.number, int) else 0  # somebody has spoilt it
 
 
 def _is_due(last: str, now: datetime, every: timedelta) -> bool:
