@@ -60,7 +60,7 @@ def verify_export(source: Path, anchors: Path | None) -> Report:
                     heads = {policy: Head(*head) for policy, head in found["heads"].items()}
                     known = Remembered(heads=heads, sealed=dict(found.get("sealed", {}).items()))
                 else:
-                    verification.feed([entry_of(found)])
+                    verification.feed([_of_policy(entry_of(found), first.get("policy"))])
             except (AttributeError, TypeError, ValueError) as error:
                 raise HistoryUnreadable(f"{source}: line {number} is no entry: {error}") from error
     report = verification.report(known or Remembered(heads={}), whole=whole)
@@ -117,6 +117,12 @@ def _exported(entry: Entry) -> str:
         # Somebody has spoilt it; what can be read of it is told, and does not verify.
         return _written_down({"format": FORMAT, "policy": entry.policy, "number": entry.number, "spoilt": entry.body})
     return line
+
+
+def _of_policy(entry: Entry, policy: str | None) -> Entry:
+    if policy is not None and entry.policy != policy:
+        raise ValueError(f"it is of {entry.policy!r}, and the first line says {policy!r} alone")
+    return entry
 
 
 def _written_down(told: Mapping[str, Any]) -> str:

@@ -67,6 +67,14 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
     alone = history(rotator, "chat", "--export", "-")
     assert [json.loads(line).get("policy") for line in alone.stdout.splitlines()[:-1]] == ["chat"] * (len(events) + 1)
 
+    # That of one policy says so, and has no other one.
+    (tmp_path / "alone").write_text(alone.stdout)
+    assert history(None, "--verify", "--from", str(tmp_path / "alone")).exit_code == 0
+    other = Path(exported).read_text().splitlines(keepends=True)
+    (tmp_path / "alone").write_text("".join([alone.stdout.splitlines(keepends=True)[0], *other[1:]]))
+    found = history(None, "--verify", "--from", str(tmp_path / "alone"))
+    assert (found.exit_code, "the first line says 'chat' alone" in found.output) == (1, True), found.output
+
     # Changed in the file, cut in the file, changed in the journal.
     lines = Path(exported).read_text().splitlines(keepends=True)
     for name, spoilt, told in (
