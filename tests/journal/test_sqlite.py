@@ -1,5 +1,6 @@
 """What only a journal in a SQLite file has: a private file, a log on disk, waiting for its one writer."""
 
+import json
 import shutil
 import sqlite3
 import stat
@@ -15,6 +16,7 @@ from rotator.adapters.journal import sqlite
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain import events as ev
 from rotator.domain.verify import Verification
+from rotator.entrypoints.events import as_json, print_events
 from rotator.entrypoints.evidence import export, verify_export, verify_journal
 from rotator.errors import HistoryUnreadable, JournalUnavailable
 from tests.domain.build import DAY, NOW
@@ -60,6 +62,9 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
         "event SET number = x'00' WHERE number = 2",
         "event SET hash = x'00' WHERE number = 2",
         "event SET policy = x'00' WHERE number = 2",
+        "event SET at = x'00', who = 7, kind = x'01' WHERE number = 2",
+        'event SET body = \'{"key":7,"key_ids":3}\' WHERE number = 2',
+        "event SET body = '{\"key_ids\":[1]}' WHERE number = 2",
         "policy_state SET chain_length = 'x'",
         "policy_state SET chain_head = x'00'",
         "policy_state SET policy = x'00'",
@@ -82,6 +87,9 @@ def test_whatever_kind_of_value_somebody_wrote_is_a_fault_and_an_export_tells_it
     )
     export(application, None, tmp_path / "history.jsonl")
     assert faults_of(tmp_path / "history.jsonl")
+    shown = json.loads(as_json(journal.history.newest(None, 9)))["events"]
+    assert len(shown) == 4
+    print_events(journal.history.newest(None, 9))
 
 
 def faults_of(exported):
