@@ -139,6 +139,7 @@ def application(
     environ: Mapping[str, str] = os.environ,
     *,
     read_only: bool = False,
+    must_exist: bool = False,
     service: bool = False,
     who: str = "",
     clock: SystemClock | None = None,
@@ -147,6 +148,7 @@ def application(
     """The wired application, closed at the end.
 
     :param read_only: open the journal for reading alone: for a dry run.
+    :param must_exist: with ``read_only``: a journal that is missing or empty is an error, and not one without a past.
     :param service: it runs until it is stopped: its budget is for each hour.
     :param who: on whose behalf it records, beside this host's name; see ``domain.chain.Entry``.
     :param observer: one that counts where the service is asked over HTTP, unless it is given.
@@ -157,7 +159,8 @@ def application(
     # Its own hook logs each retry with the call's arguments; ours are secrets, and a retry that helps is no news.
     stamina.instrumentation.set_on_retry_hooks(())
     clock = clock or SystemClock()
-    journal = _journal(settings, environ, read_only=read_only, who=process.on_this_host("service" if service else who))
+    who = process.on_this_host("service" if service else who)
+    journal = _journal(settings, environ, read_only=read_only, must_exist=must_exist, who=who)
     begun = clock.now()
     wired = _wire(
         settings,
@@ -252,11 +255,13 @@ def _observer(settings: Settings, *, service: bool) -> Observer:
     return Counted()
 
 
-def _journal(settings: Settings, environ: Mapping[str, str], *, read_only: bool, who: str) -> SqlJournal:
+def _journal(
+    settings: Settings, environ: Mapping[str, str], *, read_only: bool, must_exist: bool, who: str
+) -> SqlJournal:
     ref = settings.state_password
     password = partial(_secret, ref, environ=environ, backends=None) if ref else None
     if read_only:
-        return SqlJournal.open_read_only(settings.state_url, password=password)
+        return SqlJournal.open_read_only(settings.state_url, password=password, must_exist=must_exist)
     pool_size = settings.service.workers + 2
     return SqlJournal.open(settings.state_url, is_dead=process.is_dead, who=who, pool_size=pool_size, password=password)
 

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from rotator.domain.chain import Entry, Head
+from rotator.domain.verify import Remembered
+
+
+class Chains(Protocol):
+    """All chains as they are at one moment, as they are stored: whatever somebody wrote there is given."""
+
+    def remembered(self) -> Remembered:
+        """What the journal knows of them beside their entries."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Every chain that has an entry, whether its head is known or not."""
+        ...
+
+    def entries(self, policy: str) -> Iterator[Entry]:
+        """All of a chain, by their numbers, whatever these are."""
+        ...
 
 
 class History(Protocol):
     """Every call raises ``JournalUnavailable`` when it can't be carried out. What returned is durable."""
+
+    def at_one_moment(self) -> AbstractContextManager[Chains]:
+        """The chains without what others add or prune meanwhile; nobody waits for the end of it."""
+        ...
 
     def heads(self) -> Mapping[str, Head]:
         """Where each chain ends, by policy; the journal's own is that of the empty name."""

@@ -68,6 +68,13 @@ class Entry:
         """One line of an export: what is hashed, and the hash."""
         return canonical({**self._hashed(), "hash": self.hash})
 
+    def check(self) -> None:
+        """Raises ``ValueError`` where a field is of another kind: whoever can write a table can write anything."""
+        numbers = (self.number, self.token)
+        texts = (self.policy, self.at, self.who, self.kind, self.body, self.previous, self.hash)
+        if not all(type(one) is int for one in numbers) or not all(isinstance(one, str) for one in texts):
+            raise ValueError("a field of another kind")
+
     def _hashed(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
@@ -88,16 +95,19 @@ def entry_of(line: Mapping[str, Any]) -> Entry:
     if given.pop("format", None) != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")
     entry = Entry(**{**given, "body": canonical(given.get("body"))})
-    numbers = (entry.number, entry.token)
-    texts = (entry.policy, entry.at, entry.who, entry.kind, entry.previous, entry.hash)
-    if not all(type(one) is int for one in numbers) or not all(isinstance(one, str) for one in texts):
-        raise ValueError("a field of another kind")
+    entry.check()
     return entry
 
 
 def canonical(value: object) -> str:
-    """JSON with sorted keys, no white space, nothing escaped that need not be: one text for one value."""
-    return _ENCODER.encode(value)
+    """JSON with sorted keys, no white space, nothing escaped that need not be: one text for one value.
+
+    Raises ``ValueError`` where it is nested too deeply, or has a number that JSON does not know.
+    """
+    try:
+        return _ENCODER.encode(value)
+    except RecursionError:
+        raise ValueError(_DEEP) from None
 
 
 def read_object(text: str) -> dict[str, Any]:
@@ -106,7 +116,10 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def _object(text: str) -> dict[str, Any]:
-    found = _DECODER.decode(text)
+    try:
+        found = _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError(_DEEP) from None
     if not isinstance(found, dict):
         raise ValueError("no JSON object")  # noqa: TRY004 - to the caller, it is a text that can't be read
     return found
@@ -118,6 +131,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise ValueError("a field is named twice")
     return found
 
+
+_DEEP = "it is nested too deeply"
 
 # Made once: making one takes longer than using it.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -58,7 +58,10 @@ class Happening:
 def forecast(
     policies: Sequence[Policy], records: Mapping[str, PolicyRecord], now: datetime, until: datetime
 ) -> tuple[Happening, ...]:
-    """Every rotation and revocation from now on, in the order of time; policies that nobody has looked at yet too."""
+    """Every rotation and revocation from now on, in the order of time; policies that nobody has looked at yet too.
+
+    Where ``MOST`` looks do not reach that far, there is a trouble for each policy that has more to come.
+    """
     state = _Forecast(policies, records, until)
     queue = [(now, number) for number in range(len(policies))]
     heapq.heapify(queue)
@@ -71,6 +74,7 @@ def forecast(
         found += happened
         if again is not None and again <= until:
             heapq.heappush(queue, (max(again, at + _STEP), number))
+    found += [state.end(policies[number], at) for at, number in queue]
     return tuple(sorted(found, key=lambda one: (one.at, one.policy, one.what)))
 
 
@@ -99,6 +103,11 @@ class _Forecast:
             self._made += isinstance(action, act.Issue | AskForKey)
             record = self._records[policy.name] = fold_all(record, events)
         return happened, at + _STEP if decided.actions else decided.next_look
+
+    def end(self, policy: Policy, at: datetime) -> Happening:
+        """That a look there is imagined no more."""
+        why = f"the forecast ends: {MOST} looks are imagined at most, and nothing is known of it from here on"
+        return self._happening(policy, at, What.TROUBLE, "", why)
 
     def _troubles(self, policy: Policy, decided: Plan, at: datetime) -> Iterator[Happening]:
         verdict = decided.verdict

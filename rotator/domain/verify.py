@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rotator.domain.chain import OWN, ChainBegun, Entry, Head, Pruned, Sealed
@@ -13,6 +13,27 @@ MOST_TOLD = 50
 
 
 _NOTHING = Head()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What a journal knows of its chains beside their entries, at the same moment.
+
+    :param heads: where each ends.
+    :param sealed: so much of each is named by a seal; 0 as well where it is not there.
+    :param can_seal: it has a place for the head of its own chain; without one nothing is sealed any more.
+    """
+
+    heads: Mapping[str, Head]
+    sealed: Mapping[str, int] = field(default_factory=dict)
+    can_seal: bool = True
+
+    def of(self, policy: str) -> Remembered:
+        """What concerns one policy, and the journal's own chain."""
+        names = {policy, OWN}
+        heads = {name: head for name, head in self.heads.items() if name in names}
+        sealed = {name: number for name, number in self.sealed.items() if name in names}
+        return replace(self, heads=heads, sealed=sealed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +77,7 @@ class _Chain:
     last: Head = _NOTHING
     older: int = 0
     begun_at: str = ""
-    pruned: dict[Head, Entry] = field(default_factory=dict)
+    pruned: dict[Head, str] = field(default_factory=dict)
 
 
 class Verification:
@@ -79,34 +100,36 @@ class Verification:
         for entry in entries:
             self._look(entry)
 
-    def report(self, before: Mapping[str, Head], after: Mapping[str, Head], *, whole: bool = True) -> Report:
+    def report(self, known: Remembered, *, whole: bool = True) -> Report:
         """The judgement.
 
-        :param before: the heads as they were told before the entries were read: so far each chain must reach.
-        :param after: the same, read afterwards: beyond that it can't.
+        :param known: what the journal told beside the entries, in the same transaction or the same export.
         :param whole: these are all chains there are.
         """
         report = self._report
         report.chains = len(self._chains.keys() - {OWN})
-        names = self._chains.keys() | before.keys() | (self._told.keys() if whole else set())
-        for policy in sorted(names):
+        names = self._chains.keys() | known.heads.keys() | known.sealed.keys() | (self._told.keys() if whole else set())
+        for policy in sorted(names, key=str):
             chain = self._chains.get(policy, _Chain())
             self._begins_well(policy, chain)
-            self._ends_well(policy, chain, before.get(policy, _NOTHING), after.get(policy, _NOTHING))
+            self._ends_well(policy, chain, known.heads.get(policy, _NOTHING))
+            self._was_compared(policy, chain, known.sealed.get(policy, 0))
+        if not known.can_seal:
+            report.blame(OWN, "the place of its head is gone, so that nothing is sealed any more")
+        if whole and not report.events and not report.faults:
+            report.faults.append("there is nothing: no event was ever recorded, or all of them were taken out")
         self._note_unsealed()
         return report
 
     def _look(self, entry: Entry) -> None:
         report, chain = self._report, self._chains.setdefault(entry.policy, _Chain())
         report.events += 1
-        try:
-            digest, body = entry.digest(), entry.fields()
-        except ValueError as error:
-            digest, body = "", {}
-            report.blame(entry.policy, f"event {entry.number} can't be read: {error}")
-        else:
-            if digest != entry.hash:
-                report.blame(entry.policy, f"event {entry.number} of {entry.at} was changed: {entry.kind}")
+        if type(entry.number) is not int or entry.number < 1:
+            report.blame(entry.policy, f"an event of {entry.at} has a number that none can have: {entry.number!r:.40}")
+            return
+        if entry.policy == OWN and chain.first is None and len(self._chains) > 1:
+            report.blame(OWN, "it comes after others: what its seals name could not be compared with these")
+        body = self._read(entry)
         self._follows(entry, chain)
         told = self._told.get(entry.policy, {}).pop(entry.number, ())
         for hash_, who in told:
@@ -114,7 +137,20 @@ class Verification:
                 report.blame(entry.policy, f"event {entry.number} of {entry.at} is not the one that {who} names")
         chain.first = chain.first or entry
         chain.last = entry.head
-        self._take(entry, body, chain)
+        if body is not None:
+            self._take(entry, body, chain)
+
+    def _read(self, entry: Entry) -> Mapping[str, Any] | None:
+        """Its body; ``None`` where that can't be read."""
+        try:
+            entry.check()
+            digest, body = entry.digest(), entry.fields()
+        except ValueError as error:
+            self._report.blame(entry.policy, f"event {entry.number} can't be read: {error}")
+            return None
+        if digest != entry.hash:
+            self._report.blame(entry.policy, f"event {entry.number} of {entry.at} was changed: {entry.kind}")
+        return body
 
     def _follows(self, entry: Entry, chain: _Chain) -> None:
         if chain.first is None:
@@ -123,6 +159,9 @@ class Verification:
         if number > due:
             span = f"event {due} is" if number == due + 1 else f"events {due} to {number - 1} are"
             self._report.blame(entry.policy, f"{span} missing")
+            told = self._told.get(entry.policy, {})
+            for missing in [one for one in told if due <= one < number]:
+                del told[missing]  # it is one fault
         elif number < due:
             self._report.blame(entry.policy, f"event {number} comes after event {chain.last.number}")
         elif entry.previous != chain.last.hash:
@@ -136,13 +175,15 @@ class Verification:
                 case ChainBegun.__name__:
                     chain.older, chain.begun_at = int(body["older"]), entry.at
                 case Pruned.__name__:
-                    chain.pruned[Head(int(body["last"]), str(body["hash"]))] = entry
+                    told = f"the last ones ({body['since']} to {body['until']}) on {entry.at}"
+                    chain.pruned[Head(int(body["last"]), str(body["hash"]))] = told
                 case Sealed.__name__ if entry.policy == OWN:
                     self._report.seals += 1
-                    for policy, (number, hash_) in body["heads"].items():
-                        self._expect(policy, Head(number, hash_), f"the seal of {entry.at}")
-                        self._sealed[policy] = number
-        except (KeyError, TypeError, ValueError):
+                    heads = {policy: _head(given) for policy, given in body["heads"].items()}
+                    for policy, head in heads.items():
+                        self._expect(policy, head, f"the seal of {entry.at}")
+                        self._sealed[policy] = head.number
+        except (AttributeError, KeyError, TypeError, ValueError):
             self._report.blame(entry.policy, f"event {entry.number} of {entry.at} lacks what a {entry.kind} has")
 
     def _expect(self, policy: str, head: Head, who: str) -> None:
@@ -156,30 +197,41 @@ class Verification:
         if first.number == 1:
             if first.previous:
                 self._report.blame(policy, "event 1 has one before it")
-        elif cut := chain.pruned.get(Head(first.number - 1, first.previous)):
-            since, until = cut.fields()["since"], cut.fields()["until"]
-            sentence = f"events 1 to {first.number - 1} were pruned, the last ones ({since} to {until}) on {cut.at}"
-            self._report.notes.append(f"{_named(policy)}: {sentence}")
+        elif told := chain.pruned.get(Head(first.number - 1, first.previous)):
+            self._report.notes.append(f"{_named(policy)}: events 1 to {first.number - 1} were pruned, {told}")
         else:
             self._report.blame(policy, f"events 1 to {first.number - 1} are missing, and no pruning says so")
         if chain.older and first.number <= chain.older:
             sentence = f"events {first.number} to {chain.older} are older than the chain: protected since"
             self._report.notes.append(f"{_named(policy)}: {sentence} {chain.begun_at}")
 
-    def _ends_well(self, policy: str, chain: _Chain, before: Head, after: Head) -> None:
+    def _ends_well(self, policy: str, chain: _Chain, head: Head) -> None:
+        try:
+            head = _head(head)
+        except (TypeError, ValueError):
+            self._report.blame(policy, "what is recorded of its end can't be read")
+            return
         last, told = chain.last, self._told.get(policy, {})
         beyond = sorted(number for number in told if number > last.number)
-        if last.number < before.number:
-            self._report.blame(policy, f"it is cut: it ends with event {last.number}, and there were {before.number}")
+        if last.number < head.number:
+            self._report.blame(policy, f"it is cut: it ends with event {last.number}, and there were {head.number}")
         elif beyond:
             who = told[beyond[-1]][0][1]
             sentence = f"it is cut: it ends with event {last.number}, and {who} names event {beyond[-1]}"
             self._report.blame(policy, sentence)
-        elif last.number == before.number and last.hash != before.hash:
+        elif last.number > head.number:
+            self._report.blame(policy, f"event {head.number + 1} was never recorded as part of it")
+        elif last.hash != head.hash:
             self._report.blame(policy, f"event {last.number} is not the last one that was recorded")
-        elif last.number > after.number:
-            self._report.blame(policy, f"event {after.number + 1} was never recorded as part of it")
-        first = chain.first.number if chain.first else 1
+
+    def _was_compared(self, policy: str, chain: _Chain, sealed: int) -> None:
+        """Whether every head that a seal or an anchor names was met."""
+        told, first = self._told.get(policy, {}), chain.first.number if chain.first else 1
+        for number in sorted(told):
+            if first <= number <= chain.last.number:
+                self._report.blame(policy, f"event {number} was not compared: {told[number][0][1]} comes after it")
+        if type(sealed) is not int or sealed > self._sealed.get(policy, 0):
+            self._report.blame(policy, f"the seal that names its event {sealed!r:.20} is missing")
         if policy == OWN and (forgotten := sum(number < first for number in told)):
             self._report.notes.append(f"{forgotten} anchors are older than what is kept: nothing can be said of them")
 
@@ -189,9 +241,19 @@ class Verification:
             for policy, chain in self._chains.items()
             if policy != OWN
         )
-        if OWN in self._chains and loose:
-            self._report.notes.append(f"events that no seal names yet: {loose}; a cut among these can stay unseen")
+        if loose:
+            self._report.notes.append(f"events that no seal names: {loose}; a cut among these can stay unseen")
 
 
-def _named(policy: str) -> str:
+def _head(given: Sequence[Any]) -> Head:
+    """Raises ``TypeError``, ``ValueError``."""
+    number, hash_ = given
+    if type(number) is not int or not isinstance(hash_, str):
+        raise TypeError
+    return Head(number, hash_)
+
+
+def _named(policy: object) -> str:
+    if not isinstance(policy, str):
+        return f"{policy!r:.40}"
     return policy or "the journal's own chain"

@@ -40,13 +40,17 @@ def plan(context: click.Context, config: Path | None, length: timedelta, style: 
 
 
 def _written(shown: Sequence[Happening], style: str, now: datetime, length: timedelta, instance: str) -> str:
+    from dataclasses import replace  # noqa: PLC0415 - see ``shared``
+
     from rotator.telemetry import redact_text  # noqa: PLC0415 - see ``shared``
 
+    # Before it is written: a table and a calendar break lines, and half of a secret looks like none.
+    clean = [replace(one, why=redact_text(one.why), key_id=redact_text(one.key_id)) for one in shown]
     if style == "json":
-        return redact_text(_as_json(shown, now, length))
+        return _as_json(clean, now, length)
     if style == "ical":
-        return redact_text(_as_calendar(shown, now, instance))
-    return redact_text(_as_table(shown, length))
+        return _as_calendar(clean, now, instance)
+    return _as_table(clean, length)
 
 
 def _as_json(shown: Sequence[Happening], now: datetime, length: timedelta) -> str:
@@ -69,8 +73,12 @@ def _as_json(shown: Sequence[Happening], now: datetime, length: timedelta) -> st
 
 
 def _as_calendar(shown: Sequence[Happening], now: datetime, instance: str) -> str:
-    """RFC 5545. A happening keeps its UID as long as its day stays: a calendar that reads it again has it once."""
+    """RFC 5545. A happening keeps its UID as long as its day stays: a calendar that reads it again has it once.
+
+    Of several of one kind that a policy has on a day, the first stays the first, the second the second, and so on.
+    """
     import hashlib  # noqa: PLC0415 - see ``shared``
+    from collections import Counter  # noqa: PLC0415 - see ``shared``
 
     from icalendar import Calendar, Event  # noqa: PLC0415 - slow to import
 
@@ -78,9 +86,13 @@ def _as_calendar(shown: Sequence[Happening], now: datetime, instance: str) -> st
     calendar.add("prodid", "-//rotator//plan//EN")
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", f"rotator {instance}")
+    so_far: Counter[str] = Counter()
     for one in shown:
         event = Event()
-        known = "\0".join((instance, one.policy, one.what, one.key_id, f"{one.at:%Y-%m-%d}", one.why[:40]))
+        # Nothing of what a key that does not exist yet is called: these are numbered over all policies.
+        same = "\0".join((instance, one.policy, one.what, f"{one.at:%Y-%m-%d}"))
+        known = f"{same}\0{so_far[same]}"
+        so_far[same] += 1
         event.add("uid", f"{hashlib.sha256(known.encode()).hexdigest()[:32]}@rotator")
         event.add("dtstamp", now.replace(microsecond=0))
         event.add("dtstart", one.at.replace(microsecond=0))

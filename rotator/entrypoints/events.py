@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 from rotator.domain.chain import Entry
@@ -29,7 +30,7 @@ def print_events(entries: Sequence[Entry]) -> None:
     for entry in entries:
         one = as_dict(entry)
         why = "; ".join(filter(None, (one["why"], one["evidence"], one["place"])))
-        cells = (entry.at[:19], entry.who or "not recorded", entry.policy, one["what"], one["key_id"], why)
+        cells = (one["at"][:19], one["who"] or "not recorded", one["policy"], one["what"], one["key_id"], why)
         table.add_row(*(Text(redact_text(cell)) for cell in cells))
     print_table(table)
 
@@ -41,11 +42,23 @@ def as_json(entries: Sequence[Entry]) -> str:
 
 
 def as_dict(entry: Entry) -> dict[str, Any]:
-    """Time, who, policy, rotation, key id, what, why, outcome, evidence; and the event as it is stored."""
+    """Time, who, policy, rotation, key id, what, why, outcome, evidence; and the event as it is stored.
+
+    Of one that somebody has spoilt: what can be read of it. ``--verify`` tells that it is no evidence.
+    """
     try:
-        body: Mapping[str, Any] = entry.fields()
-    except ValueError:
-        body = {}
+        entry.check()
+        return _told(entry, entry.fields())
+    except (AttributeError, TypeError, ValueError):
+        spoilt: dict[str, Any] = {one.name: getattr(entry, one.name) for one in fields(entry)}
+        return _told(replace(entry, **{name: _as_text(value) for name, value in spoilt.items()}), {})
+
+
+def _as_text(value: object) -> Any:  # noqa: ANN401 - what is a text or a number already stays as it is
+    return value if type(value) is int or isinstance(value, str) else ascii(value)
+
+
+def _told(entry: Entry, body: Mapping[str, Any]) -> dict[str, Any]:
     rotation, key = body.get("rotation") or {}, body.get("key") or {}
     ids = [body.get("key_id") or key.get("key_id") or "", *body.get("key_ids", ())]
     return {

@@ -17,27 +17,27 @@ from typing import Any, TextIO
 from rotator.bootstrap import Application
 from rotator.domain.chain import FORMAT, OWN, Entry, Head, canonical, entry_of, read_object
 from rotator.domain.text import text
-from rotator.domain.verify import Anchor, Report, Verification
+from rotator.domain.verify import Anchor, Remembered, Report, Verification
 from rotator.errors import HistoryUnreadable
 from rotator.ledger import History
 from rotator.service.upkeep import ANCHOR
 
-_PAGE = 1000
 _KIND = "rotator history"
 
 
 def verify_journal(history: History, instance: str, policy: str | None, anchors: Path | None) -> Report:
-    """Judge the journal as it is; events that come meanwhile are no fault.
+    """Judge the journal as it is at one moment; what others add or prune meanwhile is not looked at.
 
     :param policy: only that one's chain, beside the journal's own.
     :raises HistoryUnreadable: where the anchors can't be read.
     """
     verification = Verification(_anchors(anchors, instance) if anchors else ())
-    before = _only(history.heads(), policy)
-    for chain in sorted({*before, *([policy] if policy is not None else history.chains())}):
-        for page in _pages(history, chain):
-            verification.feed(page)
-    return verification.report(before, _only(history.heads(), policy), whole=policy is None)
+    with history.at_one_moment() as chains:
+        known = chains.remembered()
+        # The journal's own first: its name is empty. Others may have any name, if somebody wrote into the table.
+        for chain in sorted(chains.names(), key=str) if policy is None else (OWN, policy):
+            verification.feed(chains.entries(chain))
+    return verification.report(known if policy is None else known.of(policy), whole=policy is None)
 
 
 def verify_export(source: Path, anchors: Path | None) -> Report:
@@ -50,41 +50,42 @@ def verify_export(source: Path, anchors: Path | None) -> Report:
         if anchors and not whole:
             raise HistoryUnreadable(f"{source}: it has one policy alone; anchors are compared with a whole export")
         verification = Verification(_anchors(anchors, str(first.get("instance"))) if anchors else ())
-        heads: Mapping[str, Head] | None = None
+        known: Remembered | None = None
         for number, line in enumerate(lines, 2):
-            if heads is not None:
+            if known is not None:
                 raise HistoryUnreadable(f"{source}: line {number} comes after the end")
             found = _line(line, number)
             try:
                 if "heads" in found:
                     heads = {policy: Head(*head) for policy, head in found["heads"].items()}
+                    known = Remembered(heads=heads, sealed=dict(found.get("sealed", {}).items()))
                 else:
-                    verification.feed([entry_of(found)])
+                    verification.feed([_of_policy(entry_of(found), first.get("policy"))])
             except (AttributeError, TypeError, ValueError) as error:
                 raise HistoryUnreadable(f"{source}: line {number} is no entry: {error}") from error
-    report = verification.report(heads or {}, heads or {}, whole=whole)
-    if heads is None:
+    report = verification.report(known or Remembered(heads={}), whole=whole)
+    if known is None:
         report.faults.insert(0, "the file is cut: its last line is missing")
     return report
 
 
 def export(application: Application, policy: str | None, target: Path) -> int:
     """Write everything, or one policy's chain, to a new private file (``-``: standard output); how many entries."""
-    history, count = application.history, 0
-    heads = history.heads()
-    if policy is not None:
-        heads = {policy: heads[policy]} if policy in heads else {}
-    names = sorted(heads) if policy is not None else sorted({*heads, *history.chains()})
-    with _written(target) as out:
-        first = {"kind": _KIND, "format": FORMAT, "instance": application.settings.instance, "policy": policy}
-        out.write(canonical({**first, "at": text(application.clock.now())}) + "\n")
-        for chain in names:
-            end = heads[chain].number if chain in heads else None
-            for page in _pages(history, chain):
-                kept = [entry for entry in page if end is None or entry.number <= end]
-                out.writelines(f"{_exported(entry)}\n" for entry in kept)
-                count += len(kept)
-        out.write(canonical({"heads": heads}) + "\n")
+    count = 0
+    with application.history.at_one_moment() as chains:
+        known = chains.remembered()
+        names = sorted(chains.names(), key=str)
+        if policy is not None:
+            heads = {policy: known.heads[policy]} if policy in known.heads else {}
+            known, names = Remembered(heads=heads), [policy]
+        with _written(target) as out:
+            first = {"kind": _KIND, "format": FORMAT, "instance": application.settings.instance, "policy": policy}
+            out.write(canonical({**first, "at": text(application.clock.now())}) + "\n")
+            for chain in names:
+                for entry in chains.entries(chain):
+                    out.write(f"{_exported(entry)}\n")
+                    count += 1
+            out.write(_written_down({"heads": known.heads, "sealed": known.sealed}) + "\n")
     return count
 
 
@@ -109,21 +110,29 @@ def report_as_text(report: Report) -> str:
 
 def _exported(entry: Entry) -> str:
     try:
-        return entry.line()
+        entry.check()
+        line = entry.line()
+        line.encode()
     except ValueError:
-        # Somebody has spoilt its body; what can be read of it is told, and does not verify.
-        return canonical({"format": FORMAT, "policy": entry.policy, "number": entry.number, "spoilt": entry.body})
+        # Somebody has spoilt it; what can be read of it is told, and does not verify.
+        return _written_down({"format": FORMAT, "policy": entry.policy, "number": entry.number, "spoilt": entry.body})
+    return line
 
 
-def _pages(history: History, chain: str) -> Iterator[list[Entry]]:
-    after = -1
-    while page := list(history.entries(chain, after, _PAGE)):
-        yield page
-        after = page[-1].number
+def _of_policy(entry: Entry, policy: str | None) -> Entry:
+    if policy is not None and entry.policy != policy:
+        raise ValueError(f"it is of {entry.policy!r}, and the first line says {policy!r} alone")
+    return entry
 
 
-def _only(heads: Mapping[str, Head], policy: str | None) -> Mapping[str, Head]:
-    return {name: head for name, head in heads.items() if policy is None or name in {policy, OWN}}
+def _written_down(told: Mapping[str, Any]) -> str:
+    """As JSON, whatever somebody has written into the journal."""
+    try:
+        line = canonical(told)
+        line.encode()
+    except (TypeError, ValueError):
+        return canonical({name: ascii(value) for name, value in told.items()})
+    return line
 
 
 def _anchors(path: Path, instance: str) -> list[Anchor]:

@@ -57,7 +57,8 @@ def history(
 
             context.exit(_tell(verify_export(source, anchors), as_document=as_document))
         settings = load_settings(config or context.obj, secrets=False)
-        with wired(settings, read_only=True) as application:
+        proves = verify or target is not None
+        with wired(settings, read_only=True, must_exist=proves) as application:
             _known(application, policy)
             if verify:
                 from rotator.entrypoints.evidence import verify_journal  # noqa: PLC0415

@@ -63,14 +63,18 @@ def load_settings(config: Path | None, *, secrets: bool = True) -> Settings:
 
 
 @contextmanager
-def wired(settings: Settings, *, read_only: bool = False, who: str = "") -> Iterator[Application]:
+def wired(
+    settings: Settings, *, read_only: bool = False, must_exist: bool = False, who: str = ""
+) -> Iterator[Application]:
     """The application, closed at the end.
 
+    :param must_exist: see ``bootstrap.application``.
     :param who: on whose behalf it records; the operator's, where it is not said.
     """
     from rotator.bootstrap import application  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    with application(settings, read_only=read_only, who=who or f"operator {operator()}") as made:
+    who = who or f"operator {operator()}"
+    with application(settings, read_only=read_only, must_exist=must_exist, who=who) as made:
         yield made
 
 

@@ -8,7 +8,7 @@ from itertools import chain as joined
 import pytest
 
 from rotator.domain.chain import OWN, Entry, Head, canonical, entry_of, read_object
-from rotator.domain.verify import MOST_TOLD, Anchor, Verification
+from rotator.domain.verify import MOST_TOLD, Anchor, Remembered, Verification
 
 AT = "2026-11-23T12:00:00.000000+00:00"
 
@@ -36,13 +36,13 @@ SEALED = grown(OWN, SEAL)
 HEADS = {OWN: SEALED[-1].head, "chat": CHAT[-1].head}
 
 
-def judge(*chains, heads=HEADS, anchors=(), after=None):
+def judge(*chains, heads=HEADS, anchors=(), **known):
     verification = Verification(anchors)
     verification.feed(joined(*chains))
-    return verification.report(heads, heads if after is None else after)
+    return verification.report(Remembered(heads=heads, **known))
 
 
-def changed(number, **fields):
+def changed(number, /, **fields):
     return [replace(entry, **fields) if entry.number == number else entry for entry in CHAT]
 
 
@@ -81,6 +81,17 @@ TAMPERED = {
         grown("chat", ("Pruned", {"first": 1, "last": 2, "hash": "0" * 64, "since": AT, "until": AT}), after=CHAT)[2:],
         "events 1 to 2 are missing, and no pruning says so",
     ),
+    "a pruning without its times": (
+        grown("chat", ("Pruned", {"first": 1, "last": 2, "hash": CHAT[1].hash}), after=CHAT)[2:],
+        "lacks what a Pruned has",
+    ),
+    "a number below the first": ([replace(CHAT[0], number=-1), *CHAT], f"an event of {AT} has a number that none can"),
+    "the number nought": ([replace(CHAT[0], number=0), *CHAT], "has a number that none can have: 0"),
+    "a number that is a text": (changed(3, number="x"), "has a number that none can have: 'x'"),
+    "a text that is none": (changed(3, body=b"\x00"), "event 3 can't be read: a field of another kind"),
+    "a hash that is none": (changed(3, hash=b"\x00"), "event 3 can't be read: a field of another kind"),
+    "a lease that is none": (changed(3, token="1"), "event 3 can't be read: a field of another kind"),
+    "a text of great depth": (changed(3, body='{"a":' + "[" * 100_000), "event 3 can't be read: it is nested too deep"),
     "a pruning without its fields": (grown("chat", ("Pruned", {}), after=CHAT), "lacks what a Pruned has"),
 }  # fmt: skip
 
@@ -94,7 +105,7 @@ def test_what_is_done_to_a_chain_shows(entries, told):
 def test_a_history_that_nobody_touched_is_whole():
     report = judge(SEALED, CHAT)
     assert (report.faults, report.events, report.chains, report.seals) == ([], 7, 1, 1)
-    assert report.notes == ["events that no seal names yet: 2; a cut among these can stay unseen"]
+    assert report.notes == ["events that no seal names: 2; a cut among these can stay unseen"]
 
 
 def test_one_change_is_one_fault():
@@ -112,9 +123,50 @@ def test_a_cut_of_which_the_journal_was_told_shows_by_the_seal_and_before_it_by_
     )
 
 
-def test_events_that_come_while_it_is_read_are_no_fault():
-    longer = grown("chat", held(6), after=CHAT)
-    assert judge(SEALED, longer, after={**HEADS, "chat": longer[-1].head}).faults == []
+FORGED = anew(3, who="operator eve@here")
+
+
+def test_the_seals_come_first_for_what_they_name_is_compared_with_what_comes_after_them():
+    heads = {**HEADS, "chat": FORGED[-1].head}
+    anchor = Anchor(at="yesterday", head=SEALED[-1].head)
+    faults = judge(FORGED, SEALED, heads=heads, anchors=[anchor]).faults
+    assert faults == [
+        "the journal's own chain: it comes after others: what its seals name could not be compared with these",
+        f"chat: event 4 was not compared: the seal of {AT} comes after it",
+    ]
+
+
+@pytest.mark.parametrize("body", [{"heads": []}, {"heads": {"chat": ["4", ""]}}, {"heads": {"chat": [4]}}, {}])
+def test_a_seal_of_another_form_is_a_fault(body):
+    sealed = grown(OWN, ("Sealed", body))
+    (fault,) = judge(sealed, CHAT, heads={**HEADS, OWN: sealed[-1].head}).faults
+    assert fault == f"the journal's own chain: event 1 of {AT} lacks what a Sealed has"
+
+
+@pytest.mark.parametrize("head", [Head("x", ""), Head(6, None), Head(6.0, CHAT[5].hash)])
+def test_an_end_that_is_recorded_in_another_form_is_a_fault(head):
+    (fault,) = judge(SEALED, CHAT, heads={**HEADS, "chat": head}).faults
+    assert fault == "chat: what is recorded of its end can't be read"
+
+
+def test_a_name_that_is_no_text_is_told_as_it_is():
+    faults = judge(SEALED, CHAT, [replace(CHAT[0], policy=b"chat")]).faults
+    assert "b'chat': event 1 can't be read: a field of another kind" in faults
+
+
+def test_seals_that_were_taken_out_as_a_whole_are_missed():
+    heads = {"chat": CHAT[-1].head}
+    report = judge(CHAT, heads=heads, sealed={"chat": 4})
+    assert report.faults == ["chat: the seal that names its event 4 is missing"]
+    assert report.notes == ["events that no seal names: 6; a cut among these can stay unseen"]
+    assert judge(SEALED, CHAT, sealed={"chat": "x"}).faults == ["chat: the seal that names its event 'x' is missing"]
+    (fault,) = judge(CHAT, heads=heads, can_seal=False).faults
+    assert fault == "the journal's own chain: the place of its head is gone, so that nothing is sealed any more"
+
+
+def test_a_history_without_any_event_is_not_whole():
+    (fault,) = judge(heads={}).faults
+    assert fault == "there is nothing: no event was ever recorded, or all of them were taken out"
 
 
 def test_many_faults_are_counted_and_the_first_are_told():
@@ -124,6 +176,11 @@ def test_many_faults_are_counted_and_the_first_are_told():
 
 def test_a_line_of_an_export_is_read_back_as_the_same_entry():
     assert [entry_of(read_object(entry.line())) for entry in CHAT] == CHAT
+
+
+def test_a_text_of_great_depth_is_no_line():
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_object('{"a":' + "[" * 100_000)
 
 
 @pytest.mark.parametrize("spoil", [{"format": 2}, {"number": "3"}, {"at": None}, {"more": 1}])

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from rotator.adapters.journal.sql import SqlJournal
 from rotator.entrypoints.cli import cli
 from tests.e2e.installation import FIELD, Places, document, in_file, policy, soon
 from tests.e2e.test_dry_run_beside_others import Changes, put_by_hand, rotator_of, traces
@@ -130,7 +131,9 @@ def test_a_place_that_nobody_reaches_is_a_finding_and_exits_1_and_the_rest_is_re
     (gap,) = [one for one in report["findings"] if one["id"] == "ROT-A01"]
     assert gap["subject"] == f"openbao:{places.mount}/app#{FIELD}"
     assert {"ROT-D07"} <= set(ids(report)), "the other policy's file is empty"
-    assert any("no journal on this machine" in gap for gap in report["unknown"])
+    (missing,) = [one for one in report["findings"] if one["id"] == "ROT-A03"]
+    assert missing["seen"].startswith(f"there is no journal sqlite:///{tmp_path}/state.db")
+    assert any(gap.startswith("without the journal: ") for gap in report["unknown"])
     assert staff.json("--allow-incomplete", "--fail-on", "high")[0] == 3
     assert not (tmp_path / "state.db").exists()
 
@@ -141,7 +144,7 @@ def test_findings_that_are_accepted_narrowed_or_mild_enough_fail_nothing(
     simulator.create_key_by_hand(PROJECT, "the mailer's")
     put_by_hand(simulator, places, due_in=DUE)
     staff = staff_of(tmp_path, simulator, places, monkeypatch)
-    _, report = staff.json("--fail-on", "high")
+    _, report = staff.json("--no-journal")
     entries = [
         {"finding": one["id"], "subject": one["subject"], "reason": "known", "until": "2999-01-01"}
         for one in report["findings"]
@@ -151,10 +154,10 @@ def test_findings_that_are_accepted_narrowed_or_mild_enough_fail_nothing(
     baseline.write_text(yaml.safe_dump({"accepted": entries}))
 
     assert entries
-    assert staff.json("--fail-on", "high")[0] == 3
-    assert staff.json("--fail-on", "high", "--baseline", str(baseline))[0] == 0
-    assert staff.json("--fail-on", "medium", "--policy", "other")[0] == 0
-    code, narrowed = staff.json("--policy", "other")
+    assert staff.json("--no-journal", "--fail-on", "high")[0] == 3
+    assert staff.json("--no-journal", "--fail-on", "high", "--baseline", str(baseline))[0] == 0
+    assert staff.json("--no-journal", "--fail-on", "medium", "--policy", "other")[0] == 0
+    code, narrowed = staff.json("--no-journal", "--policy", "other")
     assert {one["policy"] for one in narrowed["findings"]} <= {"other"}
     assert code == 0
 
@@ -196,7 +199,7 @@ def test_a_report_goes_to_a_private_file_and_a_file_in_a_git_work_tree_is_told(
     staff = Staff(tmp_path, configuration, auditor, monkeypatch)
     out = tmp_path / "report.json"
 
-    done = staff.audit("--format", "json", "--output", str(out))
+    done = staff.audit("--format", "json", "--no-journal", "--output", str(out))
 
     assert done.exit_code == 0
     assert done.stdout.endswith(f"nothing was changed; written to {out}\n")
@@ -204,3 +207,21 @@ def test_a_report_goes_to_a_private_file_and_a_file_in_a_git_work_tree_is_told(
     assert [one["subject"] for one in json.loads(out.read_text())["findings"] if one["id"] == "ROT-D10"] == [str(env)]
     (tmp_path / ".gitignore").write_text("*.env\n")
     assert "ROT-D10" not in ids(staff.json()[1])
+
+
+def test_a_journal_that_is_not_there_is_empty_or_can_not_be_looked_at_is_a_finding_and_no_report_is_complete_without_it(
+    tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"MANAGEMENT_KEY": simulator.secret("key_auditor").reveal()}
+    configuration = document(tmp_path, simulator.base_url, [policy(in_file(tmp_path / "a.env"))])
+    SqlJournal.open(f"sqlite:///{tmp_path}/empty.db", is_dead=lambda _holder: True).close()
+    for file, said in (
+        ("gone.db", "there is no journal"),
+        ("empty.db", "is empty: nothing was ever recorded"),
+        (f"{'x' * 300}/state.db", "File name too long"),
+    ):
+        configuration["state"]["url"] = f"sqlite:///{tmp_path}/{file}"
+        code, report = Staff(tmp_path, configuration, key, monkeypatch).json()
+        assert (code, report["complete"], report["journal"]) == (1, False, False)
+        (found,) = [one for one in report["findings"] if one["id"] == "ROT-A03"]
+        assert said in found["seen"]

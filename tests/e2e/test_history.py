@@ -57,6 +57,7 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
         0,
         f"{len(events) + 1} events of 1 policies, 1 seals, 1 anchors: whole",
     )
+    assert "no line of it is an anchor of" in history(rotator, "--verify", "--anchors", str(rotator.config)).output
     exported = str(tmp_path / "history.jsonl")
     assert history(rotator, "--export", exported).exit_code == 0
     assert stat.S_IMODE(Path(exported).stat().st_mode) == 0o600
@@ -66,12 +67,21 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
     alone = history(rotator, "chat", "--export", "-")
     assert [json.loads(line).get("policy") for line in alone.stdout.splitlines()[:-1]] == ["chat"] * (len(events) + 1)
 
+    # That of one policy says so, and has no other one.
+    (tmp_path / "alone").write_text(alone.stdout)
+    assert history(None, "--verify", "--from", str(tmp_path / "alone")).exit_code == 0
+    other = Path(exported).read_text().splitlines(keepends=True)
+    (tmp_path / "alone").write_text("".join([alone.stdout.splitlines(keepends=True)[0], *other[1:]]))
+    found = history(None, "--verify", "--from", str(tmp_path / "alone"))
+    assert (found.exit_code, "the first line says 'chat' alone" in found.output) == (1, True), found.output
+
     # Changed in the file, cut in the file, changed in the journal.
     lines = Path(exported).read_text().splitlines(keepends=True)
     for name, spoilt, told in (
         ("changed", [line.replace("an audit", "a nap") for line in lines], "was changed"),
         ("cut", lines[:-1], "the file is cut"),
         ("gap", [*lines[:3], *lines[4:]], "missing"),
+        ("order", [lines[0], *lines[2:-1], lines[1], lines[-1]], "it comes after others"),
     ):
         (tmp_path / name).write_text("".join(spoilt))
         found = history(None, "--verify", "--from", str(tmp_path / name), "--json")
@@ -82,6 +92,11 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
     found = history(rotator, "--verify")
     assert found.exit_code == 1
     assert f"FAULT chat: event {len(events)} of" in found.output
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection, connection:
+        for table in ("event", "policy_state", "journal_chain"):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - ours
+    found = history(rotator, "--verify")
+    assert (found.exit_code, "is empty: nothing was ever recorded" in found.output) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +108,10 @@ def test_a_history_is_listed_verified_exported_and_verified_elsewhere(simulator:
         (["chat", "--verify", "--from", "x"], 2, "leave POLICY out"),
         (["--verify", "--from", "not-there"], 1, "No such file"),
         (["--verify", "--from", "rotator.yaml"], 1, "line 1 is no JSON object"),
-        (["--verify", "--anchors", "rotator.yaml"], 1, "no line of it is an anchor of"),
-        (["--verify"], 0, "0 events of 0 policies, 0 seals, 0 anchors: whole"),
+        (["--verify"], 1, "there is no journal sqlite:///"),
+        (["chat", "--verify"], 1, "there is no journal sqlite:///"),
+        (["--export", "x"], 1, "there is no journal sqlite:///"),
+        ([], 0, "time (UTC)"),
     ],
 )
 def test_wrong_input_is_told_in_one_line(tmp_path, monkeypatch, arguments, code, told) -> None:

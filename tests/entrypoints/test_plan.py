@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from icalendar import Calendar
 
 from rotator.adapters.journal.sql import SqlJournal
-from rotator.domain.events import KeyAdopted
+from rotator.domain.events import Held, KeyAdopted
 from rotator.entrypoints.cli import cli
 from tests.domain.build import NOW, key
 
@@ -65,6 +65,44 @@ def test_the_calendar_is_read_by_calendars_and_has_the_same_moments(config: Path
     assert str(events[0]["summary"]) == "rotation: new"
     assert len({str(one["uid"]) for one in events}) == len(events)
     assert run(config, "--until", "60d", "--format", "ical").stdout == text, "the same at each reading"
+
+
+def uids(config: Path, *, name: str = "chat") -> dict[str, str]:
+    events = Calendar.from_ical(run(config, "--until", "60d", "--format", "ical").stdout).walk("VEVENT")
+    return {str(one["uid"]): str(one["dtstart"].dt) for one in events if str(one["summary"]).endswith(f": {name}")}
+
+
+def test_a_policy_keeps_its_entries_in_a_calendar_when_another_one_comes(config: Path) -> None:
+    before = uids(config)
+    document = yaml.safe_load(config.read_text())
+    place = {"backend": "dotenv", "path": "b.env", "field": "KEY"}
+    document["policies"].insert(0, {**document["policies"][0], "name": "aaa", "destinations": [place]})
+    config.write_text(yaml.safe_dump(document))
+    assert len(before) == 4
+    assert uids(config) == before
+    assert not uids(config, name="aaa").keys() & before.keys()
+
+
+def test_two_of_a_kind_on_one_day_are_two_entries(config: Path) -> None:
+    document = yaml.safe_load(config.read_text())
+    short = {"lifetime": "6h", "renew_before": "2h", "grace": "10m", "grace_limit": "20m", "check_every": "5m"}
+    document["policies"] = [{**document["policies"][1], **short}]
+    config.write_text(yaml.safe_dump(document))
+    told = json.loads(run(config, "--until", "60d", "--format", "json").stdout)["happenings"]
+    assert len(uids(config, name="new")) == len(told) > 300
+
+
+@pytest.mark.parametrize("style", ["table", "json", "ical"])
+def test_promise_3_a_key_that_somebody_gave_as_a_reason_is_in_no_format(config: Path, style: str) -> None:
+    key = "tgp_v1_" + "Ab3dEfGh1jKlMn0pQrStUvWxYz0123456789_-abcdEFGH"
+    journal = SqlJournal.open(f"sqlite:///{config.parent}/state.db", is_dead=lambda _holder: True)
+    journal.request("chat", Held(reason=" and ".join(["a story of", *[key] * 9])), NOW)
+    journal.close()
+    done = run(config, "--format", style)
+    assert "a story of" in done.stdout
+    letters = "".join(one for one in done.stdout if one.isalnum() or one in "_-")
+    assert key[-20:] not in letters
+    assert key[7:27] not in letters
 
 
 def test_the_table_ends_with_a_summary(config: Path) -> None:

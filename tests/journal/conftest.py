@@ -29,8 +29,8 @@ class Store:
         self._open.append(self._writing(is_dead))
         return self._open[-1]
 
-    def open_read_only(self) -> SqlJournal:
-        self._open.append(self._reading())
+    def open_read_only(self, *, must_exist: bool = False) -> SqlJournal:
+        self._open.append(self._reading(must_exist=must_exist))
         return self._open[-1]
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class Store:
     def _writing(self, is_dead: Callable[[str], bool]) -> SqlJournal:
         raise NotImplementedError
 
-    def _reading(self) -> SqlJournal:
+    def _reading(self, *, must_exist: bool) -> SqlJournal:
         raise NotImplementedError
 
 
@@ -75,8 +75,8 @@ class SqliteStore(Store):
     def _writing(self, is_dead: Callable[[str], bool]) -> SqlJournal:
         return SqlJournal.open(self.url, is_dead=is_dead)
 
-    def _reading(self) -> SqlJournal:
-        return SqlJournal.open_read_only(self.url)
+    def _reading(self, *, must_exist: bool) -> SqlJournal:
+        return SqlJournal.open_read_only(self.url, must_exist=must_exist)
 
 
 class PostgresStore(Store):
@@ -97,8 +97,9 @@ class PostgresStore(Store):
     def _writing(self, is_dead: Callable[[str], bool]) -> SqlJournal:
         return SqlJournal.open(self.database.url, is_dead=is_dead, password=lambda: self.database.password)
 
-    def _reading(self) -> SqlJournal:
-        return SqlJournal.open_read_only(self.database.url, password=lambda: self.database.password)
+    def _reading(self, *, must_exist: bool) -> SqlJournal:
+        database = self.database
+        return SqlJournal.open_read_only(database.url, password=lambda: database.password, must_exist=must_exist)
 
 
 @pytest.fixture

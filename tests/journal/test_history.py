@@ -13,8 +13,7 @@ from rotator.adapters.journal import history as adapter
 from rotator.domain import events as ev
 from rotator.domain.chain import OWN, Head
 from rotator.domain.record import KeyState, Phase
-from rotator.domain.verify import Anchor
-from rotator.entrypoints import evidence
+from rotator.domain.verify import Anchor, Verification
 from rotator.errors import LeaseLost
 from rotator.ports import Look
 from rotator.service.upkeep import Upkeep
@@ -31,14 +30,12 @@ def fill(journal, name="chat", holds=6, at=NOW):
     journal.release(lease)
 
 
-def judge(journal, anchors=(), policy=None):
-    verification = evidence.Verification(anchors)
-    history = journal.history
-    heads = history.heads()
-    for chain in sorted({*heads, *history.chains()}):
-        for page in evidence._pages(history, chain):
-            verification.feed(page)
-    return verification.report(heads, history.heads())
+def judge(journal, anchors=()):
+    verification = Verification(anchors)
+    with journal.history.at_one_moment() as chains:
+        for chain in sorted(chains.names()):
+            verification.feed(chains.entries(chain))
+        return verification.report(chains.remembered())
 
 
 @pytest.fixture
@@ -66,7 +63,7 @@ def test_each_event_says_who_recorded_it_and_follows_the_one_before(store):
 def test_a_history_that_nobody_touched_is_whole(sealed):
     report = judge(sealed)
     assert (report.faults, report.chains, report.events, report.seals) == ([], 2, 18, 1)
-    assert report.notes == ["events that no seal names yet: 3; a cut among these can stay unseen"]
+    assert report.notes == ["events that no seal names: 3; a cut among these can stay unseen"]
 
 
 def test_what_is_done_to_the_tables_shows(sealed, store):
@@ -89,6 +86,54 @@ def test_a_history_that_was_written_anew_as_a_whole_shows_by_its_anchors_alone(j
     journal.history.seal(NOW, HOUR)
     assert judge(journal).faults == []
     assert "is not the one that the anchor of yesterday names" in judge(journal, [anchor]).faults[0]
+
+
+def test_an_event_below_the_first_shows_in_whatever_chain(sealed, store):
+    for policy, number in (("chat", -1), ("ghost", 0)):
+        store.rows(
+            "INSERT INTO event (at, policy, token, kind, body, who, number, previous, hash) "  # noqa: S608 - ours
+            f"VALUES ('2026', '{policy}', 0, 'Held', '{{}}', 'operator eve', {number}, '', '')"
+        )
+    assert judge(sealed).faults == [
+        "chat: an event of 2026 has a number that none can have: -1",
+        "ghost: an event of 2026 has a number that none can have: 0",
+    ]
+
+
+@pytest.mark.parametrize("row", ["is emptied", "is gone"])
+def test_seals_that_were_taken_out_show(sealed, store, row):
+    store.rows("DELETE FROM event WHERE policy = ''")
+    change = {"is emptied": "UPDATE journal_chain SET length = 0, head = ''", "is gone": "DELETE FROM journal_chain"}
+    store.rows(change[row])
+    report = judge(sealed)
+    gone = ["the journal's own chain: the place of its head is gone, so that nothing is sealed any more"]
+    assert report.faults == [
+        "batch: the seal that names its event 7 is missing",
+        "chat: the seal that names its event 7 is missing",
+        *(gone if row == "is gone" else []),
+    ]
+    assert report.notes == ["events that no seal names: 17; a cut among these can stay unseen"]
+
+
+def test_what_others_add_and_prune_while_it_is_read_is_not_looked_at(journal, store):
+    fill(journal, holds=1200)  # more than is fetched at a time
+    fill(journal, "batch")
+    journal.history.seal(NOW, HOUR)
+    verification, other = Verification(), store.open()
+    with journal.history.at_one_moment() as chains:
+        verification.feed(chains.entries(OWN))
+        entries = chains.entries("chat")
+        verification.feed([next(entries)])
+        assert other.history.prune("chat", NOW + DAY, NOW + 20 * DAY) == 500
+        fill(other, "new")
+        fill(other, "batch")
+        other.history.seal(NOW + DAY, HOUR)
+        verification.feed(entries)
+        verification.feed(chains.entries("batch"))
+        assert sorted(chains.names()) == ["", "batch", "chat"]
+        report = verification.report(chains.remembered())
+    assert (report.faults, report.events) == ([], 1 + 1201 + 7)
+    assert judge(journal).faults == []
 
 
 def test_a_seal_is_written_once_in_an_interval_by_whomever_and_only_for_what_grew(journal, store):
@@ -137,6 +182,19 @@ def test_trouble_is_recorded_when_it_begins_and_when_it_ends(journal):
         journal.note_look(lease, look, [], known=journal.taken(lease), now=NOW)
     told = [(entry.kind, entry.fields(), entry.token) for entry in journal.history.entries("chat", 0, 9)]
     assert told == [("TroubleBegan", {"why": "vault is sealed"}, 1), ("TroubleEnded", {"failures": 2}, 3)]
+
+
+def test_a_policy_is_shown_in_the_order_of_its_chain_wherever_its_rows_were_moved(journal, store):
+    for name in ("chat", "batch", "chat"):
+        fill(journal, name, holds=2)
+    shown = [(entry.policy, entry.number) for entry in journal.history.newest(None, 9)]
+    assert [policy for policy, _ in shown] == ["chat"] * 3 + ["batch"] * 3 + ["chat"] * 3
+    assert [number for _, number in shown] == [1, 2, 3, 1, 2, 3, 4, 5, 6]
+    store.rows("UPDATE event SET seq = 1000 WHERE policy = 'chat' AND number = 2")
+    assert [entry.number for entry in journal.history.newest("chat", 9)] == [1, 2, 3, 4, 5, 6]
+    assert [entry.number for entry in journal.history.newest("chat", 2)] == [5, 6]
+    everybody = journal.history.newest(None, 9)
+    assert [entry.number for entry in everybody if entry.policy == "chat"] == [1, 2, 3, 4, 5, 6]
 
 
 # --- pruning ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from rotator.adapters.journal import tables
 from rotator.domain import events as ev
 from rotator.domain.record import KeyState, Phase
-from rotator.errors import IllegalMove, JournalUnavailable, LeaseHeld, LeaseLost
+from rotator.errors import IllegalMove, JournalUnavailable, JournalUnusable, LeaseHeld, LeaseLost
 from rotator.ports import Look, Observation, Work
 from tests.domain.build import DAY, HOUR, NOW, VAULT, fingerprint, key, retiring, rotation
 
@@ -251,6 +251,17 @@ def test_promise_6_a_journal_that_is_missing_is_an_empty_one_for_a_dry_run(store
     assert (journal.load("chat").keys, journal.looks()) == ((), {})
     journal.close()
     assert store.is_empty()
+
+
+def test_who_needs_a_journal_is_told_that_there_is_none_or_that_nothing_is_in_it(store):
+    with pytest.raises(JournalUnusable, match="there is no journal"):
+        store.open_read_only(must_exist=True)
+    assert store.is_empty()
+    journal = store.open()
+    with pytest.raises(JournalUnusable, match="is empty: nothing was ever recorded"):
+        store.open_read_only(must_exist=True)
+    journal.request("chat", ev.Held(reason="x"), NOW)
+    assert store.open_read_only(must_exist=True).load("chat").hold == "x"
 
 
 @pytest.mark.parametrize("running", [True, False])

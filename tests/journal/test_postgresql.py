@@ -200,6 +200,12 @@ def test_promise_6_a_dry_run_needs_no_right_but_to_read(store, database):
     store.rows(f"GRANT USAGE ON SCHEMA {database.role} TO {auditor.role}")
     store.rows(f"GRANT SELECT ON ALL TABLES IN SCHEMA {database.role} TO {auditor.role}")
     url = f"{auditor.url}?options=-csearch_path%3D{database.role}"
+    store.rows(f"REVOKE USAGE ON SCHEMA {database.role} FROM {auditor.role}")
+    with pytest.raises(JournalUnavailable, match="this role has no USAGE"):
+        SqlJournal.open_read_only(url, password=lambda: auditor.password)
+    with pytest.raises(JournalUnavailable, match="there is no journal"):
+        SqlJournal.open_read_only(auditor.url, password=lambda: auditor.password, must_exist=True)
+    store.rows(f"GRANT USAGE ON SCHEMA {database.role} TO {auditor.role}")
     reader = SqlJournal.open_read_only(url, password=lambda: auditor.password)
     assert reader.load("chat") == folded
     reader.close()

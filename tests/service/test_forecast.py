@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from rotator.domain import events as ev
-from rotator.domain.forecast import Happening, What, forecast
+from rotator.domain.forecast import Happening, What, forecast, summary
 from rotator.domain.model import Assistance
 from rotator.domain.text import text
 from tests.domain.build import DAY, HOUR, NOW, POLICY, key, record
@@ -61,6 +61,22 @@ def test_what_never_fits_is_told():
     late = replace(POLICY, windows=Yearly())
     seen = forecast([late], {"chat": record(key("a"))}, NOW, NOW + 40 * DAY)
     assert any("too late to wait for" in one.why for one in seen if one.what is What.TROUBLE)
+
+
+def test_where_a_forecast_has_to_end_early_it_says_of_each_policy_from_when_on_nothing_is_known(monkeypatch):
+    monkeypatch.setattr("rotator.domain.forecast.MOST", 60)
+    short = [
+        replace(POLICY, name=name, lifetime=2 * DAY, renew_before=DAY, grace=HOUR, grace_limit=4 * HOUR)
+        for name in ("chat", "batch")
+    ]
+    seen = forecast(short, {}, NOW, NOW + 90 * DAY)
+    ends = [one for one in seen if one.what is What.TROUBLE]
+    assert sorted(one.policy for one in ends) == ["batch", "chat"]
+    assert all("nothing is known of it from here on" in one.why for one in ends)
+    assert max(one.at for one in seen) == max(one.at for one in ends) < NOW + 90 * DAY
+    for end in ends:
+        assert all(one.at <= end.at for one in seen if one.policy == end.policy)
+    assert "2 things that a person should look at" in summary(seen, 90 * DAY)
 
 
 def test_a_hold_is_told_and_ends_by_itself_where_it_has_an_end():

@@ -18,7 +18,6 @@ from rotator.domain.events import Held, RotationRequested
 from rotator.domain.model import Destination, Policy
 from rotator.domain.secret import secrets_in_memory
 from rotator.domain.verify import Anchor, Verification
-from rotator.entrypoints.evidence import _pages
 from tests.domain.build import DAY, HOUR, NOW
 from tests.fakes.backend import FakeBackend
 from tests.fakes.provider import FakeProvider
@@ -220,11 +219,11 @@ class Week:
         history = self.process.journal.history
         lines = [read_object(line) for line in self.anchors]
         anchors = [Anchor(at=line["at"], head=Head(line["number"], line["hash"])) for line in lines]
-        verification, heads = Verification(anchors), history.heads()
-        for chain in sorted({*heads, *history.chains()}):
-            for page in _pages(history, chain):
-                verification.feed(page)
-        report = verification.report(heads, heads)
+        verification = Verification(anchors)
+        with history.at_one_moment() as chains:
+            for chain in sorted(chains.names()):
+                verification.feed(chains.entries(chain))
+            report = verification.report(chains.remembered())
         self.report.violations += report.faults
         self.report.counts["verifications"] += 1
         self.report.counts["pruned chains"] = sum("were pruned" in note for note in report.notes)

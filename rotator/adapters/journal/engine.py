@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, inspect, text
+from sqlalchemy import URL, Connection, Engine, Table, exists, inspect, select, text
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +19,10 @@ from rotator.errors import JournalUnavailable, JournalUnusable
 
 Password = Callable[[], SecretValue]
 """Asked for each new connection, so that a password can change while rotator runs. Raises ``MissingSecret``."""
+
+_SCHEMA = text("SELECT current_schema()")
+_NO_SCHEMA = "no schema of its search path exists, or this role has no USAGE on any of them"
+_ANYTHING = select(exists(tables.event.select()) | exists(tables.policy_state.select()))
 
 _VALUES = ("22", "23")
 """Classes of SQLSTATE whose messages repeat values: data exceptions and violated constraints."""
@@ -40,23 +44,32 @@ def open_engine(url: str, *, pool_size: int, password: Password | None = None) -
     return engine
 
 
-def open_read_only(url: str, *, password: Password | None = None) -> Engine:
-    """The journal for reading alone. A journal that does not exist is an empty one; nothing is created or migrated."""
+def open_read_only(url: str, *, password: Password | None = None, must_exist: bool = False) -> Engine:
+    """The journal for reading alone; nothing is created or migrated.
+
+    :param must_exist: one that is not there, or has never had anything in it, is ``JournalUnusable``; else it is empty.
+    """
     parsed = make_url(url)
+    name = _named(parsed)
     postgresql = is_postgresql(parsed)
-    engine = _postgresql(parsed, 2, password, read_only=True) if postgresql else sqlite.reading(parsed)
-    if engine is None:
-        return _empty()
-    with _failures(parsed, "read"), _closed_on_failure(engine), engine.connect() as connection:
-        found = _revision(connection)
-    if found == tables.REVISION:
-        return engine
-    engine.dispose()
-    if found is None and postgresql:
-        return _empty()
-    raise JournalUnusable(
-        f"the journal {_named(parsed)} has schema {found or 'none'}, this version reads {tables.REVISION}"
-    )
+    with _failures(parsed, "read"):
+        engine = _postgresql(parsed, 2, password, read_only=True) if postgresql else sqlite.reading(parsed)
+        if engine is None:
+            return _nothing(name, must_exist=must_exist)
+        with _closed_on_failure(engine), engine.connect() as connection:
+            found = _revision(connection)
+            if found is None and postgresql and connection.execute(_SCHEMA).scalar() is None:
+                raise JournalUnavailable(f"the journal {name} can't be read: {_NO_SCHEMA}")
+            if (found is None and not postgresql) or found not in {None, tables.REVISION}:
+                raise JournalUnusable(
+                    f"the journal {name} has schema {found or 'none'}, this version reads {tables.REVISION}"
+                )
+            if found and must_exist and not connection.execute(_ANYTHING).scalar():
+                raise JournalUnusable(f"the journal {name} is empty: nothing was ever recorded, or all was taken out")
+    if found is None:
+        engine.dispose()
+        return _nothing(name, must_exist=must_exist)
+    return engine
 
 
 def is_postgresql(where: URL | Engine) -> bool:
@@ -117,7 +130,9 @@ def _postgresql(url: URL, pool_size: int, password: Password | None, *, read_onl
         raise JournalUnusable(f"{error.name} is missing: pip install 'rotator[postgresql]'") from error
 
 
-def _empty() -> Engine:
+def _nothing(name: str, *, must_exist: bool) -> Engine:
+    if must_exist:
+        raise JournalUnusable(f"there is no journal {name}, or it lets itself not be seen")
     engine = sqlite.in_memory()
     tables.metadata.create_all(engine)
     return engine

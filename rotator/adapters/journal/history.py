@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from rotator.adapters.journal.tables import channel, event, journal_chain, polic
 from rotator.domain.chain import OWN, Entry, Head, Pruned, Sealed
 from rotator.domain.events import Held, RollbackRequested, RotationRequested
 from rotator.domain.record import PolicyRecord
+from rotator.domain.verify import Remembered
 
 MOST = 500
 """So many entries one pruning takes out: a few milliseconds, in which nobody else writes to a SQLite journal."""
@@ -37,8 +39,13 @@ _NEXT = (
     .order_by(event.c.number)
     .limit(bindparam("most"))
 )
+_WHOLE = select(event).where(_OF_CHAIN).order_by(event.c.number, event.c.seq)
+_AT_ONCE = 1000
+"""So many rows of a chain are fetched at a time."""
+
 _NEWEST = select(event).where(event.c.policy != OWN).order_by(event.c.seq.desc()).limit(bindparam("most"))
-_HEADS = select(policy_state.c.policy, policy_state.c.chain_length, policy_state.c.chain_head)
+_NEWEST_OF_CHAIN = select(event).where(_OF_CHAIN).order_by(event.c.number.desc()).limit(bindparam("most"))
+_HEADS = select(policy_state.c.policy, policy_state.c.chain_length, policy_state.c.chain_head, policy_state.c.sealed)
 _CHAINS = select(event.c.policy).distinct()
 _CURSOR = select(func.min(channel.c.cursor)).where(channel.c.name.in_(bindparam("readers", expanding=True)))
 _OWN = select(journal_chain)
@@ -63,32 +70,68 @@ def undelivered(connection: Connection, readers: Collection[str]) -> int | None:
     return None if cursor is None else int(cursor) + 1
 
 
+class SqlChains:
+    """See ``ledger.Chains``: what one transaction sees."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def remembered(self) -> Remembered:
+        """See ``ledger.Chains``."""
+        rows = self._connection.execute(_HEADS).all()
+        own = self._connection.execute(_OWN).one_or_none()
+        heads = {row.policy: Head(row.chain_length, row.chain_head) for row in rows if row.chain_length}
+        heads |= {OWN: Head(own.length, own.head)} if own is not None and own.length else {}
+        sealed = {row.policy: row.sealed for row in rows if row.sealed}
+        return Remembered(heads=heads, sealed=sealed, can_seal=own is not None)
+
+    def names(self) -> Sequence[str]:
+        """See ``ledger.Chains``."""
+        return self._connection.execute(_CHAINS).scalars().all()
+
+    def entries(self, policy: str) -> Iterator[Entry]:
+        """See ``ledger.Chains``."""
+        options = {"yield_per": _AT_ONCE}
+        for row in self._connection.execute(_WHOLE, {"p": policy}, execution_options=options):
+            yield entry_of(row)
+
+
 class SqlHistory:
     """See ``ledger.History``.
 
     :param reading: a transaction that only reads.
+    :param snapshot: one whose statements all see the same moment.
     :param who: see ``domain.chain.Entry``.
     """
 
     def __init__(
-        self, reading: Callable[[], AbstractContextManager[Connection]], commits: Commits, *, who: str
+        self,
+        reading: Callable[[], AbstractContextManager[Connection]],
+        snapshot: Callable[[], AbstractContextManager[Connection]],
+        commits: Commits,
+        *,
+        who: str,
     ) -> None:
         self._reading = reading
+        self._snapshot = snapshot
         self._commits = commits
         self._who = who
 
+    @contextmanager
+    def at_one_moment(self) -> Iterator[SqlChains]:
+        """See ``ledger.History``."""
+        with self._snapshot() as connection:
+            yield SqlChains(connection)
+
     def heads(self) -> Mapping[str, Head]:
         """See ``ledger.History``."""
-        with self._reading() as connection:
-            rows = connection.execute(_HEADS).all()
-            own = connection.execute(_OWN).one_or_none()
-        heads = {row.policy: Head(row.chain_length, row.chain_head) for row in rows if row.chain_length}
-        return heads | ({OWN: Head(own.length, own.head)} if own is not None and own.length else {})
+        with self._snapshot() as connection:
+            return SqlChains(connection).remembered().heads
 
     def chains(self) -> Sequence[str]:
         """See ``ledger.History``."""
         with self._reading() as connection:
-            return connection.execute(_CHAINS).scalars().all()
+            return SqlChains(connection).names()
 
     def entries(self, policy: str, after: int, most: int) -> Sequence[Entry]:
         """See ``ledger.History``."""
@@ -98,10 +141,12 @@ class SqlHistory:
 
     def newest(self, policy: str | None, most: int) -> Sequence[Entry]:
         """See ``ledger.History``."""
-        query = _NEWEST if policy is None else _NEWEST.where(event.c.policy == policy)
         with self._reading() as connection:
-            rows = connection.execute(query, {"most": most}).all()
-        return [entry_of(row) for row in reversed(rows)]
+            if policy is None:
+                rows = connection.execute(_NEWEST, {"most": most}).all()
+            else:
+                rows = connection.execute(_NEWEST_OF_CHAIN, {"p": policy, "most": most}).all()
+        return _in_the_order_of_chains([entry_of(row) for row in reversed(rows)])
 
     def seal(self, now: datetime, every: timedelta) -> Head | None:
         """See ``ledger.History``."""
@@ -170,6 +215,19 @@ class SqlHistory:
         with self._reading() as connection:
             own = connection.execute(_OWN).one_or_none()
         return own is not None and _is_due(getattr(own, column), now, every)
+
+
+def _in_the_order_of_chains(entries: Sequence[Entry]) -> list[Entry]:
+    """Each policy's in the places that it has among the others': a chain proves its order, and ``seq`` none."""
+    by_number: dict[str, list[Entry]] = defaultdict(list)
+    for entry in sorted(entries, key=_place):
+        by_number[entry.policy].append(entry)
+    following = {policy: iter(those) for policy, those in by_number.items()}
+    return [next(following[entry.policy]) for entry in entries]
+
+
+def _place(entry: Entry) -> int:
+    return entry.number if isinstance(entry.number, int) else 0  # somebody has spoilt it
 
 
 def _is_due(last: str, now: datetime, every: timedelta) -> bool:

@@ -21,6 +21,9 @@ _LOCK_SECONDS = 15
 _STATEMENT_SECONDS = 30
 """How long a statement may take, waiting included; and how long the server keeps a transaction of a silent client."""
 
+_READER_SECONDS = 600
+"""The same for who reads the whole history: it may be on its way to a slow disk, and holds no lock that others need."""
+
 _CONNECTING: Mapping[str, str | int] = {
     "connect_timeout": 10,
     "fallback_application_name": "rotator",
@@ -36,10 +39,10 @@ _CONNECTING: Mapping[str, str | int] = {
 # gives every transaction another connection. One text, for it goes with BEGIN to the server and back in one round.
 _BEGIN = "; ".join(
     [
-        "BEGIN ISOLATION LEVEL READ COMMITTED {mode}",
+        "BEGIN ISOLATION LEVEL {level} {mode}",
         f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'",
         f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'",
-        f"SET LOCAL idle_in_transaction_session_timeout = '{_STATEMENT_SECONDS}s'",
+        "SET LOCAL idle_in_transaction_session_timeout = '{idle}s'",
         "SET LOCAL synchronous_commit = on",  # what returned is durable, whatever the role's default is
     ]
 )
@@ -66,8 +69,12 @@ def connecting(url: URL, *, pool_size: int, password: Password | None, read_only
     )
 
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("write", False) and not read_only
-        connection.exec_driver_sql(_BEGIN.format(mode="READ WRITE" if writes else "READ ONLY"))
+        options = connection.get_execution_options()
+        mode = "READ WRITE" if options.get("write", False) and not read_only else "READ ONLY"
+        snapshot = options.get("snapshot", False)
+        level = "REPEATABLE READ" if snapshot else "READ COMMITTED"
+        idle = _READER_SECONDS if snapshot else _STATEMENT_SECONDS
+        connection.exec_driver_sql(_BEGIN.format(level=level, mode=mode, idle=idle))
 
     def connect(dialect: Dialect, _record: object, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401 - SQLAlchemy's hook
         # Into a copy: what is in SQLAlchemy's own options stays there for ever.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -60,7 +60,7 @@ class SqlJournal:
         self._left: set[tuple[str, str, int]] = set()
         self._writer: Connection | None = None
         self._states: dict[Lease, State] = {}  # what each holder has found, or written last
-        self.history = SqlHistory(self._reading, self._commits, who=who)
+        self.history = SqlHistory(self._reading, self._at_one_moment, self._commits, who=who)
 
     @classmethod
     def open(
@@ -76,9 +76,13 @@ class SqlJournal:
         return cls(open_engine(url, pool_size=pool_size, password=password), is_dead=is_dead, who=who)
 
     @classmethod
-    def open_read_only(cls, url: str, *, password: Password | None = None) -> Self:
-        """Open for a dry run: nothing is created, migrated or changed. Raises ``JournalUnavailable``."""
-        return cls(open_read_only(url, password=password), is_dead=lambda _holder: False)
+    def open_read_only(cls, url: str, *, password: Password | None = None, must_exist: bool = False) -> Self:
+        """Open for a dry run: nothing is created, migrated or changed. Raises ``JournalUnavailable``.
+
+        :param must_exist: see ``engine.open_read_only``.
+        """
+        engine = open_read_only(url, password=password, must_exist=must_exist)
+        return cls(engine, is_dead=lambda _holder: False)
 
     def load(self, policy: str) -> PolicyRecord:
         """See ``ports.Journal``."""
@@ -287,12 +291,16 @@ class SqlJournal:
         return row
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _reading(self, *, snapshot: bool = False) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as connection, connection.begin():
+            with self._engine.connect().execution_options(snapshot=snapshot) as connection, connection.begin():
                 yield connection
         except SQLAlchemyError as error:
             raise _unavailable(error) from error
+
+    def _at_one_moment(self) -> AbstractContextManager[Connection]:
+        """A transaction whose statements all see the same."""
+        return self._reading(snapshot=True)
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:

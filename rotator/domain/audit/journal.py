@@ -204,7 +204,7 @@ NO_JOURNAL = Rule(
 
 
 def no_journal(seen: Seen) -> Iterator[Finding]:
-    """There is one, and it did not let itself be read."""
+    """It did not let itself be read, or there is none."""
     if seen.journal_problem:
         yield NO_JOURNAL.found("journal", seen.journal_problem)
 

@@ -105,7 +105,7 @@ class Seen:
     :param skew: provider to its clock minus ours.
     :param used_until: key id to the end of the last hour in which its use was billed.
     :param chain: what is wrong with the journal's chain of events; ``None`` where it was not looked at.
-    :param journal_problem: why a journal that there is could not be read.
+    :param journal_problem: why the journal could not be read, or that there is none.
     :param abandoned: names of policies that the journal knows and the configuration has not.
     :param unknown: what could not be known, a sentence each.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from rotator.bootstrap import Application
-from rotator.bootstrap_audit import Around, auditor, state_file
+from rotator.bootstrap_audit import Around, auditor
 from rotator.config import Settings
 from rotator.domain.audit.baseline import Acceptance
 from rotator.domain.audit.report import Report, report
@@ -43,22 +43,18 @@ class Wanted:
 
 def audited(settings: Settings, wanted: Wanted) -> Report:
     """Look at everything, once, and judge it. Where the journal can't be read, the rest is looked at without it."""
-    file = state_file(settings)
     if not wanted.journal:
         return _audited(settings, wanted, reads=False)
-    if file is not None and not file.exists():
-        return _audited(settings, wanted, reads=False, gap=f"there is no journal on this machine ({file})")
     try:
         return _audited(settings, wanted, reads=True)
     except JournalUnavailable as error:
         return _audited(settings, wanted, reads=False, problem=str(error))
 
 
-def _audited(settings: Settings, wanted: Wanted, *, reads: bool, gap: str = "", problem: str = "") -> Report:
-    unknown = [gap] if gap else []
-    unknown += [] if reads else [f"without the journal: {one}" for one in WITHOUT_JOURNAL]
+def _audited(settings: Settings, wanted: Wanted, *, reads: bool, problem: str = "") -> Report:
+    unknown = [] if reads else [f"without the journal: {one}" for one in WITHOUT_JOURNAL]
     inner = settings if reads else replace(settings, state_url=_NOWHERE, state_password=None)
-    with wired(inner, read_only=True) as application:
+    with wired(inner, read_only=True, must_exist=reads) as application:
         journal = application.journal if reads else None
         verify = partial(_broken, application)
         gathered = auditor(application, journal, wanted.limits, verify).look(wanted.scope, unknown)
