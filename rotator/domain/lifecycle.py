@@ -22,6 +22,7 @@ from rotator.domain.moves import (
     key_forgotten,
     known_key,
     known_rotation,
+    landed_until_now,
     lengthened,
     may_land,
     move,
@@ -69,7 +70,9 @@ def fold_all(record: PolicyRecord, happened: list[ev.Event]) -> PolicyRecord:
 def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
     def displaced(key: KeyRecord) -> KeyRecord | None:
         if key.state is not KeyState.CURRENT:
-            return key
+            is_gone = key.lands_on and event.key.fingerprint not in key.lands_on.values()
+            is_used = is_gone and key.state is KeyState.RETIRING and not key.leaked
+            return landed_until_now(key, event.grace_until, event.grace_limit) if is_used else key
         if key.origin is not Origin.ISSUED and not key.replaced_by:
             return None
         return retired(key, event.grace_until, event.grace_limit, replaced_by="")

@@ -39,13 +39,8 @@ def found_and_retired(
 def replaced_all(
     record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime, hooks: tuple[str, ...]
 ) -> PolicyRecord:
-    """The rotation's key is the current one, with its hooks to run, and every key that it replaced is in its grace.
-
-    Where a place had no working key, its consumers could not go over to anything until now: what they may still use
-    has its whole grace from now too.
-    """
+    """The rotation's key is the current one, with its hooks to run, and every key that it replaced is in its grace."""
     leaked = {other.rotation_id for other in record.rotations if other.compromised and other is not rotation}
-    had_none = rotation.expected.keys() - rotation.replaces.keys()
 
     def turn(key: KeyRecord) -> KeyRecord | None:
         if key.key_id == rotation.key_id:
@@ -62,12 +57,7 @@ def replaced_all(
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
             return retired(_with_value(rotation, key), until, limit, replaced_by=rotation.rotation_id)
-        return older(key) if key.state is KeyState.RETIRING else key
-
-    def older(key: KeyRecord) -> KeyRecord:
-        if rotation.compromised:
-            return replace(key, grace_until=until, grace_limit=limit)
-        return restarted(key, until, limit) if had_none and not key.condemned else key
+        return _replaced_before(rotation, key, until, limit) if key.state is KeyState.RETIRING else key
 
     found = found_and_retired(record, rotation, until, limit)
     turned = (turn(key) for key in record.keys)
@@ -75,6 +65,20 @@ def replaced_all(
     if rotation.compromised:
         kept = tuple(replace(key, leaked=key.leaked or key.state is KeyState.RETIRING) for key in kept)
     return replace(record, keys=kept)
+
+
+def _replaced_before(rotation: RotationRecord, key: KeyRecord, until: datetime, limit: datetime) -> KeyRecord:
+    """A key in its grace, when a further rotation has come to its own.
+
+    Where a place had no working key, its consumers could not go over to anything until now: what they may still use
+    has its whole grace from now too.
+    """
+    if rotation.compromised:
+        return replace(key, grace_until=until, grace_limit=limit)
+    if key.lands_on:
+        return landed_until_now(key, until, limit)
+    had_none = rotation.expected.keys() - rotation.replaces.keys()
+    return restarted(key, until, limit) if had_none and not key.condemned else key
 
 
 def is_replaced(rotation: RotationRecord, key: KeyRecord) -> bool:
@@ -125,6 +129,14 @@ def prolonged(key: KeyRecord, until: datetime) -> KeyRecord:
 def restarted(key: KeyRecord, until: datetime, limit: datetime) -> KeyRecord:
     """The key with a whole grace from now, or more where it has more already."""
     return replace(prolonged(key, until), grace_limit=max(key.grace_limit or limit, limit))
+
+
+def landed_until_now(key: KeyRecord, until: datetime, limit: datetime) -> KeyRecord:
+    """A key that was about to be put back, which was given up: it may have lain in the places for a while.
+
+    They are seen to hold another one now, so it can't land there any more.
+    """
+    return key if key.condemned else replace(restarted(key, until, limit), lands_on={})
 
 
 def forwarded(key: KeyRecord, expires_at: datetime | None) -> KeyRecord:

@@ -291,3 +291,18 @@ def test_promise_1_a_key_may_still_land_where_the_one_before_has_ended_since(sto
         story.passes(16 * MINUTE)
     story.go_on()
     story.ends_well()
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["dropped", "another rotation"])
+def test_promise_2_a_key_that_lay_in_the_places_for_a_moment_of_a_rollback_has_its_grace(story, asked):
+    story.rotates("chat")
+    story.passes(5 * HOUR)
+    story.world.request("chat", RollbackRequested(reason="test"))
+    story.looks("chat", Trouble("write", CRASH, after=True, nth=2))
+    story.paste("chat", story.new_key("chat"))
+    if asked:
+        story.rotates("chat")
+    story.looks("chat")
+    story.passes(2 * HOUR)
+    story.looks("chat")
+    story.ends_well()

@@ -41,7 +41,7 @@ class Truth(History):
             return
         held = set(self.holds_of(policy))
         # In the middle of the next rotation some places hold its key, and the others the one before: newer ones, both.
-        ours = {one for one in held if self.maker.get(one) == policy.name}
+        ours = {one for one in held if self.maker.get(one) == policy.name or one in self.ever_overwritten[policy.name]}
         if (len(held) != 1 and held != ours) or not all(self.is_accepted(one) for one in held):
             self.blame("2: revoked with no proven replacement", f"{key_id}; {policy.name} holds {sorted(held)}")
 
