@@ -16,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rotator.domain.secret import SecretValue, secrets_in_memory
+from rotator.domain.text import printable
 
 MASK = "[redacted]"
 
@@ -76,6 +77,11 @@ def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Event
 def redact_text(text: str) -> str:
     """The same for a text that goes somewhere else than to the log."""
     return _clean_text(text, [secret for secret in secrets_in_memory() if len(secret) >= _SHORTEST])
+
+
+def shown(text: str) -> str:
+    """As people read it: redacted, and harmless to a terminal. Before it is laid out: a layout cuts it into lines."""
+    return printable(redact_text(text))
 
 
 def _clean(value: object, alive: list[str]) -> object:

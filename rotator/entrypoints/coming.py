@@ -35,25 +35,23 @@ def plan(context: click.Context, config: Path | None, length: timedelta, style: 
             now = application.clock.now()
             # All policies: the others of a group decide with.
             happenings = forecast(settings.policies, application.journal.records(), now, now + length)
-        shown = [one for one in happenings if not names or one.policy in names]
-        click.echo(_written(shown, style, now, length, settings.instance), nl=False)
+        wanted = [one for one in happenings if not names or one.policy in names]
+        click.echo(_written(wanted, style, now, length, settings.instance), nl=False)
 
 
-def _written(shown: Sequence[Happening], style: str, now: datetime, length: timedelta, instance: str) -> str:
+def _written(happenings: Sequence[Happening], style: str, now: datetime, length: timedelta, instance: str) -> str:
     from rotator.telemetry import redact_text  # noqa: PLC0415 - see ``shared``
 
     if style == "json":
-        return redact_text(_as_json(shown, now, length))
-    if style == "ical":
-        return redact_text(_as_calendar(shown, now, instance))
-    return redact_text(_as_table(shown, length))
+        return redact_text(_as_json(happenings, now, length))
+    return _as_calendar(happenings, now, instance) if style == "ical" else _as_table(happenings, length)
 
 
-def _as_json(shown: Sequence[Happening], now: datetime, length: timedelta) -> str:
+def _as_json(happenings: Sequence[Happening], now: datetime, length: timedelta) -> str:
     """``{"version": 1, "at", "until", "happenings": [...]}``; times are RFC 3339 in UTC."""
     from rotator.domain.text import text  # noqa: PLC0415 - see ``shared``
 
-    happenings = [
+    told = [
         {
             "at": text(one.at),
             "policy": one.policy,
@@ -62,31 +60,33 @@ def _as_json(shown: Sequence[Happening], now: datetime, length: timedelta) -> st
             "key_id": one.key_id or None,
             "why": one.why,
         }
-        for one in shown
+        for one in happenings
     ]
-    document = {"version": 1, "at": text(now), "until": text(now + length), "happenings": happenings}
+    document = {"version": 1, "at": text(now), "until": text(now + length), "happenings": told}
     return json.dumps(document, indent=2) + "\n"
 
 
-def _as_calendar(shown: Sequence[Happening], now: datetime, instance: str) -> str:
+def _as_calendar(happenings: Sequence[Happening], now: datetime, instance: str) -> str:
     """RFC 5545. A happening keeps its UID as long as its day stays: a calendar that reads it again has it once."""
     import hashlib  # noqa: PLC0415 - see ``shared``
 
     from icalendar import Calendar, Event  # noqa: PLC0415 - slow to import
 
+    from rotator.telemetry import shown  # noqa: PLC0415
+
     calendar = Calendar()
     calendar.add("prodid", "-//rotator//plan//EN")
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", f"rotator {instance}")
-    for one in shown:
+    for one in happenings:
         event = Event()
         known = "\0".join((instance, one.policy, one.what, one.key_id, f"{one.at:%Y-%m-%d}", one.why[:40]))
         event.add("uid", f"{hashlib.sha256(known.encode()).hexdigest()[:32]}@rotator")
         event.add("dtstamp", now.replace(microsecond=0))
         event.add("dtstart", one.at.replace(microsecond=0))
         event.add("duration", timedelta(minutes=15))
-        event.add("summary", f"{one.what}: {one.policy}")
-        event.add("description", f"{one.key_id}: {one.why}" if one.key_id else one.why)
+        event.add("summary", shown(f"{one.what}: {one.policy}"))
+        event.add("description", shown(f"{one.key_id}: {one.why}" if one.key_id else one.why))
         event.add("categories", [str(one.what)])
         event.add("transp", "TRANSPARENT")
         calendar.add_component(event)
@@ -94,7 +94,7 @@ def _as_calendar(shown: Sequence[Happening], now: datetime, instance: str) -> st
     return text
 
 
-def _as_table(shown: Sequence[Happening], length: timedelta) -> str:
+def _as_table(happenings: Sequence[Happening], length: timedelta) -> str:
     import io  # noqa: PLC0415 - see ``shared``
     import sys  # noqa: PLC0415 - see ``shared``
 
@@ -104,15 +104,16 @@ def _as_table(shown: Sequence[Happening], length: timedelta) -> str:
 
     from rotator.domain.forecast import What, summary  # noqa: PLC0415
     from rotator.domain.text import text  # noqa: PLC0415
+    from rotator.entrypoints.render import tidy  # noqa: PLC0415
 
     on_terminal = sys.stdout.isatty()
     console = Console(file=io.StringIO(), width=None if on_terminal else 200, force_terminal=on_terminal)
-    if shown:
+    if happenings:
         table = Table("when (UTC)", "policy", "what", "key", "why")
-        for one in shown:
+        for one in happenings:
             style = "red" if one.what is What.TROUBLE else ""
             table.add_row(text(one.at), Text(one.policy), Text(one.what, style=style), Text(one.key_id), Text(one.why))
-        console.print(table)
-    console.print(summary(shown, length), highlight=False, soft_wrap=True)
+        console.print(tidy(table))
+    console.print(summary(happenings, length), highlight=False, soft_wrap=True)
     assert isinstance(console.file, io.StringIO), "made above"
     return console.file.getvalue()

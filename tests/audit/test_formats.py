@@ -7,6 +7,7 @@ import io
 import json
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -16,6 +17,7 @@ from rotator.domain.audit.checks import RULES
 from rotator.domain.audit.report import report
 from rotator.entrypoints.audit.as_csv import COLUMNS, as_csv
 from rotator.entrypoints.audit.as_json import as_json
+from rotator.entrypoints.audit.formats import written
 from rotator.entrypoints.audit.html import as_html, bar_of, scale_of
 from rotator.entrypoints.audit.sarif import as_sarif
 from rotator.entrypoints.audit.table import as_table
@@ -43,6 +45,14 @@ def made():
     return report(
         looked, source="rotator.yaml", scope="every policy", narrowed=False, instance="prod", baseline=BASELINE
     )
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """As far as a format needs them."""
+    source = tmp_path / "rotator.yaml"
+    source.write_text("version: 1\n")
+    return SimpleNamespace(source=source)
 
 
 def test_the_json_report_fits_its_published_schema(made):
@@ -91,6 +101,17 @@ def test_no_cell_of_the_csv_is_a_formula(made):
     assert len(rows) == len(made.findings) + 1
     assert not [cell for one in rows for cell in one.values() if cell[:1] in tuple("=+-@\t\r\n")]
     assert rows[-1]["accepted_because"] == "[old] tool"
+
+
+@pytest.mark.parametrize("style", ["table", "json", "sarif", "csv", "html"])
+def test_no_format_has_what_a_terminal_obeys_or_no_file_can_hold(style, settings):
+    named = row("s", name="a\ud800b\x1b[2J\x1b]0;owned\x07\u202e", created_by="\x9b1m")
+    done = report(
+        seen(projects=(project(row(), named),)), source="rotator.yaml", scope="", narrowed=False, instance="prod"
+    )
+    text = written(done, settings, style, wide=True)
+    assert "key_s" in text.encode().decode()
+    assert not set(text) & set("\x1b\x07\u202e\x9b")
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝"])  # noqa: RUF001 - full-width counts too
