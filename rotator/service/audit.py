@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rotator.domain.audit.seen import Limits, ProjectSeen, Schedule, Seen
+from rotator.domain.audit.seen import Limits, PlaceSeen, ProjectSeen, Schedule, Seen
 from rotator.domain.model import Destination, Policy
 from rotator.domain.record import PolicyRecord
 from rotator.domain.secret import Fingerprint, SecretValue
-from rotator.domain.snapshot import DestinationView
+from rotator.domain.snapshot import DestinationView, Reach
 from rotator.errors import BackendError, ProviderError
 from rotator.ports import Journal, KeyProvider, SecretBackend
 from rotator.service.audit_keys import Identifier, Usage, side_by_side, withheld
@@ -91,13 +91,14 @@ class Auditor:
         used, gaps = Usage(providers=self.providers, secrets=secrets, since=self.now() - self.limits.unused_after).of(
             lists.values(), places
         )
+        projects_seen, unseen = _as_far_as_seen(lists.values(), places)
         return Gathered(
             seen=Seen(
                 now=self.now(),
                 policies=asked_for,
                 others=others,
                 places=places,
-                projects=tuple(lists.values()),
+                projects=projects_seen,
                 records=records,
                 schedules=schedules,
                 organizations=identifier.organizations(places),
@@ -106,7 +107,7 @@ class Auditor:
                 chain=chain,
                 abandoned=_abandoned(self.policies, records) if scope.is_all else (),
                 limits=self.limits,
-                unknown=(*unknown, *_without_list(lists.values()), *withheld(places), *gaps),
+                unknown=(*unknown, *_without_list(lists.values()), *unseen, *withheld(places), *gaps),
             ),
             lying=_lying(views),
         )
@@ -157,6 +158,26 @@ def _without_list(projects: Iterable[ProjectSeen]) -> list[str]:
         for one in projects
         if one.listed is None and not one.problem
     ]
+
+
+def _as_far_as_seen(
+    projects: Iterable[ProjectSeen], places: Iterable[PlaceSeen]
+) -> tuple[tuple[ProjectSeen, ...], list[str]]:
+    """The projects, and what is not known of those that have a place of which nobody knows which key it holds."""
+    hidden: dict[tuple[str, str], list[str]] = {}
+    for place in places:
+        if place.view.reach is not Reach.OK or place.problem:
+            hidden.setdefault((place.policy.provider, place.policy.project), []).append(place.name)
+    seen, unknown = [], []
+    for project in projects:
+        names = hidden.get((project.provider, project.project), [])
+        seen.append(replace(project, complete=project.complete and not names))
+        if names and project.listed:
+            unknown.append(
+                f"{project.project}: which of its keys are shadow keys or orphans: which key these hold is not known: "
+                + ", ".join(names)
+            )
+    return tuple(seen), unknown
 
 
 def _schedules(journal: Journal) -> dict[str, Schedule]:

@@ -126,6 +126,41 @@ def test_a_backend_that_is_away_is_a_finding_and_the_rest_is_judged(stage):
     assert {"ROT-A01", "ROT-K01"} <= set(ids(seen))
 
 
+def sealed(stage):
+    for name in ("one", "two"):
+        stage.backends[name].fail("read", BackendUnavailable("sealed"))
+
+
+def unasked(stage):
+    stage.provider.fail("identify", ProviderDenied("403"))
+
+
+@pytest.mark.parametrize("trouble", [sealed, unasked])
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_key_that_may_lie_where_nobody_could_look_is_no_shadow_key_and_that_is_told(stage, trouble, journal):
+    stage.put_key_by_hand()
+    trouble(stage)
+
+    seen = auditor(stage, journal=journal).look(EVERY).seen
+
+    assert {"ROT-A01", "ROT-A02"} & set(ids(seen))
+    assert "ROT-K05" not in ids(seen)
+    (gap,) = [one for one in seen.unknown if "shadow" in one]
+    assert gap.startswith(f"{stage.policy.project}: ")
+    assert "one:app#KEY" in gap
+
+
+def test_a_key_with_a_name_of_ours_that_may_lie_where_nobody_could_look_is_no_orphan(stage):
+    stage.put_key_by_hand()
+    name = "rotator_prod_chat_20261101_abcdefg2"
+    stray = stage.provider.create_by_hand(stage.policy.project, name).facts.key_id
+    assert [one.subject for one in examine(auditor(stage).look(EVERY).seen) if one.rule.id == "ROT-K07"] == [stray]
+
+    sealed(stage)
+
+    assert "ROT-K07" not in ids(auditor(stage).look(EVERY).seen)
+
+
 def test_a_list_that_is_denied_is_a_finding_and_no_key_is_called_a_shadow(stage):
     stage.put_key_by_hand()
     stage.provider.create_by_hand(stage.policy.project, "shadow")

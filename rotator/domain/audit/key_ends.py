@@ -41,7 +41,8 @@ def orphan(seen: Seen) -> Iterator[Finding]:
         elif record is None and seen.records is not None and not seen.holders(facts.key_id):
             ours = is_name_of(facts.name, policy.instance, policy.name)
             in_work = seen.records.get(policy.name)
-            if not ours or (in_work and in_work.in_flight and in_work.in_flight.key_name == facts.name):
+            hidden = not seen.project_of(policy).complete  # a destination that nobody could look at may hold it
+            if hidden or not ours or (in_work and in_work.in_flight and in_work.in_flight.key_name == facts.name):
                 continue
             told = f"named '{facts.name}', and neither the journal nor a destination knows it"
         else:
