@@ -14,6 +14,7 @@ import pytest
 
 from rotator.domain.audit.baseline import Acceptance
 from rotator.domain.audit.checks import RULES
+from rotator.domain.audit.finding import Severity
 from rotator.domain.audit.report import report
 from rotator.entrypoints.audit.as_csv import COLUMNS, as_csv
 from rotator.entrypoints.audit.as_json import as_json
@@ -30,6 +31,7 @@ NASTY = '=HYPERLINK("http://evil.example","<b>key</b>")'
 BASELINE = (
     Acceptance(finding="ROT-K14", subject="key_t", reason="[old] tool", until=date(2027, 1, 1)),
     Acceptance(finding="ROT-K05", subject="key_t", reason="expired", until=date(2020, 1, 1)),
+    Acceptance(finding="ROT-K05", subject="key_s", reason="milder", until=date(2027, 1, 1), severity=Severity.LOW),
     Acceptance(finding="ROT-K05", subject="key_u", reason="nothing", until=date(2027, 1, 1)),
 )
 
@@ -61,7 +63,7 @@ def test_the_json_report_fits_its_published_schema(made):
     jsonschema.validate(document, schema, cls=jsonschema.Draft202012Validator)
     assert [one["id"] for one in document["findings"]] == [one.rule.id for one in made.findings]
     assert [one["reason"] for one in document["accepted"]] == ["[old] tool"]
-    assert [len(document["baseline"][name]) for name in ("expired", "unmatched")] == [1, 1]
+    assert [len(document["baseline"][name]) for name in ("expired", "unmatched", "outgrown")] == [1, 1, 1]
     assert (
         document["keys"][0] | {"began": "2026-11-22T12:00:00Z", "ends": "2026-12-22T12:00:00Z"} == document["keys"][0]
     )
@@ -131,6 +133,7 @@ def test_the_table_names_every_finding_what_was_accepted_and_what_could_not_be_k
         assert wanted in text
     assert "baseline: ROT-K05 key_t has expired" in text
     assert "baseline: ROT-K05 key_u matches nothing" in text
+    assert "baseline: ROT-K05 key_s was accepted as something milder" in text
     assert text.splitlines()[-1].endswith("nothing was changed")
 
 

@@ -143,7 +143,13 @@ def test_findings_that_are_accepted_narrowed_or_mild_enough_fail_nothing(
     staff = staff_of(tmp_path, simulator, places, monkeypatch)
     _, report = staff.json("--fail-on", "high")
     entries = [
-        {"finding": one["id"], "subject": one["subject"], "reason": "known", "until": "2999-01-01"}
+        {
+            "finding": one["id"],
+            "subject": one["subject"],
+            "severity": one["severity"],
+            "reason": "known",
+            "until": "2999-01-01",
+        }
         for one in report["findings"]
         if one["severity"] in {"high", "critical"}
     ]

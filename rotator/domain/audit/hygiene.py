@@ -18,7 +18,7 @@ from rotator.domain.audit.standards import (
     OVERPRIVILEGED,
     REUSE,
 )
-from rotator.domain.audit.surroundings import FileSeen, Grant, Granted, Purpose
+from rotator.domain.audit.surroundings import Connection, FileSeen, Grant, Granted, Purpose
 from rotator.domain.model import KeyKind
 from rotator.domain.text import duration, text
 
@@ -179,7 +179,7 @@ def plain_http(seen: Seen) -> Iterator[Finding]:
     for one in seen.surroundings.connections:
         if not one.encrypted and not one.loopback:
             mild = None if one.carries == "keys" else Severity.MEDIUM
-            yield PLAIN_HTTP.found(one.name, f"{one.address} is not encrypted: {one.carries}", severity=mild)
+            yield PLAIN_HTTP.found(_where(seen, one), f"{one.address} is not encrypted: {one.carries}", severity=mild)
 
 
 NOT_VERIFIED = Rule(
@@ -196,7 +196,13 @@ def not_verified(seen: Seen) -> Iterator[Finding]:
     """Encrypted, and nobody checks with whom."""
     for one in seen.surroundings.connections:
         if one.encrypted and not one.verified and not one.loopback:
-            yield NOT_VERIFIED.found(one.name, f"{one.address}: the certificate is not checked")
+            yield NOT_VERIFIED.found(_where(seen, one), f"{one.address}: the certificate is not checked")
+
+
+def _where(seen: Seen, one: Connection) -> str:
+    """By its name; with the address, where it is one of several (the nodes of a cluster)."""
+    several = sum(other.name == one.name for other in seen.surroundings.connections) > 1
+    return f"{one.name} at {one.address}" if several else one.name
 
 
 def _told(file: FileSeen) -> str:

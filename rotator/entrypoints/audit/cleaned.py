@@ -25,6 +25,7 @@ def cleaned(report: Report, clean: Clean) -> Report:
             accepted=tuple((_finding(one, clean), _entry(entry, clean)) for one, entry in judged.accepted),
             expired=tuple(_entry(one, clean) for one in judged.expired),
             unmatched=tuple(_entry(one, clean) for one in judged.unmatched),
+            outgrown=tuple(_entry(one, clean) for one in judged.outgrown),
         ),
         keys=tuple(_life(one, clean) for one in report.keys),
         unknown=tuple(map(clean, report.unknown)),
