@@ -26,11 +26,11 @@ LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
 
 
 def found_and_retired(
-    record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime
+    record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime, at: datetime | None = None
 ) -> tuple[KeyRecord, ...]:
     """The keys that the rotation found in the destinations, and that nobody had recorded."""
     return tuple(
-        retired(key, until, limit, replaced_by=rotation.rotation_id)
+        retired(key, until, limit, replaced_by=rotation.rotation_id, at=at)
         for key in rotation.found
         if not record.key(key.key_id)
     )
@@ -46,6 +46,7 @@ def replaced_all(
     """
     leaked = {other.rotation_id for other in record.rotations if other.compromised and other is not rotation}
     had_none = rotation.expected.keys() - rotation.replaces.keys()
+    at = until - rotation.grace
 
     def turn(key: KeyRecord) -> KeyRecord | None:
         if key.key_id == rotation.key_id:
@@ -54,20 +55,20 @@ def replaced_all(
         if key.state is KeyState.CURRENT:
             # A person's key that lay nowhere any more was not replaced by us: somebody had taken it away before.
             is_theirs = key.origin is Origin.ADOPTED and not (was_held or key.replaced_by or rotation.compromised)
-            return None if is_theirs else retired(key, until, limit, replaced_by=rotation.rotation_id)
+            return None if is_theirs else retired(key, until, limit, replaced_by=rotation.rotation_id, at=at)
         if key.replaced_by in leaked:
             return key  # nobody is given a grace for it, whoever has put it back
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
-            return retired(_with_value(rotation, key), until, limit, replaced_by=rotation.rotation_id)
+            return retired(_with_value(rotation, key), until, limit, replaced_by=rotation.rotation_id, at=at)
         return older(key) if key.state is KeyState.RETIRING else key
 
     def older(key: KeyRecord) -> KeyRecord:
         if rotation.compromised:
             return replace(key, grace_until=until, grace_limit=limit)
-        return restarted(key, until, limit) if had_none and not (key.leaked or key.condemned) else key
+        return restarted(key, until, limit, at) if had_none and not (key.leaked or key.condemned) else key
 
-    found = found_and_retired(record, rotation, until, limit)
+    found = found_and_retired(record, rotation, until, limit, at)
     turned = (turn(key) for key in record.keys)
     kept = (*(key for key in turned if key), *found)
     if rotation.compromised:
@@ -88,10 +89,21 @@ def _with_value(rotation: RotationRecord, key: KeyRecord) -> KeyRecord:
     return replace(key, fingerprint=key.fingerprint or next(found, None))
 
 
-def retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:
-    """The key, in its grace."""
+def retired(
+    key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str, at: datetime | None = None
+) -> KeyRecord:
+    """The key, in its grace.
+
+    :param at: since when, as far as the event tells.
+    """
     return replace(
-        key, state=KeyState.RETIRING, grace_until=until, grace_limit=limit, replaced_by=replaced_by, hooks_due=()
+        key,
+        state=KeyState.RETIRING,
+        retired_at=at,
+        grace_until=until,
+        grace_limit=limit,
+        replaced_by=replaced_by,
+        hooks_due=(),
     )
 
 
@@ -120,9 +132,9 @@ def prolonged(key: KeyRecord, until: datetime) -> KeyRecord:
     return replace(lengthened(key, until), grace_limit=limit, expiry_forwarded=False)
 
 
-def restarted(key: KeyRecord, until: datetime, limit: datetime) -> KeyRecord:
+def restarted(key: KeyRecord, until: datetime, limit: datetime, at: datetime | None = None) -> KeyRecord:
     """The key with a whole grace from now, or more where it has more already."""
-    return replace(prolonged(key, until), grace_limit=max(key.grace_limit or limit, limit))
+    return replace(prolonged(key, until), grace_limit=max(key.grace_limit or limit, limit), retired_at=at)
 
 
 def forwarded(key: KeyRecord, expires_at: datetime | None) -> KeyRecord:
@@ -149,6 +161,7 @@ def put_back(
             return replace(
                 key,
                 state=KeyState.CURRENT,
+                retired_at=None,
                 grace_until=None,
                 grace_limit=None,
                 replaced_by="",

@@ -40,7 +40,7 @@ BASELINE = (
 def made():
     looked = seen(
         places=(place(), place("x", index=1)),
-        records=record(CURRENT, retiring("o", grace_until=NOW + HOUR)),
+        records=record(CURRENT, retiring("o", grace_until=NOW + HOUR, retired_at=NOW - DAY)),
         projects=(project(row(), row("o"), row("s", name=NASTY, expires_at=None), row("t", name="test")),),
         unknown=("the <weather>",),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from rotator.domain.model import Destination
 from rotator.errors import BackendUnavailable, ProviderDenied
 from rotator.service.audit import Auditor, Scope
 from tests.service.conftest import Stage
+from tests.service.people import PEOPLE
 
 EVERY = Scope()
 
@@ -87,6 +89,47 @@ def test_promise_6_an_audit_of_a_grace_does_not_make_the_old_key_look_used(stage
     assert any("counts as use" in gap or "would count as use" in gap for gap in gathered.seen.unknown)
     assert "ROT-D05" in ids(gathered.seen), "drift"
     assert {facts.key_id: facts.last_used_at for facts in stage.provider.list_keys(stage.policy.project)} == used
+
+
+def test_since_when_a_key_is_in_its_grace_is_what_the_journal_says_and_not_what_the_policy_says_today(stage):
+    """Used before it was replaced, and never since; then used once. The policy's limit has changed meanwhile."""
+    in_grace(stage)
+    old, _ = stage.journal.load("chat").keys
+    assert old.retired_at == stage.clock.now()
+    for limit in (timedelta(days=1), timedelta(days=4), timedelta(days=30)):
+        policies = [replace(stage.policy, grace_limit=limit)]
+        assert "ROT-K12" not in ids(auditor(stage, policies=policies).look(EVERY).seen)
+    stage.clock.advance(timedelta(hours=2))
+    row = stage.provider._keys[old.key_id]
+    row.facts = replace(row.facts, last_used_at=stage.clock.now())
+    for limit in (timedelta(days=1), timedelta(days=4), timedelta(days=30)):
+        policies = [replace(stage.policy, grace_limit=limit)]
+        assert "ROT-K12" in ids(auditor(stage, policies=policies).look(EVERY).seen)
+
+
+def test_what_a_journal_of_before_does_not_tell_is_named(stage):
+    in_grace(stage)
+    record = stage.journal.load("chat")
+    keys = tuple(replace(key, retired_at=None) for key in record.keys)
+    journal = SimpleNamespace(records=lambda: {"chat": replace(record, keys=keys)}, looks=dict)
+
+    seen = auditor(stage, journal=False)
+    seen = replace(seen, journal=journal).look(EVERY).seen
+
+    assert "ROT-K12" not in ids(seen)
+    assert [one for one in seen.unknown if f"whether {keys[0].key_id} is used since" in one]
+
+
+def test_where_people_make_keys_an_end_that_nobody_told_is_named(stage):
+    stage.put_key_by_hand(expires_at=None)
+    stage.policies[0] = replace(stage.policy, assistance=PEOPLE)
+    stage.reconciler.reconcile(stage.policies[0])
+    current = stage.journal.load("chat").current
+
+    seen = auditor(stage).look(EVERY).seen
+
+    assert (current.expires_at, current.expires_told_by) == (None, "")
+    assert [one for one in seen.unknown if f"when {current.key_id} ends" in one]
 
 
 def test_without_a_journal_a_key_that_may_be_in_its_grace_is_not_asked_about(stage):
