@@ -88,7 +88,7 @@ class Auditor:
             providers=self.providers, records=records, lists=lists, secrets=secrets, workers=self.workers
         )
         places = identifier.places(views)
-        used, gaps = Usage(providers=self.providers, secrets=secrets, since=self.now() - self.limits.unused_after).of(
+        used = Usage(providers=self.providers, secrets=secrets, since=self.now() - self.limits.unused_after).of(
             lists.values(), places
         )
         projects_seen, unseen = _as_far_as_seen(lists.values(), places)
@@ -102,11 +102,12 @@ class Auditor:
             schedules=schedules,
             organizations=identifier.organizations(places),
             skew=self._skew({policy.provider for policy in asked_for}),
-            used_until=used,
+            used_until=used.until,
+            use_unknown=used.unknown,
             chain=chain,
             abandoned=_abandoned(self.policies, records) if scope.is_all else (),
             limits=self.limits,
-            unknown=(*unknown, *_without_list(lists.values()), *unseen, *withheld(places), *gaps),
+            unknown=(*unknown, *_without_list(lists.values()), *unseen, *withheld(places), *used.gaps),
         )
         return Gathered(
             seen=replace(seen, unknown=(*seen.unknown, *_not_recorded(seen))),

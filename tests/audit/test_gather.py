@@ -228,6 +228,21 @@ def test_usage_figures_are_asked_for_keys_whose_list_tells_no_use(stage):
     assert shadow not in [one.subject for one in examine(seen) if one.rule.id == "ROT-K11"]
 
 
+@pytest.mark.parametrize("trouble", ["denied", "no key to ask with"])
+def test_where_usage_figures_are_not_to_be_had_no_key_is_called_unused_and_that_is_told(stage, trouble):
+    if trouble == "denied":
+        stage.put_key_by_hand()
+        stage.provider.fail("used_until", ProviderDenied("403"))
+    shadow = stage.provider.create_by_hand(stage.policy.project, "shadow").facts.key_id
+    stage.clock.advance(timedelta(days=50))
+
+    seen = auditor(stage, journal=False).look(EVERY).seen
+
+    assert shadow in seen.use_unknown
+    assert "ROT-K11" not in ids(seen)
+    assert [one for one in seen.unknown if "were used last is not known" in one]
+
+
 def test_one_policy_is_judged_beside_the_others_of_its_project(stage):
     stage.put_key_by_hand()
     other = stage.another_policy("batch")

@@ -166,7 +166,7 @@ def unused(seen: Seen) -> Iterator[Finding]:
     for project, facts in seen.listed():
         used = seen.last_use(facts)
         since = used or facts.created_at
-        if since is None or seen.now - since < seen.limits.unused_after:
+        if since is None or facts.key_id in seen.use_unknown or seen.now - since < seen.limits.unused_after:
             continue
         told = f"last used at {text(used)}" if used else f"never, as far as the provider tells; created {text(since)}"
         owner = seen.owner_of(project, facts)

@@ -107,6 +107,7 @@ class Seen:
     :param organizations: project to its organisation, as its accepted keys say.
     :param skew: provider to its clock minus ours.
     :param used_until: key id to the end of the last hour in which its use was billed.
+    :param use_unknown: ids of keys of which nobody tells whether they are used: the list does not, and billing did not.
     :param chain: what is wrong with the journal's chain of events; ``None`` where it was not looked at.
     :param journal_problem: why a journal that there is could not be read.
     :param abandoned: names of policies that the journal knows and the configuration has not.
@@ -123,6 +124,7 @@ class Seen:
     organizations: Mapping[str, str] = field(default_factory=dict)
     skew: Mapping[str, timedelta] = field(default_factory=dict)
     used_until: Mapping[str, datetime] = field(default_factory=dict)
+    use_unknown: frozenset[str] = frozenset()
     surroundings: Surroundings = field(default_factory=Surroundings)
     chain: tuple[str, ...] | None = None
     journal_problem: str = ""
