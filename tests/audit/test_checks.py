@@ -313,3 +313,19 @@ def test_a_key_that_has_ended_by_itself_is_neither_accepted_nor_beyond_its_grace
 def test_where_nobody_lists_keys_the_journal_tells_how_long_they_live(changes, found):
     key = replace(CURRENT, **changes)
     assert {one for one in ids(seen(records=record(key), projects=NO_LIST)) if one.startswith("ROT-K")} == found
+
+
+@pytest.mark.parametrize(
+    ("looked", "is_found"),
+    [
+        (file(0o777, Purpose.FOLDER), True),
+        (file(0o1777, Purpose.FOLDER), False),
+        (file(0o755, Purpose.FOLDER), False),
+        (file(0o755, Purpose.FOLDER, foreign=True), True),
+        (file(0o1666, Purpose.STATE), True),
+        (file(0o600, Purpose.CONFIGURATION, foreign=True), True),
+    ],
+)
+def test_others_can_change_a_file_where_they_can_exchange_it_or_where_it_is_theirs(looked, is_found):
+    assert ("ROT-H07" in ids(looked)) == is_found
+    assert "ROT-H08" not in ids(looked) or looked.surroundings.files[0].purpose is Purpose.STATE

@@ -131,15 +131,15 @@ FILE_WRITABLE = Rule(
     severity=Severity.HIGH,
     title="Others can change the rotator's files",
     why="Who can write the configuration or the journal decides where keys are put, and which are revoked.",
-    todo="chmod go-w; the files belong to the rotator's user or to root.",
+    todo="chmod go-w, of the directories above as well; all of it belongs to the rotator's user or to root.",
     references=(ACCESS_LISTS, LEAKAGE),
 )
 
 
 def file_writable(seen: Seen) -> Iterator[Finding]:
-    """A file of ours that group or others may write."""
+    """A file of ours, or a directory above it, that group or others may write, or that is somebody else's."""
     for file in seen.surroundings.files:
-        if file.writable:
+        if file.writable or file.foreign:
             yield FILE_WRITABLE.found(file.path, _told(file), policy=file.policy)
 
 
@@ -206,7 +206,8 @@ def _where(seen: Seen, one: Connection) -> str:
 
 
 def _told(file: FileSeen) -> str:
-    return f"{file.purpose}: mode {file.permissions}, owner {file.owner or 'unknown'}"
+    foreign = ", neither root nor the rotator's user" if file.foreign else ""
+    return f"{file.purpose}: mode {file.permissions}, owner {file.owner or 'unknown'}{foreign}"
 
 
 def _too_much(seen: Seen, rule: Rule, kind: str, everything: str) -> Iterator[Finding]:
