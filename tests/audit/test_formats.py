@@ -127,6 +127,18 @@ def test_a_cell_that_begins_as_a_formula_is_text(start):
     assert not [cell for one in rows for cell in one.values() if cell.startswith(start)]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+@pytest.mark.parametrize("between", [";", "\t", '";', ';"', "; ", ';""', "';'", "x;\t", "\n", ";;", "\r;"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝"])  # noqa: RUF001
+def test_where_lines_are_cut_at_other_signs_no_cell_begins_as_a_formula_either(delimiter, between, start):
+    named = row("s", name=f"x{between}{start}cmd|' /C calc'!A0{between}", created_by=f'y{between}{start}1"')
+    done = report(
+        seen(projects=(project(row(), named),)), source="rotator.yaml", scope="", narrowed=False, instance="prod"
+    )
+    rows = csv.reader(io.StringIO(as_csv(done), newline=None), delimiter=delimiter)
+    assert not [cell for one in rows for cell in one if cell.strip(' "').startswith(start)]
+
+
 def test_the_table_names_every_finding_what_was_accepted_and_what_could_not_be_known(made):
     text = as_table(made, wide=True)
     for wanted in ("ROT-D05", "ROT-K05", "accepted until 2027-01-01: ROT-K14 key_t: [old] tool", "the <weather>"):
