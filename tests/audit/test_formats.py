@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote_to_bytes
 
 import jsonschema
 import pytest
@@ -95,6 +98,57 @@ def test_the_sarif_report_fits_the_official_schema_and_names_the_line_of_the_pol
     assert suppressed["suppressions"] == [{"kind": "external", "justification": "[old] tool (until 2027-01-01)"}]
     assert len({json.dumps(one["partialFingerprints"]) for one in run["results"]}) == len(run["results"])
     assert len(run["invocations"][0]["toolExecutionNotifications"]) == 1
+
+
+def valid(log):
+    jsonschema.Draft4Validator(json.loads(SARIF_SCHEMA.read_text())).validate(log)
+    (run,) = log["runs"]
+    return run
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ü ber.yaml", "a:b.yaml", "x[1].yaml", 'q".yaml', "..conf/x.yaml", "100%.yaml", "a#b?c.yaml", "\udcff.yaml"],
+)
+@pytest.mark.parametrize("start", ["", "elsewhere"], ids=["within", "beside"])
+def test_the_sarif_report_has_a_valid_reference_to_any_file(tmp_path, monkeypatch, name, start):
+    config = tmp_path / name
+    config.parent.mkdir(exist_ok=True)
+    config.write_text("version: 1\n")
+    (tmp_path / start).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / start)
+    done = report(seen(schedules={}), source="x", scope="", narrowed=False, instance="prod")
+
+    run = valid(json.loads(as_sarif(done, config)))
+
+    uri = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert re.fullmatch(r"(?:[\w.~!$&'()*+,;=@/-]|%[0-9A-F]{2})+", uri.removeprefix("file://"), re.ASCII)
+    path = os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+    assert path == (str(config) if start else name)
+    assert uri.startswith("file:///") == bool(start)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("[click](https://evil.example) {0}", r"\[click\](https://evil.example) {{0}}"),
+        (r"[a\](https://evil.example)", r"\[a\\\](https://evil.example)"),
+        ("[billing] {}", "[billing] {{}}"),
+    ],
+)
+def test_no_name_is_a_link_or_a_placeholder_in_a_sarif_message(name, said, settings):
+    shadow = seen(projects=(project(row(), row("s", name=name)),), unknown=(name,))
+    done = report(shadow, source="x", scope="", narrowed=False, instance="prod")
+    run = valid(json.loads(as_sarif(done, settings.source)))
+    assert f"named '{said}'" in run["results"][0]["message"]["text"]
+    (gap,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert gap["message"]["text"].endswith(said)
+    assert run["results"][0]["properties"]["seen"].count(name)
+
+
+def test_no_rule_has_a_link_or_a_placeholder_in_its_words():
+    words = "".join(rule.title + rule.why + rule.todo for rule in RULES)
+    assert not set(words) & set("{}[]")
 
 
 def test_no_cell_of_the_csv_is_a_formula(made):
