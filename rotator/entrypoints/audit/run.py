@@ -46,8 +46,12 @@ def audited(settings: Settings, wanted: Wanted) -> Report:
     file = state_file(settings)
     if not wanted.journal:
         return _audited(settings, wanted, reads=False)
-    if file is not None and not file.exists():
-        return _audited(settings, wanted, reads=False, gap=f"there is no journal on this machine ({file})")
+    try:
+        if file is not None and not file.exists():
+            return _audited(settings, wanted, reads=False, gap=f"there is no journal on this machine ({file})")
+    except OSError as error:  # it lies where this user may not look
+        problem = f"the journal {file} can't be looked at ({error.strerror})"
+        return _audited(settings, wanted, reads=False, problem=problem)
     try:
         return _audited(settings, wanted, reads=True)
     except JournalUnavailable as error:
