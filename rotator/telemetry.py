@@ -16,7 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rotator.domain.secret import SecretValue, secrets_in_memory
-from rotator.domain.text import printable
+from rotator.domain.text import printable, printable_lines
 
 MASK = "[redacted]"
 
@@ -58,13 +58,14 @@ def configure(*, level: str, style: str, stream: TextIO | None = None) -> None:
         if console
         else structlog.processors.JSONRenderer(default=repr)
     )
+    ending: list[Processor] = [_harmless, renderer] if console else [renderer]
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=True,
     )
-    _capture_standard_logging(shared, renderer, level, out)
+    _capture_standard_logging(shared, ending, level, out)
     sys.excepthook = _log_uncaught
 
 
@@ -107,12 +108,17 @@ def _clean_text(text: str, alive: list[str]) -> str:
     return _SHAPES.sub(MASK, text)
 
 
-def _capture_standard_logging(shared: list[Processor], renderer: Processor, level: str, out: TextIO) -> None:
+def _harmless(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Without what a terminal would obey: JSON escapes it, lines for a terminal do not."""
+    return {key: printable_lines(value) if isinstance(value, str) else value for key, value in event_dict.items()}
+
+
+def _capture_standard_logging(shared: list[Processor], ending: list[Processor], level: str, out: TextIO) -> None:
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, *ending],
         )
     )
     root = logging.getLogger()

@@ -36,3 +36,8 @@ def printable(words: str) -> str:
     if words.isprintable():
         return words
     return "".join(one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in words)
+
+
+def printable_lines(words: str) -> str:
+    """The same for a text of several lines, which stay apart."""
+    return "\n".join(printable(line) for line in words.split("\n"))

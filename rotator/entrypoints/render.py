@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rotator.domain.planner import Plan
 from rotator.domain.requests import Task
-from rotator.domain.text import text
+from rotator.domain.text import printable_lines, text
 from rotator.domain.verdict import Decision
 from rotator.entrypoints.describe import describe
 from rotator.ports import Look
@@ -120,11 +120,11 @@ def print_table(table: Table) -> None:
 
 
 def tidy(table: Table) -> Table:
-    """The same table, each line of each ``Text`` in it as ``shown`` has it: after the layout a secret is in pieces."""
+    """The same table, every ``Text`` in it redacted and harmless to a terminal; the layout would cut a secret up."""
     from rich.text import Text  # noqa: PLC0415 - see print_plans
 
     for column in table.columns:
         for cell in column.cells:
             if isinstance(cell, Text):
-                cell.plain = "\n".join(shown(line) for line in cell.plain.split("\n"))
+                cell.plain = printable_lines(redact_text(cell.plain))
     return table
