@@ -146,6 +146,19 @@ def test_no_name_is_a_link_or_a_placeholder_in_a_sarif_message(name, said, setti
     assert run["results"][0]["properties"]["seen"].count(name)
 
 
+def test_a_later_break_of_the_journal_is_another_alert_on_a_code_scanning_page(settings):
+    def fingerprints(*chain):
+        done = report(seen(chain=chain), source="x", scope="", narrowed=False, instance="prod")
+        return {
+            json.dumps(one["partialFingerprints"])
+            for one in valid(json.loads(as_sarif(done, settings.source)))["results"]
+        }
+
+    before, after = "chat: event 5 was changed", "chat: event 3 is missing"
+    assert len(fingerprints(before, after)) == 2
+    assert fingerprints(before) < fingerprints(after, before)
+
+
 def test_no_rule_has_a_link_or_a_placeholder_in_its_words():
     words = "".join(rule.title + rule.why + rule.todo for rule in RULES)
     assert not set(words) & set("{}[]")
