@@ -112,6 +112,8 @@ class Around:
         paths += [(path, Purpose.CREDENTIAL) for path in self._credential_files()]
         for folder in sorted({folder for path, _ in paths for folder in folders_above(path)}):
             paths.append((folder, Purpose.FOLDER))
+        if settings.history.anchor_file:  # anybody may read it, and its directory may be one of logs
+            paths.append((settings.history.anchor_file, Purpose.ANCHORS))
         for path, purpose in paths:
             if found := file_seen(path, purpose, users=frozenset({0, user})):
                 yield found

@@ -28,6 +28,10 @@ class Installation:
         self.state = self.folder / "var" / "state.db"
         self.state.parent.mkdir(parents=True, mode=0o755)
         self.state.touch(mode=0o600)
+        (self.folder / "log").mkdir()
+        (self.folder / "log").chmod(0o775)
+        (self.folder / "log" / "anchors.jsonl").touch()
+        (self.folder / "log" / "anchors.jsonl").chmod(0o644)
         for name in ("anchor.token", "hook.secret", "http.token"):
             (self.folder / name).write_text("0123456789abcdef" * 3)
             (self.folder / name).chmod(0o600)
@@ -40,7 +44,11 @@ class Installation:
             "instance": "prod",
             "state": {
                 "url": "sqlite:///var/state.db",
-                "anchor": {"url": "https://collector.example/", "token": {"file": "anchor.token"}},
+                "anchor": {
+                    "file": "log/anchors.jsonl",
+                    "url": "https://collector.example/",
+                    "token": {"file": "anchor.token"},
+                },
             },
             "providers": {"together": {"type": "together", "issuance": "assisted"}},
             "notifications": {
@@ -90,6 +98,7 @@ def test_files_that_are_ours_alone_are_no_finding(installed: Installation) -> No
         ("anchor.token", 0o644, "ROT-H08"),
         ("hook.secret", 0o644, "ROT-H08"),
         ("http.token", 0o640, "ROT-H08"),
+        ("log/anchors.jsonl", 0o664, "ROT-H07"),
         (".", 0o777, "ROT-H07"),
         ("..", 0o777, "ROT-H07"),
         ("var", 0o775, "ROT-H07"),

@@ -19,6 +19,7 @@ class Purpose(StrEnum):
     CREDENTIAL = "credential"
     DESTINATION = "destination"
     FOLDER = "directory above"
+    ANCHORS = "anchors of the journal"
 
 
 class Git(StrEnum):
