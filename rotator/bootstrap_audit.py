@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from rotator.adapters.files import file_seen
+from rotator.adapters.files import file_seen, folders_above, name_of, service_user
 from rotator.bootstrap import Application
 from rotator.config import (
     BackendRef,
@@ -91,21 +91,31 @@ class Around:
         if narrowed:
             return Surroundings(files=tuple(self._destinations(policies))), ()
         seen = Surroundings(
-            files=tuple({one.path: one for one in self._files(policies)}.values()),
+            files=tuple({one.path: one for one in self._files(policies, unknown)}.values()),
             connections=tuple(connections(settings, self.environ)),
             credentials=tuple(self._credentials()),
             rights=tuple(self._rights(unknown)),
         )
         return seen, tuple(unknown)
 
-    def _files(self, policies: frozenset[str]) -> Iterator[FileSeen]:
-        settings = self.settings
+    def _files(self, policies: frozenset[str], unknown: list[str]) -> Iterator[FileSeen]:
+        settings, journal = self.settings, state_file(self.settings)
+        user = service_user(journal)
+        if user not in {0, os.geteuid()}:
+            unknown.append(
+                f"whether {name_of(user)}, whom the journal belongs to, is the service's user: to judge whom the "
+                "rotator's files belong to, run this as the service's user"
+            )
         paths = [(path.absolute(), Purpose.CONFIGURATION) for path in Watched(settings.source).files()]
-        if state := state_file(settings):
-            paths += [(state.with_name(state.name + end), Purpose.STATE) for end in _EXTENSIONS]
+        if journal:
+            paths += [(journal.with_name(journal.name + end), Purpose.STATE) for end in _EXTENSIONS]
         paths += [(path, Purpose.CREDENTIAL) for path in self._credential_files()]
+        for folder in sorted({folder for path, _ in paths for folder in folders_above(path)}):
+            paths.append((folder, Purpose.FOLDER))
+        if settings.history.anchor_file:  # anybody may read it, and its directory may be one of logs
+            paths.append((settings.history.anchor_file, Purpose.ANCHORS))
         for path, purpose in paths:
-            if found := file_seen(path, purpose):
+            if found := file_seen(path, purpose, users=frozenset({0, user})):
                 yield found
         yield from self._destinations(policies)
 
@@ -127,6 +137,8 @@ class Around:
                     yield backend.auth.path
                 if backend.client_key:
                     yield Path(backend.client_key)
+        if settings.http and settings.http.tls:
+            yield settings.http.tls[1]
 
     def _credentials(self) -> Iterator[Credential]:
         """The management keys. Each is asked about once: what kind of key it is."""
@@ -189,7 +201,9 @@ def _written_at(ref: EnvRef | FileRef | CredentialRef) -> datetime | None:
 
 def _references(settings: Settings) -> Iterator[SecretRef]:
     """Every reference to a secret of ours."""
-    for part in (*settings.providers.values(), *settings.backends.values(), *settings.hooks.values(), settings.http):
+    tables = (settings.providers, settings.backends, settings.hooks, settings.notifications)
+    parts = [part for table in tables for part in table.values()]
+    for part in (*parts, settings.http, settings.history):
         yield from references(_fields(part))
     yield from references([settings.state_password])
 

@@ -16,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rotator.domain.secret import SecretValue, secrets_in_memory
+from rotator.domain.text import printable, printable_lines
 
 MASK = "[redacted]"
 
@@ -57,13 +58,14 @@ def configure(*, level: str, style: str, stream: TextIO | None = None) -> None:
         if console
         else structlog.processors.JSONRenderer(default=repr)
     )
+    ending: list[Processor] = [_harmless, renderer] if console else [renderer]
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=True,
     )
-    _capture_standard_logging(shared, renderer, level, out)
+    _capture_standard_logging(shared, ending, level, out)
     sys.excepthook = _log_uncaught
 
 
@@ -76,6 +78,11 @@ def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Event
 def redact_text(text: str) -> str:
     """The same for a text that goes somewhere else than to the log."""
     return _clean_text(text, [secret for secret in secrets_in_memory() if len(secret) >= _SHORTEST])
+
+
+def shown(text: str) -> str:
+    """As people read it: redacted, and harmless to a terminal. Before it is laid out: a layout cuts it into lines."""
+    return printable(redact_text(text))
 
 
 def _clean(value: object, alive: list[str]) -> object:
@@ -101,12 +108,17 @@ def _clean_text(text: str, alive: list[str]) -> str:
     return _SHAPES.sub(MASK, text)
 
 
-def _capture_standard_logging(shared: list[Processor], renderer: Processor, level: str, out: TextIO) -> None:
+def _harmless(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Without what a terminal would obey: JSON escapes it, lines for a terminal do not."""
+    return {key: printable_lines(value) if isinstance(value, str) else value for key, value in event_dict.items()}
+
+
+def _capture_standard_logging(shared: list[Processor], ending: list[Processor], level: str, out: TextIO) -> None:
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, *ending],
         )
     )
     root = logging.getLogger()

@@ -14,8 +14,13 @@ from rotator.domain.audit.surroundings import FileSeen, Git, Purpose
 _GIT_SECONDS = 10
 
 
-def file_seen(path: Path, purpose: Purpose, *, policy: str = "") -> FileSeen | None:
-    """``None`` where there is none, or it can't be looked at. A link is followed: what it leads to is read."""
+def file_seen(
+    path: Path, purpose: Purpose, *, policy: str = "", users: frozenset[int] | None = None
+) -> FileSeen | None:
+    """``None`` where there is none, or it can't be looked at. A link is followed: what it leads to is read.
+
+    :param users: to whom it may belong; ``None``: to anybody.
+    """
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -24,7 +29,8 @@ def file_seen(path: Path, purpose: Purpose, *, policy: str = "") -> FileSeen | N
         path=str(path),
         purpose=purpose,
         mode=stat.S_IMODE(found.st_mode),
-        owner=_name_of(found.st_uid),
+        owner=name_of(found.st_uid),
+        foreign=users is not None and found.st_uid not in users,
         git=git_of(path) if purpose is Purpose.DESTINATION else Git.NONE,
         policy=policy,
     )
@@ -61,7 +67,27 @@ def _ask(program: str, path: Path, *question: str) -> int:
     return done.returncode
 
 
-def _name_of(user: int) -> str:
+def folders_above(path: Path) -> frozenset[Path]:
+    """Every directory in which somebody could exchange the file, or what leads to it."""
+    return frozenset({*path.absolute().parents, *Path(os.path.realpath(path)).parents})
+
+
+def service_user(journal: Path | None) -> int:
+    """The rotator's user, by its number: who asks; or whom the journal belongs to, where who asks is evidently another.
+
+    That is so where who asks may not write the journal, or is root, who may write everything.
+    """
+    asks = os.geteuid()
+    try:
+        owner = journal.stat().st_uid if journal else asks
+        is_other = asks == 0 or not (journal and os.access(journal, os.W_OK))
+    except OSError:
+        return asks
+    return owner if is_other else asks
+
+
+def name_of(user: int) -> str:
+    """The name of a user, or the number where there is none."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rotator.domain.model import Destination, Held, Identity, IssuedKey, KeyFacts, KeyMetadata, Refused
 from rotator.domain.secret import SecretValue, secrets_in_memory
+from rotator.domain.text import printable
 from rotator.errors import (
     BackendError,
     BackendUnavailable,
@@ -146,7 +148,11 @@ class PluggedProvider:
             keys = tuple(self._inner.list_keys(project))
         for facts in keys:
             self._contained.answer(facts, KeyFacts, "list_keys", ProviderNonsense)
-        return keys
+        with self._contained.call("list_keys", ProviderNonsense):  # a name that is no text
+            return tuple(
+                replace(facts, name=printable(facts.name), created_by=printable(facts.created_by or "") or None)
+                for facts in keys
+            )
 
     def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         """See the port."""

@@ -266,6 +266,7 @@ class RolledBack(Event):
 
     :param rest_until: the former key is not replaced again before.
     :param hooks: see ``GraceStarted``.
+    :param at: since when; ``None`` in older journals.
     """
 
     key_id: str
@@ -273,6 +274,7 @@ class RolledBack(Event):
     grace_limit: datetime
     rest_until: datetime
     hooks: tuple[str, ...] = ()
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -323,7 +323,7 @@ def _(event: ev.RolledBack, record: PolicyRecord) -> PolicyRecord:
         rotation_id=record.rollback.rollback_id,
         rest_until=event.rest_until,
         hooks=event.hooks,
-        newer=lambda key: retired(key, event.grace_until, event.grace_limit, replaced_by=""),
+        newer=lambda key: retired(key, event.grace_until, event.grace_limit, replaced_by="", at=event.at),
     )
 
 

@@ -26,11 +26,11 @@ LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
 
 
 def found_and_retired(
-    record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime
+    record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime, at: datetime | None = None
 ) -> tuple[KeyRecord, ...]:
     """The keys that the rotation found in the destinations, and that nobody had recorded."""
     return tuple(
-        retired(key, until, limit, replaced_by=rotation.rotation_id)
+        retired(key, until, limit, replaced_by=rotation.rotation_id, at=at)
         for key in rotation.found
         if not record.key(key.key_id)
     )
@@ -41,6 +41,7 @@ def replaced_all(
 ) -> PolicyRecord:
     """The rotation's key is the current one, with its hooks to run, and every key that it replaced is in its grace."""
     leaked = {other.rotation_id for other in record.rotations if other.compromised and other is not rotation}
+    at = until - rotation.grace
 
     def turn(key: KeyRecord) -> KeyRecord | None:
         if key.key_id == rotation.key_id:
@@ -50,16 +51,16 @@ def replaced_all(
             # A person's key that lay nowhere any more was not replaced by us: somebody had taken it away before.
             is_theirs = key.origin is Origin.ADOPTED and not (was_held or key.replaced_by or rotation.compromised)
             if key.leaked:  # somebody had put it back
-                return retired(key, until - rotation.grace, until - rotation.grace, replaced_by=rotation.rotation_id)
-            return None if is_theirs else retired(key, until, limit, replaced_by=rotation.rotation_id)
+                return retired(key, at, at, replaced_by=rotation.rotation_id, at=at)
+            return None if is_theirs else retired(key, until, limit, replaced_by=rotation.rotation_id, at=at)
         if key.leaked or key.replaced_by in leaked:
             return key  # nobody is given a grace for it, whoever has put it back
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
-            return retired(_with_value(rotation, key), until, limit, replaced_by=rotation.rotation_id)
+            return retired(_with_value(rotation, key), until, limit, replaced_by=rotation.rotation_id, at=at)
         return _replaced_before(rotation, key, until, limit) if key.state is KeyState.RETIRING else key
 
-    found = found_and_retired(record, rotation, until, limit)
+    found = found_and_retired(record, rotation, until, limit, at)
     turned = (turn(key) for key in record.keys)
     kept = (*(key for key in turned if key), *found)
     if rotation.compromised:
@@ -75,10 +76,11 @@ def _replaced_before(rotation: RotationRecord, key: KeyRecord, until: datetime, 
     """
     if rotation.compromised:
         return replace(key, grace_until=until, grace_limit=limit)
+    at = until - rotation.grace
     if key.lands_on:
-        return landed_until_now(key, until, limit)
+        return landed_until_now(key, until, limit, at)
     had_none = rotation.expected.keys() - rotation.replaces.keys()
-    return restarted(key, until, limit) if had_none and not key.condemned else key
+    return restarted(key, until, limit, at) if had_none and not key.condemned else key
 
 
 def is_replaced(rotation: RotationRecord, key: KeyRecord) -> bool:
@@ -94,10 +96,21 @@ def _with_value(rotation: RotationRecord, key: KeyRecord) -> KeyRecord:
     return replace(key, fingerprint=key.fingerprint or next(found, None))
 
 
-def retired(key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str) -> KeyRecord:
-    """The key, in its grace."""
+def retired(
+    key: KeyRecord, until: datetime, limit: datetime, *, replaced_by: str, at: datetime | None = None
+) -> KeyRecord:
+    """The key, in its grace.
+
+    :param at: since when, as far as the event tells.
+    """
     return replace(
-        key, state=KeyState.RETIRING, grace_until=until, grace_limit=limit, replaced_by=replaced_by, hooks_due=()
+        key,
+        state=KeyState.RETIRING,
+        retired_at=at,
+        grace_until=until,
+        grace_limit=limit,
+        replaced_by=replaced_by,
+        hooks_due=(),
     )
 
 
@@ -126,17 +139,17 @@ def prolonged(key: KeyRecord, until: datetime) -> KeyRecord:
     return replace(lengthened(key, until), grace_limit=limit, expiry_forwarded=False)
 
 
-def restarted(key: KeyRecord, until: datetime, limit: datetime) -> KeyRecord:
+def restarted(key: KeyRecord, until: datetime, limit: datetime, at: datetime | None = None) -> KeyRecord:
     """The key with a whole grace from now, or more where it has more already."""
-    return replace(prolonged(key, until), grace_limit=max(key.grace_limit or limit, limit))
+    return replace(prolonged(key, until), grace_limit=max(key.grace_limit or limit, limit), retired_at=at)
 
 
-def landed_until_now(key: KeyRecord, until: datetime, limit: datetime) -> KeyRecord:
+def landed_until_now(key: KeyRecord, until: datetime, limit: datetime, at: datetime | None = None) -> KeyRecord:
     """A key that was about to be put back, which was given up: it may have lain in the places for a while.
 
     They are seen to hold another one now, so it can't land there any more.
     """
-    return key if key.condemned else replace(restarted(key, until, limit), lands_on={})
+    return key if key.condemned else replace(restarted(key, until, limit, at), lands_on={})
 
 
 def forwarded(key: KeyRecord, expires_at: datetime | None) -> KeyRecord:
@@ -163,6 +176,7 @@ def put_back(
             return replace(
                 key,
                 state=KeyState.CURRENT,
+                retired_at=None,
                 grace_until=None,
                 grace_limit=None,
                 replaced_by="",

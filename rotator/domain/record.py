@@ -89,6 +89,7 @@ class KeyRecord:
 
     :param since: when it came to us: issued or adopted.
     :param jitter: drawn once, in [0, 1): spreads the renewals of keys that came together.
+    :param retired_at: retiring: since when its replacement lies everywhere; ``None`` where that was not recorded.
     :param grace_until: retiring: not revoked before.
     :param grace_limit: retiring: the grace is not extended beyond.
     :param revoke_after: orphan: a late effect of its maker is expected until then.
@@ -133,6 +134,7 @@ class KeyRecord:
     leaked: bool = False
     expires_told_by: str = ""
     revocation: PersonRequest | None = None
+    retired_at: datetime | None = None
 
 
 class Phase(StrEnum):

@@ -1,4 +1,4 @@
-"""Times and durations as every message writes them."""
+"""Times, durations and the words of others as every message writes them."""
 
 from __future__ import annotations
 
@@ -26,3 +26,18 @@ def duration(length: timedelta) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
+
+
+def printable(words: str) -> str:
+    """What others have named, without what a terminal would obey, and what no file can hold (half of a character).
+
+    Line ends and other blanks become a space, all else that can't be printed a ``\N{REPLACEMENT CHARACTER}``.
+    """
+    if words.isprintable():
+        return words
+    return "".join(one if one.isprintable() else " " if one.isspace() else "\N{REPLACEMENT CHARACTER}" for one in words)
+
+
+def printable_lines(words: str) -> str:
+    """The same for a text of several lines, which stay apart."""
+    return "\n".join(printable(line) for line in words.split("\n"))

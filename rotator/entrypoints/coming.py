@@ -35,29 +35,23 @@ def plan(context: click.Context, config: Path | None, length: timedelta, style: 
             now = application.clock.now()
             # All policies: the others of a group decide with.
             happenings = forecast(settings.policies, application.journal.records(), now, now + length)
-        shown = [one for one in happenings if not names or one.policy in names]
-        click.echo(_written(shown, style, now, length, settings.instance), nl=False)
+        wanted = [one for one in happenings if not names or one.policy in names]
+        click.echo(_written(wanted, style, now, length, settings.instance), nl=False)
 
 
-def _written(shown: Sequence[Happening], style: str, now: datetime, length: timedelta, instance: str) -> str:
-    from dataclasses import replace  # noqa: PLC0415 - see ``shared``
-
+def _written(happenings: Sequence[Happening], style: str, now: datetime, length: timedelta, instance: str) -> str:
     from rotator.telemetry import redact_text  # noqa: PLC0415 - see ``shared``
 
-    # Before it is written: a table and a calendar break lines, and half of a secret looks like none.
-    clean = [replace(one, why=redact_text(one.why), key_id=redact_text(one.key_id)) for one in shown]
     if style == "json":
-        return _as_json(clean, now, length)
-    if style == "ical":
-        return _as_calendar(clean, now, instance)
-    return _as_table(clean, length)
+        return redact_text(_as_json(happenings, now, length))
+    return _as_calendar(happenings, now, instance) if style == "ical" else _as_table(happenings, length)
 
 
-def _as_json(shown: Sequence[Happening], now: datetime, length: timedelta) -> str:
+def _as_json(happenings: Sequence[Happening], now: datetime, length: timedelta) -> str:
     """``{"version": 1, "at", "until", "happenings": [...]}``; times are RFC 3339 in UTC."""
     from rotator.domain.text import text  # noqa: PLC0415 - see ``shared``
 
-    happenings = [
+    told = [
         {
             "at": text(one.at),
             "policy": one.policy,
@@ -66,13 +60,13 @@ def _as_json(shown: Sequence[Happening], now: datetime, length: timedelta) -> st
             "key_id": one.key_id or None,
             "why": one.why,
         }
-        for one in shown
+        for one in happenings
     ]
-    document = {"version": 1, "at": text(now), "until": text(now + length), "happenings": happenings}
+    document = {"version": 1, "at": text(now), "until": text(now + length), "happenings": told}
     return json.dumps(document, indent=2) + "\n"
 
 
-def _as_calendar(shown: Sequence[Happening], now: datetime, instance: str) -> str:
+def _as_calendar(happenings: Sequence[Happening], now: datetime, instance: str) -> str:
     """RFC 5545. A happening keeps its UID as long as its day stays: a calendar that reads it again has it once.
 
     Of several of one kind that a policy has on a day, the first stays the first, the second the second, and so on.
@@ -82,12 +76,14 @@ def _as_calendar(shown: Sequence[Happening], now: datetime, instance: str) -> st
 
     from icalendar import Calendar, Event  # noqa: PLC0415 - slow to import
 
+    from rotator.telemetry import shown  # noqa: PLC0415
+
     calendar = Calendar()
     calendar.add("prodid", "-//rotator//plan//EN")
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", f"rotator {instance}")
     so_far: Counter[str] = Counter()
-    for one in shown:
+    for one in happenings:
         event = Event()
         # Nothing of what a key that does not exist yet is called: these are numbered over all policies.
         same = "\0".join((instance, one.policy, one.what, f"{one.at:%Y-%m-%d}"))
@@ -97,8 +93,8 @@ def _as_calendar(shown: Sequence[Happening], now: datetime, instance: str) -> st
         event.add("dtstamp", now.replace(microsecond=0))
         event.add("dtstart", one.at.replace(microsecond=0))
         event.add("duration", timedelta(minutes=15))
-        event.add("summary", f"{one.what}: {one.policy}")
-        event.add("description", f"{one.key_id}: {one.why}" if one.key_id else one.why)
+        event.add("summary", shown(f"{one.what}: {one.policy}"))
+        event.add("description", shown(f"{one.key_id}: {one.why}" if one.key_id else one.why))
         event.add("categories", [str(one.what)])
         event.add("transp", "TRANSPARENT")
         calendar.add_component(event)
@@ -106,7 +102,7 @@ def _as_calendar(shown: Sequence[Happening], now: datetime, instance: str) -> st
     return text
 
 
-def _as_table(shown: Sequence[Happening], length: timedelta) -> str:
+def _as_table(happenings: Sequence[Happening], length: timedelta) -> str:
     import io  # noqa: PLC0415 - see ``shared``
     import sys  # noqa: PLC0415 - see ``shared``
 
@@ -116,15 +112,16 @@ def _as_table(shown: Sequence[Happening], length: timedelta) -> str:
 
     from rotator.domain.forecast import What, summary  # noqa: PLC0415
     from rotator.domain.text import text  # noqa: PLC0415
+    from rotator.entrypoints.render import tidy  # noqa: PLC0415
 
     on_terminal = sys.stdout.isatty()
     console = Console(file=io.StringIO(), width=None if on_terminal else 200, force_terminal=on_terminal)
-    if shown:
+    if happenings:
         table = Table("when (UTC)", "policy", "what", "key", "why")
-        for one in shown:
+        for one in happenings:
             style = "red" if one.what is What.TROUBLE else ""
             table.add_row(text(one.at), Text(one.policy), Text(one.what, style=style), Text(one.key_id), Text(one.why))
-        console.print(table)
-    console.print(summary(shown, length), highlight=False, soft_wrap=True)
+        console.print(tidy(table))
+    console.print(summary(happenings, length), highlight=False, soft_wrap=True)
     assert isinstance(console.file, io.StringIO), "made above"
     return console.file.getvalue()

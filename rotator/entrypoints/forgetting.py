@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.entrypoints import exits
-from rotator.entrypoints.shared import CONFIG, failures, load_settings, operator, wired
+from rotator.entrypoints.shared import CONFIG, REASON, failures, load_settings, operator, wired
 from rotator.errors import LeaseHeld
 
 if TYPE_CHECKING:  # see ``shared``
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # see ``shared``
 @click.argument("policy")
 @CONFIG
 @click.option("--key", "key_id", metavar="KEY", help="This key alone, by its id.")
-@click.option("--reason", required=True, help="Why; it is recorded.")
+@REASON
 @click.option("--even-so", is_flag=True, help="Although something would be lost; without it, you are told what.")
 @click.pass_context
 def forget(

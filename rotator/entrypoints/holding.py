@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, wired
+from rotator.entrypoints.shared import CONFIG, REASON, Recorded, configured, failures, load_settings, operator, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.config import Settings
@@ -52,7 +52,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
 @click.argument("policy", required=False)
 @CONFIG
 @click.option("--all", "every", is_flag=True, help="Every policy of the configuration.")
-@click.option("--reason", required=True, help="Why; it is recorded and shown.")
+@REASON
 @click.option("--until", type=Moment(), help="The hold ends by itself then, like 2026-12-24T18:00Z.")
 @click.option("--for", "length", type=Length(), help="The hold ends by itself after that time, like 8h.")
 @click.pass_context
@@ -88,7 +88,7 @@ def hold(
 @click.argument("policy", required=False)
 @CONFIG
 @click.option("--all", "every", is_flag=True, help="Every policy of the configuration.")
-@click.option("--reason", default="", help="Why; it is recorded.")
+@click.option("--reason", default="", type=Recorded(), help="Why; it is recorded.")
 @click.pass_context
 def release(context: click.Context, policy: str | None, config: Path | None, reason: str, *, every: bool) -> None:
     """Take POLICY off hold, whether it was held by its name or by --all."""
@@ -107,7 +107,7 @@ def release(context: click.Context, policy: str | None, config: Path | None, rea
 @click.command("extend-grace")
 @click.argument("policy")
 @CONFIG
-@click.option("--reason", required=True, help="Why; it is recorded.")
+@REASON
 @click.option("--by", "length", type=Length(), help="How much later than now planned, like 24h.")
 @click.option("--until", type=Moment(), help="The new deadline, like 2026-12-24T18:00Z.")
 @click.pass_context

@@ -28,7 +28,7 @@ from rotator.entrypoints.render import print_table
 from rotator.errors import ConfigError
 from rotator.ports import Listing
 from rotator.service.inventory import Found, Inventory, Place, take_inventory
-from rotator.telemetry import redact_text
+from rotator.telemetry import redact_text, shown
 
 _HEADING = """\
 # Written by 'rotator adopt --search' at {now}, for review. It has no secret.
@@ -149,11 +149,11 @@ def _print(rows: Sequence[Row], inventory: Inventory) -> None:
         table = Table("key", "project", "lies in", "policy", "note", show_lines=True)
         for row in rows:
             names = "\n".join(place.name for place in row.found.places)
-            table.add_row(*(Text(redact_text(cell)) for cell in (row.what, row.project, names, row.policy, row.note)))
+            table.add_row(*(Text(cell) for cell in (row.what, row.project, names, row.policy, row.note)))
         print_table(table)
     for heading, lines in (("not asked about", inventory.aside), ("unreadable", inventory.problems)):
         for name, why in lines:
-            sys.stdout.write(redact_text(f"{heading}: {name}: {why}\n"))
+            sys.stdout.write(shown(f"{heading}: {name}: {why}") + "\n")
     new = sum(bool(row.destinations) for row in rows)
     sys.stdout.write(
         f"places looked at: {inventory.looked_at}, values asked about: {len(rows)}, for new policies: {new}, "

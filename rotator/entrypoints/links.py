@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.entrypoints.holding import Length
-from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, silence, wired
+from rotator.entrypoints.shared import CONFIG, Recorded, configured, failures, load_settings, operator, silence, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.config import HttpSettings
@@ -22,15 +22,16 @@ _LONGEST_NAME = 100
 @click.command()
 @click.argument("policy")
 @CONFIG
-@click.option("--for", "name", metavar="NAME", help="Who hands the key over; it is recorded. Default: you.")
+@click.option(
+    "--for", "name", type=Recorded(), metavar="NAME", help="Who hands the key over; it is recorded. Default: you."
+)
 @click.option("--valid", type=Length(), default="30m", show_default=True, help="For how long.")
 def link(policy: str, config: Path | None, name: str | None, valid: timedelta) -> None:
     """Print a link to the page of the running service where the key that is asked for can be handed over.
 
     Whoever has the link can hand over one key for POLICY, and read nothing but what is asked for. A newer link ends it.
     """
-    from rotator.config.secrets import holds_secret  # noqa: PLC0415 - see ``shared``
-    from rotator.domain.links import PREFIX, digest_of  # noqa: PLC0415
+    from rotator.domain.links import PREFIX, digest_of  # noqa: PLC0415 - see ``shared``
     from rotator.domain.record import HandoverLink  # noqa: PLC0415
     from rotator.domain.request_events import HandoverLinkMade  # noqa: PLC0415
     from rotator.domain.text import text  # noqa: PLC0415
@@ -43,8 +44,6 @@ def link(policy: str, config: Path | None, name: str | None, valid: timedelta) -
             raise click.UsageError("a link is valid for a day at most: --valid 1d")
         if name is not None and not (name.isprintable() and 0 < len(name.strip()) <= _LONGEST_NAME):
             raise click.UsageError("--for takes one name")
-        if name is not None and holds_secret(name):  # it would be in the journal for ever
-            raise click.UsageError("--for takes a name, and no key; revoke the key, it was in the list of processes")
         with wired(settings) as application:
             silence(settings.log.format)
             rotation = application.journal.load(policy).awaiting

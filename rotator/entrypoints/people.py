@@ -12,7 +12,7 @@ import click
 
 from rotator.entrypoints import exits
 from rotator.entrypoints.links import link
-from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, silence, wired
+from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, say, silence, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.bootstrap import Application
@@ -148,16 +148,16 @@ def _tell(policy: Policy, handover: Handover) -> int:
 
     outcome = handover.outcome
     for sentence in outcome.done if outcome else ():
-        click.echo(f"{policy.name}: {sentence}")
+        say(f"{policy.name}: {sentence}")
     match handover.taken:
         case Taken.ACCEPTED:
-            click.echo(f"{policy.name}: {handover.key_id} is accepted, and in every destination")
+            say(f"{policy.name}: {handover.key_id} is accepted, and in every destination")
         case _:
-            click.echo(f"rotator: {policy.name}: {handover.taken}: {handover.why}", err=True)
+            say(f"rotator: {policy.name}: {handover.taken}: {handover.why}", err=True)
     for problem in outcome.problems if outcome and handover.taken is Taken.ACCEPTED else ():
-        click.echo(f"rotator: {policy.name}: {problem}", err=True)
+        say(f"rotator: {policy.name}: {problem}", err=True)
     if outcome and handover.taken is Taken.ACCEPTED:
-        click.echo(f"{policy.name}: {outcome.check}: {outcome.reason} (next look {text(outcome.next_at)})")
+        say(f"{policy.name}: {outcome.check}: {outcome.reason} (next look {text(outcome.next_at)})")
     codes = {Taken.ACCEPTED: exits.OK, Taken.BUSY: exits.LOCKED}
     return codes.get(handover.taken, exits.FAILED)
 
@@ -226,9 +226,10 @@ def _as_json(tasks: list[Task], now: datetime) -> str:
     """``{"version": 1, "at", "requests": [...]}``."""
     from rotator.domain.text import text  # noqa: PLC0415
     from rotator.entrypoints.render import task_as_dict  # noqa: PLC0415
+    from rotator.telemetry import redact_text  # noqa: PLC0415
 
     document = {"version": 1, "at": text(now), "requests": [task_as_dict(task) for task in tasks]}
-    return json.dumps(document, indent=2)
+    return redact_text(json.dumps(document, indent=2))
 
 
 def _print(tasks: list[Task]) -> None:
@@ -236,12 +237,12 @@ def _print(tasks: list[Task]) -> None:
     from rotator.domain.text import text  # noqa: PLC0415
 
     if not tasks:
-        click.echo("nothing waits for a person")
+        say("nothing waits for a person")
     for task in tasks:
         by = f", by {text(task.deadline)}" if task.deadline else ""
-        click.echo(f"{task.policy}: {task.kind} ({task.level}){by}")
+        say(f"{task.policy}: {task.kind} ({task.level}){by}")
         for sentence in task.what:
-            click.echo(f"  - {sentence}")
-        click.echo(f"  {task.link}")
+            say(f"  - {sentence}")
+        say(f"  {task.link}")
         if task.owners:
-            click.echo(f"  asked: {', '.join(task.owners)}")
+            say(f"  asked: {', '.join(task.owners)}")

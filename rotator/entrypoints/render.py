@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from rotator.domain.planner import Plan
 from rotator.domain.requests import Task
-from rotator.domain.text import text
+from rotator.domain.text import printable_lines, text
 from rotator.domain.verdict import Decision
 from rotator.entrypoints.describe import describe
 from rotator.ports import Look
 from rotator.service.reconcile import Outcome, Result
-from rotator.telemetry import redact_text
+from rotator.telemetry import redact_text, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,13 +32,13 @@ def outcome_line(outcome: Outcome) -> str:
             what = "; ".join(outcome.done) or outcome.reason
         case _:
             what = outcome.reason
-    return redact_text(f"{outcome.policy}: {outcome.result}: {what} (next look {text(outcome.next_at)})\n")
+    return shown(f"{outcome.policy}: {outcome.result}: {what} (next look {text(outcome.next_at)})") + "\n"
 
 
 def waiting_line(policy: str, look: Look) -> str:
     """A policy that is not due."""
     trouble = f"; last problem: {look.problem}" if look.problem else ""
-    return f"{policy}: not due until {text(look.next_at)}{trouble}\n"
+    return shown(f"{policy}: not due until {text(look.next_at)}{trouble}") + "\n"
 
 
 def plans_as_json(plans: Sequence[Plan], failures: Sequence[tuple[str, str]], now: datetime) -> str:
@@ -103,7 +103,7 @@ def print_plans(plans: Sequence[Plan], failures: Sequence[tuple[str, str]]) -> N
         table.add_row(
             Text(plan.policy),
             Text(plan.verdict.check, style="red" if trouble else ""),
-            Text(redact_text("\n".join(reasons))),
+            Text("\n".join(reasons)),
             Text("\n".join(doing) or "nothing"),
             Text(text(plan.next_look)),
         )
@@ -116,4 +116,15 @@ def print_table(table: Table) -> None:
     """On a terminal as wide as it is; in a file or a pipe wide enough that nothing is cut."""
     from rich.console import Console  # noqa: PLC0415 - see print_plans
 
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(tidy(table))
+
+
+def tidy(table: Table) -> Table:
+    """The same table, every ``Text`` in it redacted and harmless to a terminal; the layout would cut a secret up."""
+    from rich.text import Text  # noqa: PLC0415 - see print_plans
+
+    for column in table.columns:
+        for cell in column.cells:
+            if isinstance(cell, Text):
+                cell.plain = printable_lines(redact_text(cell.plain))
+    return table

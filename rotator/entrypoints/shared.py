@@ -32,6 +32,24 @@ CONFIG = click.option(
 )
 
 
+class Recorded(click.ParamType):  # type: ignore[type-arg]
+    """Words that the journal keeps for ever, and shows: none with something of a credential's shape in them."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See ``click.ParamType``. What was given is never repeated."""
+        from rotator.config.secrets import holds_secret  # noqa: PLC0415 - see above
+
+        words = str(value)
+        if holds_secret(words):
+            self.fail("it is recorded, and takes no key; revoke the key, it was in the list of processes", param, ctx)
+        return words
+
+
+REASON = click.option("--reason", required=True, type=Recorded(), help="Why; it is recorded.")
+
+
 @contextmanager
 def failures() -> Iterator[None]:
     """Every error of ours ends as one clear line and an exit code; everything else is a defect, and crashes."""
@@ -41,8 +59,15 @@ def failures() -> Iterator[None]:
         click.echo(str(error), err=True)
         sys.exit(exits.USAGE)
     except RotatorError as error:
-        click.echo(f"rotator: {error}", err=True)
+        say(f"rotator: {error}", err=True)
         sys.exit(exits.FAILED)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """One line in which words of others are: redacted, and harmless to a terminal."""
+    from rotator.telemetry import shown  # noqa: PLC0415 - structlog is slow to import
+
+    click.echo(shown(line), err=err)
 
 
 def operator() -> str:

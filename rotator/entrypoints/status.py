@@ -17,10 +17,10 @@ from rotator.domain.record import KeyRecord, KeyState, Phase, PolicyRecord, Rota
 from rotator.domain.renewal import renewal_at
 from rotator.domain.requests import Task, tasks_of
 from rotator.domain.text import text
-from rotator.entrypoints.render import print_table, task_as_dict
+from rotator.entrypoints.render import print_table, task_as_dict, tidy
 from rotator.entrypoints.served import Served
 from rotator.ports import Look
-from rotator.telemetry import redact_text
+from rotator.telemetry import redact_text, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,7 +59,7 @@ def print_status(application: Application, policy: str | None) -> None:
         told = ", ".join(keys) or "none"
         sys.stdout.write(f"{name}: not configured any more; keys that nobody renews or revokes: {told}\n")
     for trouble in _channels(application):
-        sys.stdout.write(f"{redact_text(trouble)}\n")
+        sys.stdout.write(f"{shown(trouble)}\n")
 
 
 def _channels(application: Application) -> list[str]:
@@ -76,7 +76,7 @@ def watch_status(opened: Callable[[], AbstractContextManager[Application]], poli
 
     def table() -> Table:
         with opened() as application:
-            return _table(rows_of(application, policy), application.clock.now())
+            return tidy(_table(rows_of(application, policy), application.clock.now()))
 
     try:
         with Live(table(), auto_refresh=False) as shown:
@@ -179,7 +179,7 @@ def _table(rows: Rows, now: datetime) -> Table:
             Text("\n".join(_other(key) for key in record.keys if key is not current)),
             Text(", ".join(_phase(rotation, policy) for rotation in record.rotations)),
             Text(text(look.next_at) if look else "never looked at"),
-            Text(redact_text("; ".join(part for part in trouble if part)), style="red"),
+            Text("; ".join(part for part in trouble if part), style="red"),
         )
     return table
 

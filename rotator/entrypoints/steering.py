@@ -11,7 +11,7 @@ from rotator.entrypoints import exits
 from rotator.entrypoints.adopting import adopt
 from rotator.entrypoints.forgetting import forget
 from rotator.entrypoints.holding import extend_grace, hold, release
-from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, wired
+from rotator.entrypoints.shared import CONFIG, REASON, configured, failures, load_settings, operator, say, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.bootstrap import Application
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # see ``shared``
 @click.command()
 @click.argument("policy")
 @CONFIG
-@click.option("--reason", required=True, help="Why; it is recorded.")
+@REASON
 @click.option("--compromised", is_flag=True, help="The key has leaked: at once, and without a grace.")
 @click.pass_context
 def rotate(context: click.Context, policy: str, config: Path | None, reason: str, *, compromised: bool) -> None:
@@ -38,7 +38,7 @@ def rotate(context: click.Context, policy: str, config: Path | None, reason: str
 @click.command()
 @click.argument("policy")
 @CONFIG
-@click.option("--reason", required=True, help="Why; it is recorded.")
+@REASON
 @click.pass_context
 def rollback(context: click.Context, policy: str, config: Path | None, reason: str) -> None:
     """Put the key back that the last rotation of POLICY replaced, within its grace, at once.
@@ -62,7 +62,7 @@ def rollback(context: click.Context, policy: str, config: Path | None, reason: s
             application.journal.request(policy, event, now)
             held, until = record.held(now), record.hold_until
             if held:
-                click.echo(f"{policy}: on hold ({held}): {former.key_id} is put back when the policy is released")
+                say(f"{policy}: on hold ({held}): {former.key_id} is put back when the policy is released")
                 if until:
                     click.echo(f"{policy}: the hold ends at {text(until)}")
                 context.exit(exits.LOCKED)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rotator.domain.audit.seen import Limits, ProjectSeen, Schedule, Seen
+from rotator.domain.audit.seen import Limits, PlaceSeen, ProjectSeen, Schedule, Seen
 from rotator.domain.model import Destination, Policy
-from rotator.domain.record import PolicyRecord
+from rotator.domain.record import KeyState, PolicyRecord
 from rotator.domain.secret import Fingerprint, SecretValue
-from rotator.domain.snapshot import DestinationView
+from rotator.domain.snapshot import DestinationView, Reach
 from rotator.errors import BackendError, ProviderError
 from rotator.ports import Journal, KeyProvider, SecretBackend
 from rotator.service.audit_keys import Identifier, Usage, side_by_side, withheld
@@ -88,26 +88,29 @@ class Auditor:
             providers=self.providers, records=records, lists=lists, secrets=secrets, workers=self.workers
         )
         places = identifier.places(views)
-        used, gaps = Usage(providers=self.providers, secrets=secrets, since=self.now() - self.limits.unused_after).of(
+        used = Usage(providers=self.providers, secrets=secrets, since=self.now() - self.limits.unused_after).of(
             lists.values(), places
         )
+        projects_seen, unseen = _as_far_as_seen(lists.values(), places)
+        seen = Seen(
+            now=self.now(),
+            policies=asked_for,
+            others=others,
+            places=places,
+            projects=projects_seen,
+            records=records,
+            schedules=schedules,
+            organizations=identifier.organizations(places),
+            skew=self._skew({policy.provider for policy in asked_for}),
+            used_until=used.until,
+            use_unknown=used.unknown,
+            chain=chain,
+            abandoned=_abandoned(self.policies, records) if scope.is_all else (),
+            limits=self.limits,
+            unknown=(*unknown, *_without_list(lists.values()), *unseen, *withheld(places), *used.gaps),
+        )
         return Gathered(
-            seen=Seen(
-                now=self.now(),
-                policies=asked_for,
-                others=others,
-                places=places,
-                projects=tuple(lists.values()),
-                records=records,
-                schedules=schedules,
-                organizations=identifier.organizations(places),
-                skew=self._skew({policy.provider for policy in asked_for}),
-                used_until=used,
-                chain=chain,
-                abandoned=_abandoned(self.policies, records) if scope.is_all else (),
-                limits=self.limits,
-                unknown=(*unknown, *_without_list(lists.values()), *withheld(places), *gaps),
-            ),
+            seen=replace(seen, unknown=(*seen.unknown, *_not_recorded(seen))),
             lying=_lying(views),
         )
 
@@ -152,11 +155,47 @@ class Auditor:
 
 def _without_list(projects: Iterable[ProjectSeen]) -> list[str]:
     return [
-        f"{one.project}: there is no list of its keys, because a person makes them: shadow keys, expirations, names, "
-        "creators and keys that live on after their revocation can't be found"
+        f"{one.project}: there is no list of its keys, because a person makes them: shadow keys, expirations that were "
+        "not told, names, creators, old keys that are still used and keys that live on after their revocation can't be "
+        "found"
         for one in projects
         if one.listed is None and not one.problem
     ]
+
+
+def _not_recorded(seen: Seen) -> list[str]:
+    """What the journal could tell of keys, and does not."""
+    ends = [
+        f"{policy.name}: when {key.key_id} ends: nobody has told ('rotator adopt {policy.name} --expires')"
+        for policy, key in seen.unlisted()
+        if key.state is KeyState.CURRENT and key.expires_at is None and not key.expires_told_by
+    ]
+    return ends + [
+        f"{policy.name}: whether {key.key_id} is used since it was replaced: when that was is not recorded"
+        for policy, record in seen.remembered()
+        for key in record.in_state(KeyState.RETIRING)
+        if key.retired_at is None and seen.project_of(policy).facts(key.key_id)
+    ]
+
+
+def _as_far_as_seen(
+    projects: Iterable[ProjectSeen], places: Iterable[PlaceSeen]
+) -> tuple[tuple[ProjectSeen, ...], list[str]]:
+    """The projects, and what is not known of those that have a place of which nobody knows which key it holds."""
+    hidden: dict[tuple[str, str], list[str]] = {}
+    for place in places:
+        if place.view.reach is not Reach.OK or place.problem:
+            hidden.setdefault((place.policy.provider, place.policy.project), []).append(place.name)
+    seen, unknown = [], []
+    for project in projects:
+        names = hidden.get((project.provider, project.project), [])
+        seen.append(replace(project, complete=project.complete and not names))
+        if names and project.listed:
+            unknown.append(
+                f"{project.project}: which of its keys are shadow keys or orphans: which key these hold is not known: "
+                + ", ".join(names)
+            )
+    return tuple(seen), unknown
 
 
 def _schedules(journal: Journal) -> dict[str, Schedule]:

@@ -148,6 +148,20 @@ def withheld(places: Iterable[PlaceSeen]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What is known of the use of keys.
+
+    :param until: key id to the end of its last use.
+    :param unknown: ids of keys of which nobody tells whether they are used.
+    :param gaps: why, a sentence each.
+    """
+
+    until: Mapping[str, datetime]
+    unknown: frozenset[str]
+    gaps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Asks for billed use, where the lists tell none.
 
@@ -158,8 +172,8 @@ class Usage:
     secrets: Mapping[Fingerprint, SecretValue]
     since: datetime
 
-    def of(self, projects: Iterable[ProjectSeen], places: Iterable[PlaceSeen]) -> tuple[dict[str, datetime], list[str]]:
-        """Key id to the end of its last use; and what could not be known."""
+    def of(self, projects: Iterable[ProjectSeen], places: Iterable[PlaceSeen]) -> Used:
+        """What could be known of it."""
         asking = {
             (place.policy.provider, place.policy.project): place
             for place in places
@@ -167,6 +181,7 @@ class Usage:
         }
         used: dict[str, datetime] = {}
         gaps: list[str] = []
+        unknown: set[str] = set()
         for project in projects:
             untold = [facts.key_id for facts in project.listed or () if self._is_untold(facts)]
             if not untold:
@@ -174,10 +189,11 @@ class Usage:
             place = asking.get((project.provider, project.project))
             found = self._ask(place, untold) if place else "no key to ask with lies in a destination"
             if isinstance(found, str):
+                unknown.update(untold)
                 gaps.append(f"{project.project}: when {len(untold)} of its keys were used last is not known: {found}")
             else:
                 used |= found
-        return used, gaps
+        return Used(until=used, unknown=frozenset(unknown), gaps=tuple(gaps))
 
     def _is_untold(self, facts: KeyFacts) -> bool:
         """A key that is old enough to matter, and of which the list tells no use."""

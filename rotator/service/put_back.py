@@ -184,6 +184,7 @@ class PutBack:
                 grace_limit=now + policy.grace_limit,
                 rest_until=now + min(rest, policy.renew_before),
                 hooks=policy.hooks,
+                at=now,
             )
         )
         if session.record.current is None or session.record.current.key_id != former.key_id:

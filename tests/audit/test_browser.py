@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +18,9 @@ from tests.parts.browser import PHONE, Chromium
 def made() -> Report:
     looked = seen(
         places=(place(), place("x", index=1)),
-        records=record(CURRENT, replace(retiring("o"), grace_until=NOW + 12 * HOUR, expires_at=NOW + 3 * DAY)),
+        records=record(
+            CURRENT, retiring("o", grace_until=NOW + 12 * HOUR, expires_at=NOW + 3 * DAY, retired_at=NOW - DAY)
+        ),
         projects=(
             project(row(), row("o", expires_at=NOW + 3 * DAY), row("s", name="test <i>key</i>", expires_at=None)),
         ),

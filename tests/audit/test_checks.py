@@ -15,7 +15,7 @@ from rotator.domain.record import KeyState, Phase
 from rotator.domain.snapshot import DestinationView, Reach
 from tests.audit.build import CURRENT, around, place, project, record, row, seen, told
 from tests.audit.catalogue import DOC, written
-from tests.domain.build import DAY, HOUR, NOW, POLICY, VAULT, identity, key, retiring, rotation
+from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, VAULT, identity, key, retiring, rotation
 
 OTHER = replace(POLICY, name="batch", destinations=(Destination(backend="vault", name="vault:secret/batch#KEY"),))
 NEVER = type("Never", (), {"opens": staticmethod(lambda _now: None)})()
@@ -112,10 +112,10 @@ TABLE = {
     ),
     "ROT-K12": (
         seen(
-            records=record(CURRENT, retiring("o", grace_until=NOW + HOUR)),
-            projects=(project(row(), row("o", last_used_at=NOW - timedelta(minutes=1))),),
+            records=record(CURRENT, retiring("o", grace_until=NOW + HOUR, retired_at=NOW - 2 * MINUTE)),
+            projects=(project(row(), row("o", last_used_at=NOW - MINUTE)),),
         ),
-        in_grace(grace_until=NOW + HOUR),
+        in_grace(grace_until=NOW + HOUR, retired_at=NOW - DAY),
     ),
     "ROT-K13": (with_shadow(creator_left=True), with_shadow(creator_left=False)),
     "ROT-K14": (
@@ -251,3 +251,81 @@ def test_a_project_without_a_list_has_no_shadow_keys_and_no_missing_ones():
 def test_the_documentation_has_every_finding_in_the_words_of_its_rule():
     text = DOC.read_text()
     assert written(text) == text, "run: python -m tests.audit.catalogue"
+
+
+def ids(looked):
+    return [one.rule.id for one in examine(looked)]
+
+
+@pytest.mark.parametrize("limit", [DAY, 4 * DAY, 7 * DAY], ids=str)
+@pytest.mark.parametrize(
+    ("used", "is_found"),
+    [
+        ({"last_used_at": NOW - 2 * DAY}, False),
+        ({"last_used_at": NOW - MINUTE}, True),
+        ({"billed": NOW - 2 * HOUR + 30 * MINUTE}, False),
+        ({"billed": NOW - HOUR}, True),
+    ],
+    ids=["before", "after", "in the hour in which it was replaced", "in the hour after"],
+)
+def test_use_of_an_old_key_counts_from_its_replacement_whatever_the_policy_says_today(limit, used, is_found):
+    """The grace began two hours ago, under a ``grace_limit`` of four days."""
+    old = retiring("o", grace_until=NOW + HOUR, grace_limit=NOW - 2 * HOUR + 4 * DAY, retired_at=NOW - 2 * HOUR)
+    looked = seen(
+        policies=(replace(POLICY, grace_limit=limit),),
+        records=record(CURRENT, old),
+        projects=(project(row(), row("o", last_used_at=used.get("last_used_at"))),),
+        used_until={"key_o": used["billed"]} if "billed" in used else {},
+    )
+    assert ("ROT-K12" in ids(looked)) == is_found
+
+
+def test_of_a_grace_whose_begin_no_journal_tells_nothing_is_said():
+    old = retiring("o", grace_until=NOW + HOUR)
+    assert "ROT-K12" not in ids(
+        seen(records=record(CURRENT, old), projects=(project(row(), row("o", last_used_at=NOW)),))
+    )
+
+
+NO_LIST = (project(listed=None),)
+
+
+@pytest.mark.parametrize("projects", [NO_LIST, (project(row(), row("o", expires_at=NOW - 10 * DAY)),)])
+def test_a_key_that_has_ended_by_itself_is_neither_accepted_nor_beyond_its_grace(projects):
+    ended = {"grace_until": NOW - 20 * DAY, "grace_limit": NOW - 20 * DAY, "leaked": True}
+    old = retiring("o", expires_at=NOW - 10 * DAY, **ended)
+    assert not {"ROT-K08", "ROT-K15"} & set(ids(seen(records=record(CURRENT, old), projects=projects)))
+    alive = retiring("o", expires_at=NOW + DAY, **ended)
+    assert {"ROT-K08", "ROT-K15"} <= set(ids(seen(records=record(CURRENT, alive), projects=NO_LIST)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"expires_at": None, "expires_told_by": "ada"}, {"ROT-K01"}),
+        ({"expires_at": None}, set()),
+        ({"expires_at": NOW + 31 * DAY}, {"ROT-K02"}),
+        ({"expires_at": None, "created_at": NOW - 400 * DAY}, {"ROT-K03"}),
+        ({"expires_at": None, "created_at": None, "since": NOW - 400 * DAY}, {"ROT-K03"}),
+        ({}, set()),
+    ],
+)
+def test_where_nobody_lists_keys_the_journal_tells_how_long_they_live(changes, found):
+    key = replace(CURRENT, **changes)
+    assert {one for one in ids(seen(records=record(key), projects=NO_LIST)) if one.startswith("ROT-K")} == found
+
+
+@pytest.mark.parametrize(
+    ("looked", "is_found"),
+    [
+        (file(0o777, Purpose.FOLDER), True),
+        (file(0o1777, Purpose.FOLDER), False),
+        (file(0o755, Purpose.FOLDER), False),
+        (file(0o755, Purpose.FOLDER, foreign=True), True),
+        (file(0o1666, Purpose.STATE), True),
+        (file(0o600, Purpose.CONFIGURATION, foreign=True), True),
+    ],
+)
+def test_others_can_change_a_file_where_they_can_exchange_it_or_where_it_is_theirs(looked, is_found):
+    assert ("ROT-H07" in ids(looked)) == is_found
+    assert "ROT-H08" not in ids(looked) or looked.surroundings.files[0].purpose is Purpose.STATE

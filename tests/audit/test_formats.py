@@ -5,17 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote_to_bytes
 
 import jsonschema
 import pytest
 
 from rotator.domain.audit.baseline import Acceptance
 from rotator.domain.audit.checks import RULES
+from rotator.domain.audit.finding import Severity
 from rotator.domain.audit.report import report
 from rotator.entrypoints.audit.as_csv import COLUMNS, as_csv
 from rotator.entrypoints.audit.as_json import as_json
+from rotator.entrypoints.audit.formats import written
 from rotator.entrypoints.audit.html import as_html, bar_of, scale_of
 from rotator.entrypoints.audit.sarif import as_sarif
 from rotator.entrypoints.audit.table import as_table
@@ -28,6 +34,7 @@ NASTY = '=HYPERLINK("http://evil.example","<b>key</b>")'
 BASELINE = (
     Acceptance(finding="ROT-K14", subject="key_t", reason="[old] tool", until=date(2027, 1, 1)),
     Acceptance(finding="ROT-K05", subject="key_t", reason="expired", until=date(2020, 1, 1)),
+    Acceptance(finding="ROT-K05", subject="key_s", reason="milder", until=date(2027, 1, 1), severity=Severity.LOW),
     Acceptance(finding="ROT-K05", subject="key_u", reason="nothing", until=date(2027, 1, 1)),
 )
 
@@ -36,7 +43,7 @@ BASELINE = (
 def made():
     looked = seen(
         places=(place(), place("x", index=1)),
-        records=record(CURRENT, retiring("o", grace_until=NOW + HOUR)),
+        records=record(CURRENT, retiring("o", grace_until=NOW + HOUR, retired_at=NOW - DAY)),
         projects=(project(row(), row("o"), row("s", name=NASTY, expires_at=None), row("t", name="test")),),
         unknown=("the <weather>",),
     )
@@ -45,13 +52,21 @@ def made():
     )
 
 
+@pytest.fixture
+def settings(tmp_path):
+    """As far as a format needs them."""
+    source = tmp_path / "rotator.yaml"
+    source.write_text("version: 1\n")
+    return SimpleNamespace(source=source)
+
+
 def test_the_json_report_fits_its_published_schema(made):
     schema = json.loads(OUR_SCHEMA.read_text())
     document = json.loads(as_json(made))
     jsonschema.validate(document, schema, cls=jsonschema.Draft202012Validator)
     assert [one["id"] for one in document["findings"]] == [one.rule.id for one in made.findings]
     assert [one["reason"] for one in document["accepted"]] == ["[old] tool"]
-    assert [len(document["baseline"][name]) for name in ("expired", "unmatched")] == [1, 1]
+    assert [len(document["baseline"][name]) for name in ("expired", "unmatched", "outgrown")] == [1, 1, 1]
     assert (
         document["keys"][0] | {"began": "2026-11-22T12:00:00Z", "ends": "2026-12-22T12:00:00Z"} == document["keys"][0]
     )
@@ -85,12 +100,87 @@ def test_the_sarif_report_fits_the_official_schema_and_names_the_line_of_the_pol
     assert len(run["invocations"][0]["toolExecutionNotifications"]) == 1
 
 
+def valid(log):
+    jsonschema.Draft4Validator(json.loads(SARIF_SCHEMA.read_text())).validate(log)
+    (run,) = log["runs"]
+    return run
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ü ber.yaml", "a:b.yaml", "x[1].yaml", 'q".yaml', "..conf/x.yaml", "100%.yaml", "a#b?c.yaml", "\udcff.yaml"],
+)
+@pytest.mark.parametrize("start", ["", "elsewhere"], ids=["within", "beside"])
+def test_the_sarif_report_has_a_valid_reference_to_any_file(tmp_path, monkeypatch, name, start):
+    config = tmp_path / name
+    config.parent.mkdir(exist_ok=True)
+    config.write_text("version: 1\n")
+    (tmp_path / start).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / start)
+    done = report(seen(schedules={}), source="x", scope="", narrowed=False, instance="prod")
+
+    run = valid(json.loads(as_sarif(done, config)))
+
+    uri = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert re.fullmatch(r"(?:[\w.~!$&'()*+,;=@/-]|%[0-9A-F]{2})+", uri.removeprefix("file://"), re.ASCII)
+    path = os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+    assert path == (str(config) if start else name)
+    assert uri.startswith("file:///") == bool(start)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("[click](https://evil.example) {0}", r"\[click\](https://evil.example) {{0}}"),
+        (r"[a\](https://evil.example)", r"\[a\\\](https://evil.example)"),
+        ("[billing] {}", "[billing] {{}}"),
+    ],
+)
+def test_no_name_is_a_link_or_a_placeholder_in_a_sarif_message(name, said, settings):
+    shadow = seen(projects=(project(row(), row("s", name=name)),), unknown=(name,))
+    done = report(shadow, source="x", scope="", narrowed=False, instance="prod")
+    run = valid(json.loads(as_sarif(done, settings.source)))
+    assert f"named '{said}'" in run["results"][0]["message"]["text"]
+    (gap,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert gap["message"]["text"].endswith(said)
+    assert run["results"][0]["properties"]["seen"].count(name)
+
+
+def test_a_later_break_of_the_journal_is_another_alert_on_a_code_scanning_page(settings):
+    def fingerprints(*chain):
+        done = report(seen(chain=chain), source="x", scope="", narrowed=False, instance="prod")
+        return {
+            json.dumps(one["partialFingerprints"])
+            for one in valid(json.loads(as_sarif(done, settings.source)))["results"]
+        }
+
+    before, after = "chat: event 5 was changed", "chat: event 3 is missing"
+    assert len(fingerprints(before, after)) == 2
+    assert fingerprints(before) < fingerprints(after, before)
+
+
+def test_no_rule_has_a_link_or_a_placeholder_in_its_words():
+    words = "".join(rule.title + rule.why + rule.todo for rule in RULES)
+    assert not set(words) & set("{}[]")
+
+
 def test_no_cell_of_the_csv_is_a_formula(made):
     rows = list(csv.DictReader(io.StringIO(as_csv(made))))
     assert tuple(rows[0]) == COLUMNS
     assert len(rows) == len(made.findings) + 1
     assert not [cell for one in rows for cell in one.values() if cell[:1] in tuple("=+-@\t\r\n")]
     assert rows[-1]["accepted_because"] == "[old] tool"
+
+
+@pytest.mark.parametrize("style", ["table", "json", "sarif", "csv", "html"])
+def test_no_format_has_what_a_terminal_obeys_or_no_file_can_hold(style, settings):
+    named = row("s", name="a\ud800b\x1b[2J\x1b]0;owned\x07\u202e", created_by="\x9b1m")
+    done = report(
+        seen(projects=(project(row(), named),)), source="rotator.yaml", scope="", narrowed=False, instance="prod"
+    )
+    text = written(done, settings, style, wide=True)
+    assert "key_s" in text.encode().decode()
+    assert not set(text) & set("\x1b\x07\u202e\x9b")
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝"])  # noqa: RUF001 - full-width counts too
@@ -104,12 +194,25 @@ def test_a_cell_that_begins_as_a_formula_is_text(start):
     assert not [cell for one in rows for cell in one.values() if cell.startswith(start)]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+@pytest.mark.parametrize("between", [";", "\t", '";', ';"', "; ", ';""', "';'", "x;\t", "\n", ";;", "\r;"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝"])  # noqa: RUF001
+def test_where_lines_are_cut_at_other_signs_no_cell_begins_as_a_formula_either(delimiter, between, start):
+    named = row("s", name=f"x{between}{start}cmd|' /C calc'!A0{between}", created_by=f'y{between}{start}1"')
+    done = report(
+        seen(projects=(project(row(), named),)), source="rotator.yaml", scope="", narrowed=False, instance="prod"
+    )
+    rows = csv.reader(io.StringIO(as_csv(done), newline=None), delimiter=delimiter)
+    assert not [cell for one in rows for cell in one if cell.strip(' "').startswith(start)]
+
+
 def test_the_table_names_every_finding_what_was_accepted_and_what_could_not_be_known(made):
     text = as_table(made, wide=True)
     for wanted in ("ROT-D05", "ROT-K05", "accepted until 2027-01-01: ROT-K14 key_t: [old] tool", "the <weather>"):
         assert wanted in text
     assert "baseline: ROT-K05 key_t has expired" in text
     assert "baseline: ROT-K05 key_u matches nothing" in text
+    assert "baseline: ROT-K05 key_s was accepted as something milder" in text
     assert text.splitlines()[-1].endswith("nothing was changed")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from rotator.domain.model import Destination
 from rotator.errors import BackendUnavailable, ProviderDenied
 from rotator.service.audit import Auditor, Scope
 from tests.service.conftest import Stage
+from tests.service.people import PEOPLE
 
 EVERY = Scope()
 
@@ -89,6 +91,47 @@ def test_promise_6_an_audit_of_a_grace_does_not_make_the_old_key_look_used(stage
     assert {facts.key_id: facts.last_used_at for facts in stage.provider.list_keys(stage.policy.project)} == used
 
 
+def test_since_when_a_key_is_in_its_grace_is_what_the_journal_says_and_not_what_the_policy_says_today(stage):
+    """Used before it was replaced, and never since; then used once. The policy's limit has changed meanwhile."""
+    in_grace(stage)
+    old, _ = stage.journal.load("chat").keys
+    assert old.retired_at == stage.clock.now()
+    for limit in (timedelta(days=1), timedelta(days=4), timedelta(days=30)):
+        policies = [replace(stage.policy, grace_limit=limit)]
+        assert "ROT-K12" not in ids(auditor(stage, policies=policies).look(EVERY).seen)
+    stage.clock.advance(timedelta(hours=2))
+    row = stage.provider._keys[old.key_id]
+    row.facts = replace(row.facts, last_used_at=stage.clock.now())
+    for limit in (timedelta(days=1), timedelta(days=4), timedelta(days=30)):
+        policies = [replace(stage.policy, grace_limit=limit)]
+        assert "ROT-K12" in ids(auditor(stage, policies=policies).look(EVERY).seen)
+
+
+def test_what_a_journal_of_before_does_not_tell_is_named(stage):
+    in_grace(stage)
+    record = stage.journal.load("chat")
+    keys = tuple(replace(key, retired_at=None) for key in record.keys)
+    journal = SimpleNamespace(records=lambda: {"chat": replace(record, keys=keys)}, looks=dict)
+
+    seen = auditor(stage, journal=False)
+    seen = replace(seen, journal=journal).look(EVERY).seen
+
+    assert "ROT-K12" not in ids(seen)
+    assert [one for one in seen.unknown if f"whether {keys[0].key_id} is used since" in one]
+
+
+def test_where_people_make_keys_an_end_that_nobody_told_is_named(stage):
+    stage.put_key_by_hand(expires_at=None)
+    stage.policies[0] = replace(stage.policy, assistance=PEOPLE)
+    stage.reconciler.reconcile(stage.policies[0])
+    current = stage.journal.load("chat").current
+
+    seen = auditor(stage).look(EVERY).seen
+
+    assert (current.expires_at, current.expires_told_by) == (None, "")
+    assert [one for one in seen.unknown if f"when {current.key_id} ends" in one]
+
+
 def test_without_a_journal_a_key_that_may_be_in_its_grace_is_not_asked_about(stage):
     in_grace(stage)
     _old, current = stage.journal.load("chat").keys
@@ -126,6 +169,41 @@ def test_a_backend_that_is_away_is_a_finding_and_the_rest_is_judged(stage):
     assert {"ROT-A01", "ROT-K01"} <= set(ids(seen))
 
 
+def sealed(stage):
+    for name in ("one", "two"):
+        stage.backends[name].fail("read", BackendUnavailable("sealed"))
+
+
+def unasked(stage):
+    stage.provider.fail("identify", ProviderDenied("403"))
+
+
+@pytest.mark.parametrize("trouble", [sealed, unasked])
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_key_that_may_lie_where_nobody_could_look_is_no_shadow_key_and_that_is_told(stage, trouble, journal):
+    stage.put_key_by_hand()
+    trouble(stage)
+
+    seen = auditor(stage, journal=journal).look(EVERY).seen
+
+    assert {"ROT-A01", "ROT-A02"} & set(ids(seen))
+    assert "ROT-K05" not in ids(seen)
+    (gap,) = [one for one in seen.unknown if "shadow" in one]
+    assert gap.startswith(f"{stage.policy.project}: ")
+    assert "one:app#KEY" in gap
+
+
+def test_a_key_with_a_name_of_ours_that_may_lie_where_nobody_could_look_is_no_orphan(stage):
+    stage.put_key_by_hand()
+    name = "rotator_prod_chat_20261101_abcdefg2"
+    stray = stage.provider.create_by_hand(stage.policy.project, name).facts.key_id
+    assert [one.subject for one in examine(auditor(stage).look(EVERY).seen) if one.rule.id == "ROT-K07"] == [stray]
+
+    sealed(stage)
+
+    assert "ROT-K07" not in ids(auditor(stage).look(EVERY).seen)
+
+
 def test_a_list_that_is_denied_is_a_finding_and_no_key_is_called_a_shadow(stage):
     stage.put_key_by_hand()
     stage.provider.create_by_hand(stage.policy.project, "shadow")
@@ -148,6 +226,21 @@ def test_usage_figures_are_asked_for_keys_whose_list_tells_no_use(stage):
     assert seen.used_until[shadow] == stage.provider.billed[shadow]
     assert "ROT-K05" in ids(seen)
     assert shadow not in [one.subject for one in examine(seen) if one.rule.id == "ROT-K11"]
+
+
+@pytest.mark.parametrize("trouble", ["denied", "no key to ask with"])
+def test_where_usage_figures_are_not_to_be_had_no_key_is_called_unused_and_that_is_told(stage, trouble):
+    if trouble == "denied":
+        stage.put_key_by_hand()
+        stage.provider.fail("used_until", ProviderDenied("403"))
+    shadow = stage.provider.create_by_hand(stage.policy.project, "shadow").facts.key_id
+    stage.clock.advance(timedelta(days=50))
+
+    seen = auditor(stage, journal=False).look(EVERY).seen
+
+    assert shadow in seen.use_unknown
+    assert "ROT-K11" not in ids(seen)
+    assert [one for one in seen.unknown if "were used last is not known" in one]
 
 
 def test_one_policy_is_judged_beside_the_others_of_its_project(stage):

@@ -95,6 +95,13 @@ def test_a_compromise_ends_the_grace_of_older_keys_too():
     assert {k.grace_until for k in fold(at_once, remembered).in_state(KeyState.RETIRING)} == {NOW}
 
 
+def test_since_when_a_key_is_retiring_is_recorded_and_not_moved_by_what_prolongs_its_grace():
+    begun = record(key("old"), key("new", KeyState.CANDIDATE), rotations=(rotation(Phase.PUBLISHING, grace=2 * DAY),))
+    done = fold(ev.GraceStarted(rotation_id="r1", grace_until=NOW + 2 * DAY, grace_limit=NOW + 4 * DAY), begun)
+    done = fold(ev.GraceProlonged(key_ids=("key_old",), grace_until=NOW + 9 * DAY, reason="x"), done)
+    assert (done.key("key_old").retired_at, done.current.retired_at) == (NOW, None)
+
+
 def test_an_abandoned_rotation_leaves_an_orphan_when_it_was_published_nowhere():
     done = fold(ABANDONED, in_phase(Phase.VERIFIED))
     assert (done.key("key_new").state, done.key("key_new").revoke_after) == (KeyState.ORPHAN, NOW)

@@ -146,7 +146,13 @@ def test_findings_that_are_accepted_narrowed_or_mild_enough_fail_nothing(
     staff = staff_of(tmp_path, simulator, places, monkeypatch)
     _, report = staff.json("--no-journal")
     entries = [
-        {"finding": one["id"], "subject": one["subject"], "reason": "known", "until": "2999-01-01"}
+        {
+            "finding": one["id"],
+            "subject": one["subject"],
+            "severity": one["severity"],
+            "reason": "known",
+            "until": "2999-01-01",
+        }
         for one in report["findings"]
         if one["severity"] in {"high", "critical"}
     ]
@@ -198,6 +204,8 @@ def test_a_report_goes_to_a_private_file_and_a_file_in_a_git_work_tree_is_told(
     auditor = {"MANAGEMENT_KEY": simulator.secret("key_auditor").reveal()}
     staff = Staff(tmp_path, configuration, auditor, monkeypatch)
     out = tmp_path / "report.json"
+    out.write_text("an older report, which everybody may read")
+    out.chmod(0o644)
 
     done = staff.audit("--format", "json", "--no-journal", "--output", str(out))
 
@@ -205,6 +213,7 @@ def test_a_report_goes_to_a_private_file_and_a_file_in_a_git_work_tree_is_told(
     assert done.stdout.endswith(f"nothing was changed; written to {out}\n")
     assert out.stat().st_mode & 0o777 == 0o600
     assert [one["subject"] for one in json.loads(out.read_text())["findings"] if one["id"] == "ROT-D10"] == [str(env)]
+    assert json.loads(staff.audit("--format", "json", "--output", "-").stdout)["findings"]
     (tmp_path / ".gitignore").write_text("*.env\n")
     assert "ROT-D10" not in ids(staff.json()[1])
 

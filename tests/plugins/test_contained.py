@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rotator.adapters.plugged import PluggedBackend, PluggedProvider
-from rotator.domain.model import Held
+from rotator.domain.model import Held, KeyFacts
 from rotator.domain.secret import SecretValue
 from rotator.errors import (
     BackendDenied,
@@ -119,6 +119,7 @@ NONSENSE: list[tuple[str, Any, type[RotatorError]]] = [
     ("create_key", None, OutcomeUnknown),
     ("list_keys", [None], ProviderNonsense),
     ("list_keys", None, ProviderUnavailable),
+    ("list_keys", [KeyFacts(key_id="k", name=None, project="p")], ProviderNonsense),  # type: ignore[arg-type]
     ("identify", None, ProviderNonsense),
     ("used_until", None, ProviderNonsense),
     ("skew", 3, ProviderNonsense),
@@ -158,3 +159,10 @@ class TestAProviderInside(ProviderContract):
     @pytest.fixture
     def world(self) -> PluggedWorld:
         return PluggedWorld()
+
+
+def test_the_names_of_a_plug_in_can_be_written_anywhere() -> None:
+    facts = KeyFacts(key_id="k", name="a\ud800\x1b[2J", project="p", created_by="\x07ada")
+    provider = PluggedProvider("mine", lambda: Doing(lambda: [facts]))  # type: ignore[arg-type, return-value]
+    (listed,) = provider.list_keys("p")
+    assert (listed.name, listed.created_by) == ("a\ufffd\ufffd[2J", "\ufffdada")

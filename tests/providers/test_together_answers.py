@@ -19,6 +19,8 @@ BAD_ROWS: dict[str, Any] = {
     "no id": {**ROW, "id": None},
     "an empty id": {**ROW, "id": ""},
     "a number for an id": {**ROW, "id": 7},
+    "an id that no file can hold": {**ROW, "id": "key_\ud800"},
+    "an id that a terminal obeys": {**ROW, "id": "key_\x1b[2J"},
     "another project": {**ROW, "project_id": "q"},
     "no project": {k: v for k, v in ROW.items() if k != "project_id"},
     "a name that is a list": {**ROW, "name": []},
@@ -94,6 +96,15 @@ def test_a_cursor_that_names_another_host_is_only_a_parameter(tiny: TinyServer, 
 def test_a_key_without_a_name_is_listed_for_people_may_make_such(tiny: TinyServer, provider: TogetherProvider) -> None:
     tiny.say(KEYS, 200, {"data": [{**ROW, "name": None}]})
     assert [facts.name for facts in provider.list_keys("p")] == [""]
+
+
+def test_promise_9_what_a_person_has_named_as_no_file_can_hold_it_is_listed_all_the_same(
+    tiny: TinyServer, provider: TogetherProvider
+) -> None:
+    """Half of a character, and what a terminal obeys: in the name of a key, or of who made it."""
+    tiny.say(KEYS, 200, {"data": [{**ROW, "name": "a\ud800b\x1b[2J\n ü", "created_by": "\udfff"}]})
+    (facts,) = provider.list_keys("p")
+    assert (facts.name, facts.created_by) == ("a\ufffdb\ufffd[2J  ü", "\ufffd")
 
 
 @pytest.mark.parametrize("answer", [(200, {**ROW, "id": "key_2"}), (200, b""), (204, b""), (200, {**ROW, "key": 1})])

@@ -39,6 +39,7 @@ def expiration(stage: Stage, key_id: str) -> object:
 
 def test_the_former_key_is_everywhere_again_and_the_newer_one_retires(stage: Stage) -> None:
     former, newer = rotated(stage)
+    stage.clock.advance(HOUR)
     ask(stage)
 
     outcome = stage.look()
@@ -46,6 +47,8 @@ def test_the_former_key_is_everywhere_again_and_the_newer_one_retires(stage: Sta
     assert outcome.result is Result.OK
     assert stage.held() == [former, former]
     record = stage.journal.load("chat")
+    assert [key.retired_at for key in record.keys if key.key_id == newer] == [stage.clock.now()]
+    assert record.current.retired_at is None
     assert {key.key_id: key.state for key in record.keys} == {former: KeyState.CURRENT, newer: KeyState.RETIRING}
     assert record.rollback is None
     assert record.rotations == ()

@@ -91,3 +91,19 @@ crash()
     assert done.returncode == 1
     assert "RuntimeError" in done.stderr
     assert done.stderr.count(ODD) == done.stderr.count(f'SecretValue("{ODD}")')
+
+
+def test_no_line_for_a_terminal_has_what_a_terminal_obeys(out):
+    stream = io.StringIO()
+    telemetry.configure(level="debug", style="console", stream=stream)
+    words = "named \x1b[2J\x1b]0;owned\x07 by ada"
+    structlog.get_logger().info("seen", name=words)
+    logging.getLogger("some.library").warning("it said %s", words)
+    try:
+        raise_with(words)
+    except ValueError:
+        structlog.get_logger().exception("crashed")
+    text = stream.getvalue()
+    assert text.count("owned") >= 3
+    assert not set(text) & set("\x1b\x07")
+    assert len(text.splitlines()) > 4, "a traceback keeps its lines"

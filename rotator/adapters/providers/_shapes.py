@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from rotator.domain.model import Identity, IssuedKey, KeyFacts, KeyKind
 from rotator.domain.secret import SecretValue
+from rotator.domain.text import printable
 
 
 class Malformed(Exception):
@@ -101,12 +102,12 @@ def rfc3339(moment: datetime) -> str:
 def _facts(row: dict[str, object], project: str) -> KeyFacts:
     facts = KeyFacts(
         key_id=_text(row, "id"),
-        name=_optional_text(row, "name") or "",  # a person's key may have none; ours always does
+        name=printable(_optional_text(row, "name") or ""),  # a person's key may have none; ours always does
         project=_text(row, "project_id"),
         created_at=_moment(row, "created_at"),
         expires_at=_moment(row, "expires_at"),
         last_used_at=_moment(row, "last_used_at"),
-        created_by=_optional_text(row, "created_by"),
+        created_by=printable(_optional_text(row, "created_by") or "") or None,
         creator_left=_creator_left(row),
     )
     if facts.project != project:
@@ -130,8 +131,8 @@ def _object(value: object, name: str) -> dict[str, object]:
 
 def _text(fields: dict[str, object], name: str) -> str:
     value = fields.get(name)
-    if not isinstance(value, str) or not value:
-        raise Malformed(f"{name} is not a string, or empty")
+    if not isinstance(value, str) or not value.isprintable() or not value:
+        raise Malformed(f"{name} is not a string, or empty, or can't be printed")
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from rotator.domain.audit.finding import Finding, Rule
 from rotator.domain.audit.hygiene import HYGIENE
-from rotator.domain.audit.journal import JOURNAL, NO_JOURNAL, NOT_ASKED, UNREADABLE
+from rotator.domain.audit.journal import CHAIN, JOURNAL, NO_JOURNAL, NOT_ASKED, SKEW, UNREADABLE
 from rotator.domain.audit.key_ends import KEY_ENDS
 from rotator.domain.audit.key_lives import KEY_LIVES
 from rotator.domain.audit.places import PLACES
@@ -27,6 +27,9 @@ RULES: tuple[Rule, ...] = tuple(sorted((rule for rule, _ in CHECKS), key=lambda 
 
 INCOMPLETE = frozenset({UNREADABLE.id, NOT_ASKED.id, NO_JOURNAL.id})
 """Findings that say that something could not be looked at."""
+
+ALL_POLICIES = frozenset({CHAIN.id, SKEW.id})
+"""Findings that concern every policy, so that whoever asks for one is told of them."""
 
 
 def examine(seen: Seen) -> tuple[Finding, ...]:

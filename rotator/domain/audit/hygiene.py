@@ -18,7 +18,7 @@ from rotator.domain.audit.standards import (
     OVERPRIVILEGED,
     REUSE,
 )
-from rotator.domain.audit.surroundings import FileSeen, Grant, Granted, Purpose
+from rotator.domain.audit.surroundings import Connection, FileSeen, Grant, Granted, Purpose
 from rotator.domain.model import KeyKind
 from rotator.domain.text import duration, text
 
@@ -131,15 +131,15 @@ FILE_WRITABLE = Rule(
     severity=Severity.HIGH,
     title="Others can change the rotator's files",
     why="Who can write the configuration or the journal decides where keys are put, and which are revoked.",
-    todo="chmod go-w; the files belong to the rotator's user or to root.",
+    todo="chmod go-w, of the directories above as well; all of it belongs to the rotator's user or to root.",
     references=(ACCESS_LISTS, LEAKAGE),
 )
 
 
 def file_writable(seen: Seen) -> Iterator[Finding]:
-    """A file of ours that group or others may write."""
+    """A file of ours, or a directory above it, that group or others may write, or that is somebody else's."""
     for file in seen.surroundings.files:
-        if file.writable:
+        if file.writable or file.foreign:
             yield FILE_WRITABLE.found(file.path, _told(file), policy=file.policy)
 
 
@@ -179,7 +179,7 @@ def plain_http(seen: Seen) -> Iterator[Finding]:
     for one in seen.surroundings.connections:
         if not one.encrypted and not one.loopback:
             mild = None if one.carries == "keys" else Severity.MEDIUM
-            yield PLAIN_HTTP.found(one.name, f"{one.address} is not encrypted: {one.carries}", severity=mild)
+            yield PLAIN_HTTP.found(_where(seen, one), f"{one.address} is not encrypted: {one.carries}", severity=mild)
 
 
 NOT_VERIFIED = Rule(
@@ -196,11 +196,18 @@ def not_verified(seen: Seen) -> Iterator[Finding]:
     """Encrypted, and nobody checks with whom."""
     for one in seen.surroundings.connections:
         if one.encrypted and not one.verified and not one.loopback:
-            yield NOT_VERIFIED.found(one.name, f"{one.address}: the certificate is not checked")
+            yield NOT_VERIFIED.found(_where(seen, one), f"{one.address}: the certificate is not checked")
+
+
+def _where(seen: Seen, one: Connection) -> str:
+    """By its name; with the address, where it is one of several (the nodes of a cluster)."""
+    several = sum(other.name == one.name for other in seen.surroundings.connections) > 1
+    return f"{one.name} at {one.address}" if several else one.name
 
 
 def _told(file: FileSeen) -> str:
-    return f"{file.purpose}: mode {file.permissions}, owner {file.owner or 'unknown'}"
+    foreign = ", neither root nor the rotator's user" if file.foreign else ""
+    return f"{file.purpose}: mode {file.permissions}, owner {file.owner or 'unknown'}{foreign}"
 
 
 def _too_much(seen: Seen, rule: Rule, kind: str, everything: str) -> Iterator[Finding]:

@@ -29,9 +29,9 @@ CHAIN = Rule(
 
 
 def chain(seen: Seen) -> Iterator[Finding]:
-    """What the verification of the chain has found."""
-    for number, problem in enumerate(seen.chain or ()):
-        yield CHAIN.found(f"journal{f' ({number + 1})' if number else ''}", problem)
+    """What the verification of the chain has found; each is a subject of its own, so that none is taken for another."""
+    for problem in seen.chain or ():
+        yield CHAIN.found(f"journal: {problem}", problem)
 
 
 STUCK = Rule(

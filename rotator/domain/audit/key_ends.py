@@ -41,7 +41,8 @@ def orphan(seen: Seen) -> Iterator[Finding]:
         elif record is None and seen.records is not None and not seen.holders(facts.key_id):
             ours = is_name_of(facts.name, policy.instance, policy.name)
             in_work = seen.records.get(policy.name)
-            if not ours or (in_work and in_work.in_flight and in_work.in_flight.key_name == facts.name):
+            hidden = not seen.project_of(policy).complete  # a destination that nobody could look at may hold it
+            if hidden or not ours or (in_work and in_work.in_flight and in_work.in_flight.key_name == facts.name):
                 continue
             told = f"named '{facts.name}', and neither the journal nor a destination knows it"
         else:
@@ -135,15 +136,12 @@ USED_IN_GRACE = Rule(
 
 
 def used_in_grace(seen: Seen) -> Iterator[Finding]:
-    """A retiring key was used after its replacement was published, or just now."""
+    """A retiring key was used after its replacement was published."""
     for policy, key in _keys(seen, KeyState.RETIRING):
         facts = seen.project_of(policy).facts(key.key_id)
-        used = seen.last_use(facts) if facts else None
-        if used is None or key.grace_limit is None:
-            continue
-        began = key.grace_limit - policy.grace_limit
-        if used > began:
-            told = f"last used at {text(used)}; its replacement was published at about {text(began)}"
+        began = key.retired_at
+        if facts and began and (used := seen.used_after(facts, began)):
+            told = f"last used at {text(used)}; its replacement was published at {text(began)}"
             yield USED_IN_GRACE.found(key.key_id, told, policy=policy.name, project=policy.project, key_id=key.key_id)
 
 
@@ -174,9 +172,11 @@ def _keys(seen: Seen, state: KeyState) -> Iterator[tuple[Policy, KeyRecord]]:
 
 
 def _lives(seen: Seen, policy: Policy, key: KeyRecord) -> bool:
-    """Whether it is alive, as far as is known: where there is no list, the journal counts."""
+    """Whether it is alive, as far as is known: where there is no list, the journal counts. What has ended is not."""
     project = seen.project_of(policy)
-    return project.listed is None or project.facts(key.key_id) is not None
+    facts = project.facts(key.key_id)
+    ends = facts.expires_at if facts else key.expires_at
+    return (project.listed is None or facts is not None) and (ends is None or ends > seen.now)
 
 
 KEY_ENDS: tuple[tuple[Rule, Callable[[Seen], Iterator[Finding]]], ...] = (

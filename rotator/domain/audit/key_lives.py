@@ -48,6 +48,10 @@ def no_expiry(seen: Seen) -> Iterator[Finding]:
             yield NO_EXPIRY.found(
                 facts.key_id, _named(facts.name), policy=policy.name, project=facts.project, key_id=facts.key_id
             )
+    for policy, key in seen.unlisted():
+        if key.expires_at is None and key.expires_told_by:
+            told = f"{_named(key.name)}; so {key.expires_told_by} said"
+            yield NO_EXPIRY.found(key.key_id, told, policy=policy.name, project=key.project, key_id=key.key_id)
 
 
 EXPIRES_LATE = Rule(
@@ -67,6 +71,11 @@ def expires_late(seen: Seen) -> Iterator[Finding]:
         if facts.expires_at and facts.expires_at > began + policy.lifetime + TOLERANCE:
             told = f"ends at {text(facts.expires_at)}; the policy allows {duration(policy.lifetime)} from {text(began)}"
             yield EXPIRES_LATE.found(facts.key_id, told, policy=policy.name, project=facts.project, key_id=facts.key_id)
+    for policy, key in seen.unlisted():
+        began = key.created_at or key.since
+        if key.expires_at and key.expires_at > began + policy.lifetime + TOLERANCE:
+            told = f"ends at {text(key.expires_at)}; the policy allows {duration(policy.lifetime)} from {text(began)}"
+            yield EXPIRES_LATE.found(key.key_id, told, policy=policy.name, project=key.project, key_id=key.key_id)
 
 
 TOO_OLD = Rule(
@@ -85,6 +94,12 @@ def too_old(seen: Seen) -> Iterator[Finding]:
         if facts.created_at and facts.created_at + policy.lifetime < seen.now and seen.holders(facts.key_id):
             told = f"created at {text(facts.created_at)}; the policy allows {duration(policy.lifetime)}"
             yield TOO_OLD.found(facts.key_id, told, policy=policy.name, project=facts.project, key_id=facts.key_id)
+    for policy, key in seen.unlisted():
+        began = key.created_at or key.since
+        if began + policy.lifetime < seen.now and seen.holders(key.key_id):
+            which = "created at" if key.created_at else "known since"
+            told = f"{which} {text(began)}; the policy allows {duration(policy.lifetime)}"
+            yield TOO_OLD.found(key.key_id, told, policy=policy.name, project=key.project, key_id=key.key_id)
 
 
 SHADOW = Rule(
@@ -151,7 +166,7 @@ def unused(seen: Seen) -> Iterator[Finding]:
     for project, facts in seen.listed():
         used = seen.last_use(facts)
         since = used or facts.created_at
-        if since is None or seen.now - since < seen.limits.unused_after:
+        if since is None or facts.key_id in seen.use_unknown or seen.now - since < seen.limits.unused_after:
             continue
         told = f"last used at {text(used)}" if used else f"never, as far as the provider tells; created {text(since)}"
         owner = seen.owner_of(project, facts)

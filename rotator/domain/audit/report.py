@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.domain.audit.baseline import Acceptance, Judged, judged
-from rotator.domain.audit.checks import INCOMPLETE, examine
+from rotator.domain.audit.checks import ALL_POLICIES, INCOMPLETE, examine
 from rotator.domain.audit.finding import Finding, Severity
 from rotator.domain.audit.seen import Seen
 from rotator.domain.audit.timeline import KeyLife, lives
@@ -60,17 +60,19 @@ def report(
 ) -> Report:
     """Judge what was seen.
 
-    :param narrowed: only what has to do with the policies and projects that were asked for.
+    :param narrowed: only what has to do with the policies and projects that were asked for, or with all of them.
     """
-    findings = examine(seen)
+    findings, baseline = examine(seen), tuple(baseline)
     if narrowed:
         names = {policy.name for policy in seen.policies}
         whole = {one.project for one in seen.projects if all(p.project != one.project for p in seen.others)}
         findings = tuple(
             one
             for one in findings
-            if (one.policy in names if one.policy else one.project in whole or one.rule.id in INCOMPLETE)
+            if (one.policy in names if one.policy else one.project in whole or one.rule.id in INCOMPLETE | ALL_POLICIES)
         )
+        known = {one.subject for one in findings} | set(_subjects(seen, whole))
+        baseline = tuple(entry for entry in baseline if entry.subject in known)
     return Report(
         at=seen.now,
         instance=instance,
@@ -84,3 +86,22 @@ def report(
         keys=lives(seen),
         unknown=tuple(dict.fromkeys(seen.unknown)),
     )
+
+
+def _subjects(seen: Seen, whole: Iterable[str]) -> Iterator[str]:
+    """What an entry of a baseline may be about, where not everything was looked at: others are not judged."""
+    for policy, record in seen.remembered():
+        yield from (key.key_id for key in record.keys)
+        yield from (*record.closed, policy.project)
+    for policy in seen.policies:
+        yield policy.name
+    for place in seen.asked_for():
+        yield from (place.name, place.key_id)
+    for _, facts in seen.managed():
+        yield facts.key_id
+    yield from (file.path for file in seen.surroundings.files)
+    projects = set(whole)
+    for project, facts in seen.listed():
+        if project.project in projects:
+            yield facts.key_id
+    yield from projects

@@ -11,8 +11,11 @@ from functools import cached_property
 from rotator.domain.audit.surroundings import Surroundings
 from rotator.domain.model import Identity, KeyFacts, Policy, Refused
 from rotator.domain.naming import is_name_of
-from rotator.domain.record import KeyRecord, PolicyRecord
+from rotator.domain.record import KeyRecord, KeyState, PolicyRecord
 from rotator.domain.snapshot import DestinationView
+
+BILLED = timedelta(hours=1)
+"""Billing tells the use of whole hours."""
 
 
 class Proof(StrEnum):
@@ -104,6 +107,7 @@ class Seen:
     :param organizations: project to its organisation, as its accepted keys say.
     :param skew: provider to its clock minus ours.
     :param used_until: key id to the end of the last hour in which its use was billed.
+    :param use_unknown: ids of keys of which nobody tells whether they are used: the list does not, and billing did not.
     :param chain: what is wrong with the journal's chain of events; ``None`` where it was not looked at.
     :param journal_problem: why the journal could not be read, or that there is none.
     :param abandoned: names of policies that the journal knows and the configuration has not.
@@ -120,6 +124,7 @@ class Seen:
     organizations: Mapping[str, str] = field(default_factory=dict)
     skew: Mapping[str, timedelta] = field(default_factory=dict)
     used_until: Mapping[str, datetime] = field(default_factory=dict)
+    use_unknown: frozenset[str] = frozenset()
     surroundings: Surroundings = field(default_factory=Surroundings)
     chain: tuple[str, ...] | None = None
     journal_problem: str = ""
@@ -155,6 +160,19 @@ class Seen:
     def last_use(self, facts: KeyFacts) -> datetime | None:
         """As far as list and usage figures tell."""
         return max((one for one in (facts.last_used_at, self.used_until.get(facts.key_id)) if one), default=None)
+
+    def used_after(self, facts: KeyFacts, moment: datetime) -> datetime | None:
+        """The last use, where it is surely later: the whole hour that billing tells of may have begun before."""
+        billed = self.used_until.get(facts.key_id)
+        is_later = (facts.last_used_at and facts.last_used_at > moment) or (billed and billed - BILLED >= moment)
+        return self.last_use(facts) if is_later else None
+
+    def unlisted(self) -> Iterator[tuple[Policy, KeyRecord]]:
+        """Every key that consumers may have, of a policy whose keys nobody lists: the journal alone tells of it."""
+        for policy, record in self.remembered():
+            if self.project_of(policy).listed is None:
+                for key in record.in_state(KeyState.CURRENT, KeyState.RETIRING):
+                    yield policy, key
 
     def listed(self) -> Iterator[tuple[ProjectSeen, KeyFacts]]:
         """Every row of every list."""

@@ -18,6 +18,8 @@ class Purpose(StrEnum):
     STATE = "state"
     CREDENTIAL = "credential"
     DESTINATION = "destination"
+    FOLDER = "directory above"
+    ANCHORS = "anchors of the journal"
 
 
 class Git(StrEnum):
@@ -35,6 +37,7 @@ class FileSeen:
     """One file on this machine.
 
     :param mode: its permissions, such as ``0o644``; an access control list counts as its mask.
+    :param foreign: it belongs neither to root nor to the rotator's user.
     :param policy: whose destination it is.
     """
 
@@ -42,6 +45,7 @@ class FileSeen:
     purpose: Purpose
     mode: int
     owner: str = ""
+    foreign: bool = False
     git: Git = Git.NONE
     policy: str = ""
 
@@ -62,8 +66,9 @@ class FileSeen:
 
     @property
     def writable(self) -> bool:
-        """By others than its owner."""
-        return bool(self.mode & 0o022)
+        """By others than its owner. In a sticky directory they can put something beside, and take nothing away."""
+        is_sticky = self.purpose is Purpose.FOLDER and self.mode & 0o1000
+        return bool(self.mode & 0o022) and not is_sticky
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

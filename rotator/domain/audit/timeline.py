@@ -19,7 +19,7 @@ class KeyLife:
     :param state: as the journal has it; ``held``, ``listed`` or ``unmanaged`` where it does not know the key.
     :param began: its creation, or since when the journal knows it; ``None`` where nobody tells.
     :param ends: its expiration.
-    :param replaced: when its grace began, of a key in its grace.
+    :param replaced: when its grace began, of a key in its grace; ``None`` where that was not recorded.
     :param grace_until: the end of its grace.
     :param revoked: when it was revoked.
     :param next_due: when it is replaced.
@@ -62,7 +62,6 @@ def _recorded(seen: Seen) -> Iterator[KeyLife]:
 
 
 def _life(seen: Seen, policy: Policy, key: KeyRecord, facts: KeyFacts | None) -> KeyLife:
-    retiring = key.state is KeyState.RETIRING and key.grace_limit is not None
     return KeyLife(
         key_id=key.key_id,
         name=facts.name if facts else key.name,
@@ -71,7 +70,7 @@ def _life(seen: Seen, policy: Policy, key: KeyRecord, facts: KeyFacts | None) ->
         state=key.state,
         began=key.created_at or (facts.created_at if facts else None) or key.since,
         ends=facts.expires_at if facts else key.expires_at,
-        replaced=key.grace_limit - policy.grace_limit if retiring and key.grace_limit else None,
+        replaced=key.retired_at if key.state is KeyState.RETIRING else None,
         grace_until=key.grace_until if key.state is KeyState.RETIRING else None,
         revoked=key.revoked_at,
         last_used=seen.last_use(facts) if facts else None,

@@ -1,9 +1,14 @@
-"""For spreadsheets. No cell begins as a formula does: OWASP, "CSV Injection"."""
+"""For spreadsheets. No cell begins as a formula does: OWASP, "CSV Injection".
+
+That holds too where a program cuts the lines at ``;`` or tabs, as those do whose decimal sign is a comma: to it our
+quotes are none, so that what follows such a sign begins a cell.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 
 from rotator.domain.audit.finding import Finding
 from rotator.domain.audit.report import Report
@@ -13,6 +18,8 @@ COLUMNS = (
     "accepted_until", "accepted_because",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full-width, which count too
+
+_INNER = re.compile(r"""([;\t\r\n][\s"']*)(?=[=+\-@＝＋－＠])""")  # noqa: RUF001
 
 
 def as_csv(report: Report) -> str:
@@ -37,4 +44,5 @@ def _row(one: Finding, until: str, reason: str) -> list[str]:
 
 
 def _harmless(cell: str) -> str:
+    cell = _INNER.sub(r"\1'", cell)
     return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -38,6 +38,7 @@ def as_json(report: Report) -> str:
         "baseline": {
             "expired": [_entry(one) for one in report.judged.expired],
             "unmatched": [_entry(one) for one in report.judged.unmatched],
+            "outgrown": [_entry(one) for one in report.judged.outgrown],
         },
         "keys": [_key(one) for one in report.keys],
         "unknown": list(report.unknown),

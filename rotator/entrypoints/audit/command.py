@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.entrypoints import exits
+from rotator.entrypoints.audit.private import put_privately
 from rotator.entrypoints.holding import Length
 from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings
 
@@ -26,7 +26,12 @@ FORMATS = ("table", "json", "sarif", "csv", "html")
 @click.option(
     "--format", "style", type=click.Choice(FORMATS), default="table", show_default=True, help="Of the report."
 )
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where it goes.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Where it goes; - is standard output.",
+)
 @click.option(
     "--fail-on", type=click.Choice(SEVERITIES), metavar="SEVERITY", help="Exit 3 where a finding is that bad, or worse."
 )
@@ -98,14 +103,11 @@ def _write(report: Report, settings: Settings, style: str, output: Path | None) 
     from rotator.entrypoints.audit.formats import summary, written  # noqa: PLC0415 - with rich or Jinja, slow to import
 
     text = written(report, settings, style, wide=output is not None)
-    if output is None:
+    if output is None or str(output) == "-":
         click.echo(text, nl=False)
         return
     try:
-        # Private: a report has no secret, and shows where all of them are.
-        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
+        put_privately(output, text)
     except OSError as error:
         raise click.ClickException(f"{output}: can't be written ({error.strerror})") from error
     click.echo(f"{summary(report)}; written to {output}")

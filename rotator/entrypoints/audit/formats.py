@@ -5,18 +5,16 @@ from __future__ import annotations
 from rotator.config import Settings
 from rotator.domain.audit.finding import Severity
 from rotator.domain.audit.report import Report
-from rotator.telemetry import redact_text
+from rotator.entrypoints.audit.cleaned import cleaned
+from rotator.telemetry import shown
 
 
 def written(report: Report, settings: Settings, style: str, *, wide: bool) -> str:
-    """The report in a format. Nothing in it is secret; redaction is the second line.
+    """The report in a format. Nothing in it is secret; redaction is the second line, before a layout cuts the words.
 
     :param wide: it goes into a file, and not to a terminal that may be narrow.
     """
-    return redact_text(_written(report, settings, style, wide=wide))
-
-
-def _written(report: Report, settings: Settings, style: str, *, wide: bool) -> str:
+    report = cleaned(report, shown)
     match style:
         case "json":
             from rotator.entrypoints.audit.as_json import as_json  # noqa: PLC0415

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rotator import __version__
 from rotator.config.source import FieldPath, parse, read
@@ -54,7 +56,7 @@ def as_sarif(report: Report, source: Path) -> str:
                 "executionSuccessful": report.complete,
                 "endTimeUtc": text(report.at),
                 "toolExecutionNotifications": [
-                    {"level": "note", "message": {"text": f"could not be known: {gap}"}} for gap in report.unknown
+                    {"level": "note", "message": _said(f"could not be known: {gap}")} for gap in report.unknown
                 ],
             }
         ],
@@ -94,7 +96,7 @@ def _result(one: Finding, places: Mapping[str, Place], source: Path) -> dict[str
         "ruleId": one.rule.id,
         "ruleIndex": RULES.index(one.rule),
         "level": _LEVELS[one.severity],
-        "message": {"text": f"{one.rule.title}: {one.subject}: {one.seen}. {one.rule.todo}"},
+        "message": _said(f"{one.rule.title}: {one.subject}: {one.seen}. {one.rule.todo}"),
         "locations": [
             {
                 "physicalLocation": {"artifactLocation": {"uri": _uri(file)}, "region": {"startLine": max(line, 1)}},
@@ -107,11 +109,18 @@ def _result(one: Finding, places: Mapping[str, Place], source: Path) -> dict[str
 
 
 def _uri(file: Path) -> str:
-    """Relative to where the audit runs, as code-scanning pages want it; else in full."""
-    relative = os.path.relpath(file)
-    if relative.startswith(".."):
-        return file.absolute().as_uri()
-    return Path(relative).as_posix().replace("%", "%25").replace(" ", "%20").replace("#", "%23").replace("?", "%3F")
+    """Relative to where the audit runs, as code-scanning pages want it; else in full. RFC 3986, section 4.1."""
+    relative = Path(os.path.relpath(file))
+    if relative.parts[:1] == ("..",):
+        return Path(os.path.abspath(file)).as_uri()  # noqa: PTH100 - and not to where a link leads
+    return quote(os.fsencode(relative.as_posix()))
+
+
+def _said(words: str) -> dict[str, str]:
+    """A plain text message in which nothing is a placeholder or an embedded link: sections 3.11.5 and 3.11.6."""
+    if "](" in words:
+        words = re.sub(r"([\\\[\]])", r"\\\1", words)
+    return {"text": words.replace("{", "{{").replace("}", "}}")}
 
 
 def _places(source: Path) -> dict[str, Place]:

@@ -34,7 +34,11 @@ def as_table(report: Report, *, wide: bool) -> str:
     for finding, entry in report.judged.accepted:
         until = f"until {entry.until:%Y-%m-%d}"
         console.print(escape(f"accepted {until}: {finding.rule.id} {finding.subject}: {entry.reason}"), soft_wrap=True)
-    for told, entries in (("has expired", report.judged.expired), ("matches nothing", report.judged.unmatched)):
+    for told, entries in (
+        ("has expired", report.judged.expired),
+        ("matches nothing", report.judged.unmatched),
+        ("was accepted as something milder", report.judged.outgrown),
+    ):
         for entry in entries:
             console.print(escape(_entry(entry, told)), soft_wrap=True)
     if report.unknown:
