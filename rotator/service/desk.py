@@ -5,7 +5,7 @@ Before it what is unfinished is finished, and after it hooks run and old keys ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -37,12 +37,14 @@ class Handover:
 
     :param why: for people; empty where it was accepted.
     :param key_id: where it was accepted.
+    :param unneeded: the id of a good key that came too late: somebody has to revoke it.
     :param outcome: of the look around it; ``None`` where there was none.
     """
 
     taken: Taken
     why: str = ""
     key_id: str = ""
+    unneeded: str = ""
     outcome: Outcome | None = None
 
 
@@ -75,7 +77,7 @@ class Desk:
         found: list[Handover] = []
         outcome = self.reconciler.isolated(policy, lease, lambda: self._look(policy, lease, handed, found))
         taken = found[0] if found else Handover(taken=Taken.POSTPONED, why=_told(outcome))
-        return Handover(taken=taken.taken, why=taken.why, key_id=taken.key_id, outcome=outcome)
+        return replace(taken, outcome=outcome)
 
     def _look(self, policy: Policy, lease: Lease, handed: Handed, found: list[Handover]) -> Outcome:
         session = self.reconciler.begin(policy, lease)
@@ -86,7 +88,7 @@ class Desk:
             key_id = self.acceptor.accept(session, handed)
             found.append(Handover(taken=Taken.ACCEPTED, key_id=key_id))
         except HandoverRefused as error:
-            found.append(Handover(taken=Taken.REFUSED, why=str(error)))
+            found.append(Handover(taken=Taken.REFUSED, why=str(error), unneeded=error.unneeded))
         except HandoverPostponed as error:
             found.append(Handover(taken=Taken.POSTPONED, why=str(error)))
         except (JournalError, Stopping):
