@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from rotator import __version__
 from rotator.domain.model import Policy
 from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.http.encrypted import Certificate
 from rotator.entrypoints.served import Load, Served
 from rotator.metrics.counted import Counted
 from rotator.metrics.journal import of_channels, of_journal
@@ -27,11 +28,13 @@ class Scrape(Collector):
         policies: Callable[[], Mapping[str, Policy]],
         load: Callable[[], Load],
         heart: Heart,
+        certificate: Callable[[], Certificate | None] = lambda: None,
     ) -> None:
         self._application = application
         self._policies = policies
         self._load = load
         self._heart = heart
+        self._certificate = certificate
 
     def text(self) -> tuple[bytes, str]:
         """It, and its content type."""
@@ -56,6 +59,8 @@ class Scrape(Collector):
         yield GaugeMetricFamily("rotator_looks_running", "Looks of this process under way.", value=load.running)
         yield GaugeMetricFamily("rotator_queue_length", "Policies that are due and wait.", value=load.queued)
         yield from _of_guards(application)
+        if certificate := self._certificate():
+            yield from _of_certificate(certificate)
         yield from of_channels(application.outbox, settings.notifications)
         yield from of_journal(application.journal, policies, application.clock.now())
 
@@ -74,3 +79,16 @@ def _of_guards(application: Served) -> Iterable[Metric]:
             skews.add_metric([endpoint], skew.total_seconds())
     yield troubled
     yield skews
+
+
+def _of_certificate(certificate: Certificate) -> Iterable[Metric]:
+    unusable = float(bool(certificate.trouble))
+    yield GaugeMetricFamily(
+        "rotator_certificate_unusable", "1 while the listener's renewed certificate can't be used.", value=unusable
+    )
+    if (validity := certificate.validity) is not None:
+        for name, what, moment in (
+            ("start", "From when the listener's certificate is valid.", validity.start),
+            ("expiry", "When the listener's certificate ends.", validity.end),
+        ):
+            yield GaugeMetricFamily(f"rotator_certificate_{name}_timestamp_seconds", what, value=moment.timestamp())
