@@ -37,7 +37,7 @@ def connections(settings: Settings, environ: Mapping[str, str]) -> Iterator[Conn
             name="http",
             address=f"{settings.http.host}:{settings.http.port}",
             loopback=is_loopback(settings.http.host),
-            encrypted=False,
+            encrypted=settings.http.tls is not None,
             carries="key ids, and the token of its readers",
         )
     if settings.state_url.startswith("postgresql"):

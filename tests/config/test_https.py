@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from rotator.config import Settings, load
+from rotator.config.connections import connections
 from rotator.errors import ConfigError
 from tests.e2e.installation import document, in_file, policy
 from tests.parts.certificates import Authority
@@ -38,6 +39,15 @@ def test_a_certificate_makes_it_https_and_people_know_it_by_a_name(tmp_path: Pat
     assert http is not None
     assert (http.tls, http.url) == ((certificate, key), "https://rotator.example")
     assert http.takes_keys
+
+
+def test_an_audit_knows_whether_the_listener_is_encrypted(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).sign("rotator.example")
+    http: dict[str, object] = {"listen": "0.0.0.0:9464", "token": {"env": "TOKEN"}}
+    tls = {"tls": {"certificate": certificate.name, "key": key.name}}
+    for written, encrypted in ((http, False), (http | tls, True)):
+        found = [one.encrypted for one in connections(loaded(tmp_path, written), {}) if one.name == "http"]
+        assert found == [encrypted]
 
 
 @pytest.mark.parametrize(

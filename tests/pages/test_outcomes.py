@@ -12,7 +12,8 @@ from rotator.domain.links import PREFIX
 from rotator.domain.record import KeyState
 from rotator.errors import BackendUnavailable, JournalUnavailable
 from tests.pages.people import LINK, TOKEN, form, give_link, send, serving, words
-from tests.service.people import AssistedStage
+from tests.parts.browser import DESKTOP, PHONE, Chromium
+from tests.service.people import PEOPLE, AssistedStage
 
 
 def meanwhile(stage: AssistedStage, happens: Callable[[], object]) -> SimpleNamespace:
@@ -62,7 +63,7 @@ def test_who_comes_second_is_told_which_key_to_revoke(stage: AssistedStage) -> N
         meanwhile(stage, lambda: stage.submit(first.secret))
         said = words(send(address, second.secret.reveal()))
     assert said.startswith(" Revoke the key that you made")
-    assert f"Revoke {second.facts.key_id} It was handed over" in said
+    assert f"Revoke {second.facts.key_id} Handed over by this link and not needed" in said
     assert stage.held() == [first.facts.key_id] * 2
 
 
@@ -74,6 +75,17 @@ def test_two_people_with_one_link_both_read_who_won_and_what_is_to_be_revoked(st
         assert again(address) == said
     assert f"{first.facts.key_id} is accepted" in said
     assert f"Revoke {second.facts.key_id}" in said
+
+
+def test_what_is_to_be_revoked_can_be_read_by_everybody(chromium: Chromium, stage: AssistedStage) -> None:
+    first, second = stage.make_key(), stage.make_key()
+    with serving(stage) as address:
+        meanwhile(stage, lambda: stage.submit(first.secret))
+        send(address, second.secret.reveal())
+        for kind in ({"size": PHONE, "dark": True}, {"size": DESKTOP}):
+            with chromium.visit(address + LINK, **kind) as visit:
+                assert (visit.overflow(), visit.foreign, visit.complaints, visit.inaccessible()) == (0, [], [], [])
+                assert visit.page.get_by_role("link").get_attribute("href") == PEOPLE.console_url
 
 
 def test_what_the_service_finished_later_is_in_place(stage: AssistedStage) -> None:
