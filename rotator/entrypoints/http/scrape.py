@@ -59,8 +59,7 @@ class Scrape(Collector):
         yield GaugeMetricFamily("rotator_looks_running", "Looks of this process under way.", value=load.running)
         yield GaugeMetricFamily("rotator_queue_length", "Policies that are due and wait.", value=load.queued)
         yield from _of_guards(application)
-        if certificate := self._certificate():
-            yield from _of_certificate(certificate)
+        yield from _of_certificate(self._certificate())
         yield from of_channels(application.outbox, settings.notifications)
         yield from of_journal(application.journal, policies, application.clock.now())
 
@@ -81,14 +80,18 @@ def _of_guards(application: Served) -> Iterable[Metric]:
     yield skews
 
 
-def _of_certificate(certificate: Certificate) -> Iterable[Metric]:
-    unusable = float(bool(certificate.trouble))
-    yield GaugeMetricFamily(
-        "rotator_certificate_unusable", "1 while the listener's renewed certificate can't be used.", value=unusable
+def _of_certificate(certificate: Certificate | None) -> Iterable[Metric]:
+    """Without samples where the listener has none."""
+    unusable = GaugeMetricFamily(
+        "rotator_certificate_unusable", "1 while the listener's renewed certificate can't be used."
     )
-    if (validity := certificate.validity) is not None:
-        for name, what, moment in (
-            ("start", "From when the listener's certificate is valid.", validity.start),
-            ("expiry", "When the listener's certificate ends.", validity.end),
-        ):
-            yield GaugeMetricFamily(f"rotator_certificate_{name}_timestamp_seconds", what, value=moment.timestamp())
+    start = GaugeMetricFamily(
+        "rotator_certificate_start_timestamp_seconds", "From when the listener's certificate is valid."
+    )
+    expiry = GaugeMetricFamily("rotator_certificate_expiry_timestamp_seconds", "When the listener's certificate ends.")
+    if certificate is not None:
+        unusable.add_metric([], float(bool(certificate.trouble)))
+        if (validity := certificate.validity) is not None:
+            start.add_metric([], validity.start.timestamp())
+            expiry.add_metric([], validity.end.timestamp())
+    return unusable, start, expiry
