@@ -153,7 +153,7 @@ def _tell(policy: Policy, handover: Handover) -> int:
         case Taken.ACCEPTED:
             click.echo(f"{policy.name}: {handover.key_id} is accepted, and in every destination")
         case _:
-            click.echo(f"rotator: {policy.name}: {handover.taken}: {handover.why}", err=True)
+            click.echo(f"rotator: {policy.name}: {handover.taken}: {handover.told}", err=True)
     for problem in outcome.problems if outcome and handover.taken is Taken.ACCEPTED else ():
         click.echo(f"rotator: {policy.name}: {problem}", err=True)
     if outcome and handover.taken is Taken.ACCEPTED:

@@ -10,7 +10,7 @@ import pytest
 
 from rotator.domain.links import PREFIX
 from rotator.domain.record import KeyState
-from rotator.errors import BackendUnavailable, JournalUnavailable
+from rotator.errors import BackendUnavailable, JournalUnavailable, Stopping
 from tests.pages.people import LINK, TOKEN, form, give_link, send, serving, words
 from tests.parts.browser import DESKTOP, PHONE, Chromium
 from tests.service.people import PEOPLE, AssistedStage
@@ -107,6 +107,19 @@ def test_what_the_service_finished_later_is_in_place(stage: AssistedStage) -> No
         stage.submit(stage.make_key().secret)
         assert stage.record.current.key_id != key.facts.key_id
         assert "The key that is in place is another one by now" in again(address)
+
+
+def test_what_a_stop_broke_off_half_way_is_taken(stage: AssistedStage) -> None:
+    """Whatever was raised in its middle, the journal knows how far it got."""
+    key = stage.make_key()
+    stage.backends["two"].fail("write", Stopping("the service is shutting down"))
+    with serving(stage) as address:
+        said = words(send(address, key.secret.reveal()))
+        assert "not in place everywhere yet" in said
+        assert "the service is shutting down" in said
+        assert "not certain" not in said
+        stage.look()
+        assert f"{key.facts.key_id} is accepted" in again(address)
 
 
 def test_a_key_that_got_nowhere_can_be_handed_over_again_and_is_told_as_not_taken(stage: AssistedStage) -> None:

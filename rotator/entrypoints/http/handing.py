@@ -27,7 +27,7 @@ from rotator.entrypoints.http.drawing import environment
 from rotator.entrypoints.http.ended import Ended
 from rotator.entrypoints.served import InForce, Served
 from rotator.errors import JournalError, Stopping
-from rotator.service.desk import Handover, Taken
+from rotator.service.desk import UNCERTAIN, Handover, Taken
 from rotator.service.handover import Handed
 
 _LATER = "again"
@@ -37,7 +37,6 @@ _POLICY = (
     "default-src 'none'; style-src 'nonce-{}'; img-src data:; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-_UNCERTAIN = "whether the key was taken is not certain: hand the same one over again"
 _TOO_MANY = Handover(
     taken=Taken.BUSY, why="too many keys are handed over at this moment: nothing was taken, send it again"
 )
@@ -132,16 +131,17 @@ class Handing:
 
 def _outcome(hand_over: Callable[[], Handover]) -> Handover:
     """Whatever is raised is an outcome: the person is told at the same address."""
+    doubt = UNCERTAIN
     try:
         return hand_over()
     except Stopping:
-        why = f"the service is being stopped; {_UNCERTAIN}, when it is back"
+        why, doubt = "the service is being stopped", f"{doubt}, when it is back"
     except JournalError as error:
-        why = f"{error}; {_UNCERTAIN}"
+        why = str(error)
     except Exception:  # noqa: BLE001 - it is logged
         structlog.get_logger().exception("http.crashed")
-        why = f"a defect, the log has its traceback; {_UNCERTAIN}"
-    return Handover(taken=Taken.UNFINISHED, why=why)
+        why = "a defect, the log has its traceback"
+    return Handover(taken=Taken.UNFINISHED, why=why, doubt=doubt)
 
 
 def _sent_on(address: str) -> Answer:
