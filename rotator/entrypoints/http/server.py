@@ -106,7 +106,7 @@ class _Server(ThreadingHTTPServer):
         self._certificate = certificate
         self.arriving = Arriving(ARRIVING)
         self.answering = Room(THREADS)
-        self._room = Room(2 * ARRIVING + THREADS)  # one that was closed needs a moment to end
+        self._room = Room(4 * ARRIVING + THREADS)  # one that was closed needs a moment to end
         super().__init__(address, _Handler)  # type: ignore[arg-type]  # an IPv6 address has two parts more
 
     def server_bind(self) -> None:
