@@ -216,7 +216,14 @@ class RotationFailed(RotatorError):
 
 
 class HandoverRefused(RotatorError):
-    """What a person handed over is not what was asked for; it is recorded, and nothing of it is kept."""
+    """What a person handed over is not what was asked for; it is recorded, and nothing of it is kept.
+
+    :param unneeded: the id of a good key that came too late: somebody has to revoke it.
+    """
+
+    def __init__(self, why: str, *, unneeded: str = "") -> None:
+        super().__init__(why)
+        self.unneeded = unneeded
 
 
 class HandoverPostponed(RotatorError):

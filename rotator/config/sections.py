@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from rotator.config.assisted import checked_console
 from rotator.config.aws import aws_settings
 from rotator.config.check import Faults, as_written, one_line, shown
 from rotator.config.history import history_settings
 from rotator.config.hooks import HookReader
-from rotator.config.hosts import is_loopback, listening
+from rotator.config.hosts import is_loopback, listening, origin_of, wrong_with
 from rotator.config.notifications import ChannelReader
 from rotator.config.places import place
 from rotator.config.plugged import PluggedReader
@@ -59,7 +57,6 @@ EMBEDDED = "dotenv"
 
 _REFERENCE = "allowed: a reference: {env: NAME}, {file: PATH}, {credential: NAME} or {backend: NAME, ...}"
 _LOGIN = "allowed: a reference: {env: NAME}, {file: PATH} or {credential: NAME}"
-_VISIBLE = re.compile(r"[!-~]+")
 
 
 def service(shape: ServiceShape) -> ServiceSettings:
@@ -194,15 +191,24 @@ class SectionReader:
         if given.token is None and not is_loopback(place[0]):
             found = f"no token, but others reach {place[0]}"
             self._faults.add(path, found, f"{_LOGIN}; or an address of this machine alone")
-        if given.url is not None:
-            self._url(given.url, ("http", "url"), plain_http=False)
         return HttpSettings(
             host=place[0],
             port=place[1],
             token=token,
             tls=self._certificate(given.tls) if given.tls else None,
-            url=given.url.rstrip("/") if given.url else None,
+            url=None if given.url is None else self._reached_by(given.url),
         )
+
+    def _reached_by(self, url: str) -> str | None:
+        """The name that stands in links, and that forms come back from; a path would lead to another page."""
+        path = ("http", "url")
+        self._url(url, path, plain_http=False)
+        if holds_secret(url) or wrong_with(url):
+            return None
+        origin = origin_of(url)
+        if origin is None:
+            self._faults.add(path, shown(url), "allowed: an https URL without a path: the service answers at its root")
+        return origin
 
     def _certificate(self, given: TlsShape) -> tuple[Path, Path]:
         """The listener's; a pair that it could not use is found before it is needed."""
@@ -294,19 +300,10 @@ class SectionReader:
                 return CredentialRef(text)
 
     def _url(self, url: str, path: FieldPath, *, plain_http: bool) -> None:
-        try:
-            parts = urlsplit(url)
-            _ = parts.port
-        except ValueError:
-            parts = urlsplit("")
         if holds_secret(url):
             return  # reported as such, with all others in the file
-        # urlsplit() drops line ends and tabs, which an HTTP library refuses later.
-        strange = not _VISIBLE.fullmatch(url) or "@" in parts.netloc or parts.query or parts.fragment
-        if parts.scheme not in {"http", "https"} or not parts.hostname or strange:
-            self._faults.add(path, shown(url), "allowed: an https URL, without user, query and fragment")
-        elif parts.scheme == "http" and not plain_http and not is_loopback(parts.hostname):
-            self._faults.add(path, shown(url), "allowed: https (plain http only to this machine)")
+        if allowed := wrong_with(url, plain_http=plain_http):
+            self._faults.add(path, shown(url), allowed)
 
 
 def _limits(shape: LimitsShape) -> LimitsSettings:

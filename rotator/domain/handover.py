@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.domain.model import Identity, KeyKind, Policy
-from rotator.domain.record import KeyState, PolicyRecord
+from rotator.domain.record import KeyState, PolicyRecord, RotationRecord
 from rotator.domain.secret import SecretValue
 from rotator.domain.text import text
 
@@ -41,7 +41,8 @@ class Offer:
     """A key that was handed over, and what is known of it. Without its secret.
 
     :param identity: what the provider says that it is.
-    :param expires_at: the expiration that it was given, says the person; ``None``: it never ends.
+    :param expires_at: the expiration that it was given; ``None``: it never ends.
+    :param is_told: whether the person said that date; else it is the earliest that they may have been asked for.
     :param records: what the journal remembers of every policy.
     :param organization: of the current key; ``None`` where that is not known.
     :param held_ids: of the keys that the destinations hold.
@@ -57,6 +58,17 @@ class Offer:
     held_ids: Collection[str]
     began: Seen | None
     now: datetime
+    is_told: bool = True
+
+
+def earliest_end(rotation: RotationRecord, now: datetime) -> datetime:
+    """The expiration of a key of which is told that it was made as asked for.
+
+    A request that was open for long has asked for several, one after the other, and nobody knows which one the person
+    had read. A key whose end is recorded too early is replaced early; too late, it ends before its replacement comes.
+    """
+    before = rotation.request.asked_before if rotation.request else ()
+    return min([rotation.expires_at, *(end for end in before if end > now)])
 
 
 def tidied(secret: SecretValue) -> SecretValue:
@@ -127,7 +139,7 @@ def was_seen_before(offer: Offer) -> str | None:
 def ends_too_soon(offer: Offer) -> str | None:
     """By the expiration that it was given, it would be due for renewal already."""
     ends, soonest = offer.expires_at, offer.now + offer.policy.renew_before
-    if ends is None or ends > soonest:
+    if ends is None or ends > soonest or not offer.is_told:
         return None
     return f"{offer.identity.key_id} would end at {text(ends)}, and be due for renewal already"
 

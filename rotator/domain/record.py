@@ -73,6 +73,7 @@ class PersonRequest:
     :param urgent: consumers are without a key, or it has leaked.
     :param done_by: who says that it is done; empty where nobody does.
     :param link: to hand over what is asked for; the newest one alone opens the page.
+    :param asked_before: expirations that a new key was asked to have before the one that it is asked to have now.
     """
 
     opened_at: datetime
@@ -81,6 +82,7 @@ class PersonRequest:
     urgent: bool = False
     done_by: str = ""
     link: HandoverLink | None = None
+    asked_before: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,10 @@ def _requested(event: ev.KeyRequested, record: PolicyRecord) -> PolicyRecord:
 
 def _request_changed(event: ev.KeyRequestChanged, record: PolicyRecord) -> PolicyRecord:
     rotation, request = _awaiting(record, event.rotation_id)
-    changed = replace(request, deadline=event.deadline, told_at=event.at, urgent=event.urgent)
+    before = [end for end in (*request.asked_before, rotation.expires_at) if event.at < end != event.expires_at]
+    changed = replace(
+        request, deadline=event.deadline, told_at=event.at, urgent=event.urgent, asked_before=tuple(before)
+    )
     return put_rotation(record, replace(rotation, reason=event.reason, expires_at=event.expires_at, request=changed))
 
 

@@ -91,7 +91,7 @@ class Daemon:
 
         SIGHUP reads the configuration anew; see ``Reloader``.
         """
-        self._front.serve(lambda: self._application, lambda: self._policies, self._load)
+        self._front.serve(lambda: self._application, lambda: self._policies, self._runtimes.used, self._load)
         self._front.heart.beat("")
         begin(self._application)
         self._application.observer.know(self._policies)
@@ -197,7 +197,8 @@ class Daemon:
         self._scheduler.get_jobs()  # returns when no job is being started any more
         self._scheduler.shutdown()
         self._senders.stop()
-        self._runtimes.wait_idle()  # in a lane that was closed, a look may still run
+        self._runtimes.wait_idle()  # in a lane that was closed a look may still run, and somebody hands a key over
+        self._front.wait_told()
 
     def _look(self, name: str) -> Outcome | None:
         """One look. What is still queued when the service stops is left for the next start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from rotator.clock import SystemClock
 from rotator.config import HttpSettings, Settings
 from rotator.domain.model import Policy
 from rotator.entrypoints.heart import Heart
-from rotator.entrypoints.served import Closed, Load, Served, Unopened
+from rotator.entrypoints.served import Closed, InForce, Load, Served, Unopened, Waiting
 
 if TYPE_CHECKING:
     from rotator.entrypoints.http.server import Listener
@@ -30,6 +31,7 @@ class Front:
         self._closed = Closed()
         self._served: Callable[[], Served] | None = None
         self._policies: Callable[[], Mapping[str, Policy]] = dict
+        self._used: Callable[[], AbstractContextManager[InForce]] | None = None
         self._load: Callable[[], Load] = Load
         self._settings: HttpSettings | None = None
         self._listener: Listener | None = None
@@ -39,6 +41,7 @@ class Front:
         waiting = Unopened(settings=settings, clock=self._clock, journal=self._closed)
         policies = {policy.name: policy for policy in settings.policies}
         self._served, self._policies = lambda: waiting, lambda: policies
+        self._used = lambda: nullcontext(Waiting(application=waiting, policies=policies))
         self._listen(settings.http)
 
     def failed(self, reason: str) -> None:
@@ -49,14 +52,23 @@ class Front:
         self,
         served: Callable[[], Served],
         policies: Callable[[], Mapping[str, Policy]],
+        used: Callable[[], AbstractContextManager[InForce]],
         load: Callable[[], Load] = Load,
     ) -> None:
-        """Answer from these from now on; they are asked at each request. Raises ``ListenFailed``."""
-        self._served, self._policies, self._load = served, policies, load
+        """Answer from these from now on; they are asked at each request. Raises ``ListenFailed``.
+
+        :param used: around a handover: what it began with is not closed before its end.
+        """
+        self._served, self._policies, self._used, self._load = served, policies, used, load
         self._listen(served().settings.http)
 
+    def wait_told(self) -> None:
+        """Until whoever handed something over a moment ago knows how that ended; a few seconds at most."""
+        if self._listener is not None:
+            self._listener.wait_told()
+
     def stop(self) -> None:
-        """Take no more requests."""
+        """Take no more requests; what is being answered is."""
         if self._listener is not None:
             self._listener.stop()
             self._listener = self._settings = None
@@ -70,7 +82,12 @@ class Front:
         from rotator.entrypoints.http.start import listen  # noqa: PLC0415 - few ask for it, and start-up is measured
 
         self._listener = listen(
-            settings, served=self._now, policies=self._policies_now, load=self._load_now, heart=self.heart
+            settings,
+            served=self._now,
+            policies=self._policies_now,
+            used=self._used_now,
+            load=self._load_now,
+            heart=self.heart,
         )
         self._settings = settings
 
@@ -80,6 +97,10 @@ class Front:
 
     def _policies_now(self) -> Mapping[str, Policy]:
         return self._policies()
+
+    def _used_now(self) -> AbstractContextManager[InForce]:
+        assert self._used is not None, "nothing listens before"
+        return self._used()
 
     def _load_now(self) -> Load:
         return replace(self._load(), refused=bool(self.refused))

@@ -153,7 +153,7 @@ def _tell(policy: Policy, handover: Handover) -> int:
         case Taken.ACCEPTED:
             say(f"{policy.name}: {handover.key_id} is accepted, and in every destination")
         case _:
-            say(f"rotator: {policy.name}: {handover.taken}: {handover.why}", err=True)
+            say(f"rotator: {policy.name}: {handover.taken}: {handover.told}", err=True)
     for problem in outcome.problems if outcome and handover.taken is Taken.ACCEPTED else ():
         say(f"rotator: {policy.name}: {problem}", err=True)
     if outcome and handover.taken is Taken.ACCEPTED:

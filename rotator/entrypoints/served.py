@@ -9,6 +9,7 @@ from typing import NoReturn, Protocol
 from rotator.clock import SystemClock
 from rotator.config import Settings
 from rotator.domain.channel import ChannelState
+from rotator.domain.model import Policy
 from rotator.domain.record import PolicyRecord
 from rotator.errors import JournalUnavailable
 from rotator.ports import Look, Observer, Work
@@ -49,6 +50,23 @@ class Served(Protocol):
     def observer(self) -> Observer: ...
     def troubles(self) -> Mapping[str, str]: ...
     def guards(self) -> Mapping[str, GuardedProvider | GuardedBackend]: ...
+
+
+class InForce(Protocol):
+    """One configuration as it is wired, and its policies by name: never those of two."""
+
+    @property
+    def application(self) -> Served: ...
+    @property
+    def policies(self) -> Mapping[str, Policy]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What is in force while the journal is being opened."""
+
+    application: Unopened
+    policies: Mapping[str, Policy]
 
 
 class Closed:

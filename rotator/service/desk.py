@@ -5,7 +5,7 @@ Before it what is unfinished is finished, and after it hooks run and old keys ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -20,12 +20,14 @@ from rotator.service.reconcile import Outcome, Reconciler, Result
 PATIENCE = timedelta(seconds=30)
 """How long a look of the service is waited for."""
 
+UNCERTAIN = "whether the key was taken is not certain: hand the same one over again"
+
 
 class Taken(StrEnum):
     """What came of a handover."""
 
     ACCEPTED = "accepted"  # published everywhere
-    UNFINISHED = "unfinished"  # taken, and not everywhere yet
+    UNFINISHED = "unfinished"  # taken, and not everywhere yet; or broken off, and the journal knows how far it got
     REFUSED = "refused"  # not what was asked for
     POSTPONED = "postponed"  # not looked at: something is in the way
     BUSY = "busy"  # another process is at work on the policy
@@ -36,14 +38,23 @@ class Handover:
     """How a handover ended.
 
     :param why: for people; empty where it was accepted.
+    :param doubt: what is to be done about a key that was not taken for certain, or is not everywhere yet.
     :param key_id: where it was accepted.
+    :param unneeded: the id of a good key that came too late: somebody has to revoke it.
     :param outcome: of the look around it; ``None`` where there was none.
     """
 
     taken: Taken
     why: str = ""
+    doubt: str = ""
     key_id: str = ""
+    unneeded: str = ""
     outcome: Outcome | None = None
+
+    @property
+    def told(self) -> str:
+        """Why, and what to do."""
+        return "; ".join(filter(None, (self.why, self.doubt)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +85,8 @@ class Desk:
             return Handover(taken=Taken.BUSY, why=f"{error}; nothing was taken")
         found: list[Handover] = []
         outcome = self.reconciler.isolated(policy, lease, lambda: self._look(policy, lease, handed, found))
-        taken = found[0] if found else Handover(taken=Taken.POSTPONED, why=_told(outcome))
-        return Handover(taken=taken.taken, why=taken.why, key_id=taken.key_id, outcome=outcome)
+        taken = found[0] if found else _broken_off(outcome)
+        return replace(taken, outcome=outcome)
 
     def _look(self, policy: Policy, lease: Lease, handed: Handed, found: list[Handover]) -> Outcome:
         session = self.reconciler.begin(policy, lease)
@@ -86,13 +97,13 @@ class Desk:
             key_id = self.acceptor.accept(session, handed)
             found.append(Handover(taken=Taken.ACCEPTED, key_id=key_id))
         except HandoverRefused as error:
-            found.append(Handover(taken=Taken.REFUSED, why=str(error)))
+            found.append(Handover(taken=Taken.REFUSED, why=str(error), unneeded=error.unneeded))
         except HandoverPostponed as error:
             found.append(Handover(taken=Taken.POSTPONED, why=str(error)))
         except (JournalError, Stopping):
             raise
         except RotatorError as error:
-            found.append(Handover(taken=Taken.UNFINISHED, why=f"{error}; {_what_now(session.record)}"))
+            found.append(Handover(taken=Taken.UNFINISHED, why=str(error), doubt=_what_now(session.record)))
             session.problems.append(str(error))
             return self.reconciler.finish(session, self.reconciler.decide(session))
         return self.reconciler.finish(session, self.reconciler.rounds(session))
@@ -104,10 +115,6 @@ def _what_now(record: PolicyRecord) -> str:
     return "the service, or the next run, finishes it"
 
 
-def _told(outcome: Outcome) -> str:
+def _broken_off(outcome: Outcome) -> Handover:
     why = "; ".join(outcome.problems) or outcome.reason
-    return (
-        f"{why}; whether the key was taken is not certain: hand the same one over again"
-        if outcome.result is not (Result.OK)
-        else why
-    )
+    return Handover(taken=Taken.UNFINISHED, why=why, doubt="" if outcome.result is Result.OK else UNCERTAIN)

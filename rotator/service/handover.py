@@ -15,7 +15,7 @@ from typing import NoReturn
 from rotator.domain import events as ev
 from rotator.domain import request_events as rev
 from rotator.domain.assisted import PRESSING, whole_day
-from rotator.domain.handover import Offer, Seen, comes_too_late, malformed, refusal, tidied
+from rotator.domain.handover import Offer, Seen, comes_too_late, earliest_end, malformed, refusal, tidied
 from rotator.domain.model import Identity, Refused
 from rotator.domain.naming import key_name
 from rotator.domain.record import (
@@ -51,6 +51,7 @@ class Handed:
     :param by: who.
     :param via: ``submit``, ``inbox`` or ``page``.
     :param began: what they had before their eyes; ``None`` where that is not known.
+    :param link: the digest of the link by which it came; empty where there was none.
     :param may_be_new: it was put there a moment ago: that the provider refuses it may pass.
     """
 
@@ -59,6 +60,7 @@ class Handed:
     by: str
     via: str
     began: Seen | None = None
+    link: str = ""
     may_be_new: bool = False
 
 
@@ -82,6 +84,7 @@ class Acceptor:
         what publishing raises: the journal knows how far that got.
         """
         self._may_be_now(session)
+        _opens_still(session, handed)
         secret = tidied(handed.secret)
         if why := malformed(secret):
             self._refuse(session, handed, why)
@@ -142,7 +145,10 @@ class Acceptor:
         open_one = record.awaiting
         if handed.expires is None and open_one is None and handed.began is not None and not handed.began.rotation_id:
             raise HandoverPostponed("no key is asked for now: say which expiration this one has (--expires)")
-        asked = open_one.expires_at if open_one else None
+        before = handed.began.rotation_id if handed.began else ""
+        if handed.expires is None and open_one is not None and before not in {"", open_one.rotation_id}:
+            raise HandoverPostponed("another key is asked for by now: say which expiration this one has (--expires)")
+        asked = earliest_end(open_one, session.now()) if open_one else None
         current = world.identity(record.current.fingerprint) if record.current else None
         return Offer(
             policy=session.policy,
@@ -154,6 +160,7 @@ class Acceptor:
             held_ids=world.held_ids,
             began=handed.began,
             now=session.now(),
+            is_told=handed.expires is not None,
         )
 
     def _record(self, session: Session, handed: Handed, offer: Offer, secret: SecretValue) -> str:
@@ -200,11 +207,23 @@ class Acceptor:
         key = replace(key, state=KeyState.ORPHAN, revoke_after=session.now())
         session.happened(_refused(session.record, handed, why, key.key_id), ev.OrphanFound(key=key))
         self.retired.keep(secret.fingerprint(), secret)
-        raise HandoverRefused(why)
+        raise HandoverRefused(why, unneeded=key.key_id)
 
     def _refuse(self, session: Session, handed: Handed, why: str, key_id: str = "") -> NoReturn:
         session.happened(_refused(session.record, handed, why, key_id))
         raise HandoverRefused(why)
+
+
+def _opens_still(session: Session, handed: Handed) -> None:
+    """A newer link, or another request, may have come while a look was waited for. Raises ``HandoverPostponed``.
+
+    That its time is over since is no matter: it was not when the form came. Where nothing is asked for any more
+    somebody was faster, which is said of the key itself.
+    """
+    request = session.record.awaiting.request if session.record.awaiting else None
+    if handed.link and request and (request.link is None or request.link.digest != handed.link):
+        why = "a newer link was made, or another key is asked for: nothing was taken by this one"
+        raise HandoverPostponed(why)
 
 
 def new_request(

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from rotator.config import Settings, load
+from rotator.config.connections import connections
 from rotator.errors import ConfigError
 from tests.e2e.installation import document, in_file, policy
 from tests.parts.certificates import Authority
@@ -40,6 +41,15 @@ def test_a_certificate_makes_it_https_and_people_know_it_by_a_name(tmp_path: Pat
     assert http.takes_keys
 
 
+def test_an_audit_knows_whether_the_listener_is_encrypted(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).sign("rotator.example")
+    http: dict[str, object] = {"listen": "0.0.0.0:9464", "token": {"env": "TOKEN"}}
+    tls = {"tls": {"certificate": certificate.name, "key": key.name}}
+    for written, encrypted in ((http, False), (http | tls, True)):
+        found = [one.encrypted for one in connections(loaded(tmp_path, written), {}) if one.name == "http"]
+        assert found == [encrypted]
+
+
 @pytest.mark.parametrize(
     ("listen", "is_offered"), [("127.0.0.1:9464", True), ("[::1]:9464", True), ("0.0.0.0:9464", False)]
 )
@@ -68,8 +78,26 @@ def test_files_that_are_no_pair_are_found_before_they_are_needed(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "url", ["http://rotator.example", "https://u:p@rotator.example", "rotator.example", "https://"]
-)
+    "url",
+    ["http://rotator.example", "https://u:p@rotator.example", "rotator.example", "https://",
+     "https://rotator.example/keys", "https://rotator.example//", "https://rotator.example:99999"],
+)  # fmt: skip
 def test_a_name_by_which_nobody_should_reach_it_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match=r"http\.url"):
         loaded(tmp_path, {"url": url})
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("HTTPS://Rotator.Example", "https://rotator.example"),
+        ("https://rotator.example:443/", "https://rotator.example"),
+        ("https://rotator.example:9464", "https://rotator.example:9464"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("https://[2001:DB8:0::1]:443", "https://[2001:db8::1]"),
+    ],
+)
+def test_the_name_is_kept_as_browsers_write_it(tmp_path: Path, written: str, url: str) -> None:
+    http = loaded(tmp_path, {"url": written}).http
+    assert http is not None
+    assert http.url == url

@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +127,11 @@ def test_who_asks_slowly_too_long_or_nonsense_is_cut_off_and_keeps_nobody_from_a
     tmp_path: Path, simulator: Simulator
 ) -> None:
     with serving(rotator_with(tmp_path, simulator)) as (client, service):
-        silent = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(8)]
-        until(lambda: client.ask("/healthz")[0] == 503)  # all threads wait for the rest of a request
-        began = time.monotonic()
-        until(lambda: client.ask("/healthz")[0] == 200)
-        assert time.monotonic() - began < 7
-        for connection in silent:
-            connection.close()
+        for _ in range(5):
+            silent = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(40)]
+            assert client.ask("/healthz")[0] == 200
+            for connection in silent:
+                connection.close()
 
         for nonsense in (b"tgp_v1_nonsense\r\n\r\n", b"GET /healthz HTTP/9.9\r\n\r\n", b"\0\r\n", b"GET\r\n"):
             with socket.create_connection(("127.0.0.1", client.port), timeout=8) as connection:
@@ -143,8 +141,7 @@ def test_who_asks_slowly_too_long_or_nonsense_is_cut_off_and_keeps_nobody_from_a
                 assert b"nonsense" not in answer
         with socket.create_connection(("127.0.0.1", client.port), timeout=8) as connection:
             connection.sendall(b"GET /" + b"x" * 12_000 + b" HTTP/1.1\r\n" + b"A: " + b"y" * 12_000)
-            with suppress(ConnectionResetError):
-                assert connection.recv(4096) == b""
+            assert connection.recv(4096).startswith(b"HTTP/1.0 431 ")
         assert client.ask("/healthz")[0] == 200
         assert service.stop() == 0
     assert "nonsense" not in "".join(service.lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ from rotator.clock import SystemClock
 from rotator.config import Settings, load
 from rotator.entrypoints.front import Front
 from rotator.entrypoints.heart import SILENT_SECONDS, Heart
+from rotator.entrypoints.runtimes import Runtime
 from rotator.entrypoints.serve import AGAIN_LAST, ONE_TRY, Opener
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
@@ -85,7 +86,9 @@ def test_while_the_journal_can_not_be_opened_the_service_is_alive_and_says_why_i
             assert line in told["/metrics"].text.splitlines()
 
         listener = front._listener
-        front.serve(lambda: opened, lambda: {one.name: one for one in settings.policies})
+        known = {one.name: one for one in settings.policies}
+        runtime = Runtime(application=opened, policies=known)
+        front.serve(lambda: opened, lambda: known, lambda: nullcontext(runtime))
         assert front._listener is listener, "the same port answers on"
         assert get("/readyz").json()["ready"]
         assert "rotator_journal_readable 1.0" in get("/metrics").text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from rotator.config import load
 from rotator.domain.links import PREFIX, digest_of
 from rotator.domain.record import HandoverLink
 from rotator.entrypoints.cli import cli
-from tests.e2e.installation import FIELD, document, in_file, policy, record
+from tests.e2e.installation import FIELD, document, in_file, policy, record, until
 from tests.parts.certificates import Authority
 from tests.parts.rotator import Rotator
 from tests.parts.secret_search import files, search
@@ -169,3 +170,30 @@ def test_a_key_is_handed_over_to_the_running_service_by_https(tmp_path: Path, si
     current = record(tmp_path).current
     assert current is not None
     assert (current.key_id, current.expires_at) == (key.key_id, None)
+
+
+def test_a_stop_waits_for_a_handover_and_the_person_reads_how_it_ended(tmp_path: Path, simulator: Simulator) -> None:
+    http = {"listen": "127.0.0.1:0", "url": "https://rotator.example"}
+    installed = Installation(tmp_path, simulator.base_url, http)
+    rotator = Rotator(tmp_path, installed.document, {})
+    with rotator.service(arguments=["--log-level", "debug"]) as service, ThreadPoolExecutor() as people:
+        service.wait_for_event("http.listening")
+        port = next(event["port"] for event in service.events() if event["event"] == "http.listening")
+        service.wait_for_event("key.requested")
+        path = rotator.command("requests", "link", "chat").stdout.strip().removeprefix("https://rotator.example")
+        key = simulator.create_key_by_hand(PROJECT, "made by ada")
+        simulator.clear_requests()
+        simulator.fault("late_answer", method="GET", path="/v3/whoami", delay=3)
+        sent = people.submit(
+            httpx.post,
+            f"http://127.0.0.1:{port}{path}",
+            data={"key": key.secret.reveal(), "expires": "never"},
+            follow_redirects=True,
+            timeout=60,
+        )
+        until(lambda: any("whoami" in one.template for one in simulator.requests()))
+        assert service.stop() == 0
+        assert f"{key.key_id}</b> is accepted" in sent.result().text
+    current = record(tmp_path).current
+    assert current is not None
+    assert current.key_id == key.key_id

@@ -15,6 +15,7 @@ GRACES, ALERTS = "rotator_grace_extensions_total", "rotator_alerts_total"
 EXPIRY, NEXT = "rotator_policy_key_expiry_timestamp_seconds", "rotator_policy_next_rotation_timestamp_seconds"
 STARTED, HOLD = "rotator_policy_rotation_started_timestamp_seconds", "rotator_policy_on_hold"
 LOOK = "rotator_policy_next_look_timestamp_seconds"
+FROM, UNTIL = "rotator_certificate_start_timestamp_seconds", "rotator_certificate_expiry_timestamp_seconds"
 BEAT, STUCK = "rotator_heartbeat_timestamp_seconds", "rotator_stuck"
 
 # Rule, moment, series that must fire it, series that must not. Prometheus' time begins at 0, one sample a minute;
@@ -114,6 +115,18 @@ CASES = {
         "20m",
         {"rotator_clock_skew_seconds": "-60+0x30"},
         {"rotator_clock_skew_seconds": "5+0x30"},
+    ),
+    "certificate": (
+        "RotatorCertificateNotRenewed",
+        "20m",
+        {"rotator_certificate_unusable": "1+0x30"},
+        {"rotator_certificate_unusable": "1+0x8 0+0x30", FROM: "0+0x30", UNTIL: "7200+0x30"},
+    ),
+    "certificate ends": (
+        "RotatorCertificateNotRenewed",
+        "110m",
+        {FROM: "0+0x120", UNTIL: "7200+0x120"},
+        {FROM: "0+0x90 5400+0x30", UNTIL: "7200+0x90 12600+0x30"},
     ),
 }
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Event, Semaphore
@@ -20,71 +19,14 @@ import pytest
 from rotator.config import HttpSettings
 from rotator.config.tls import server_context
 from rotator.domain.links import PREFIX, digest_of
-from rotator.domain.record import HandoverLink, KeyState
-from rotator.domain.request_events import HandoverAccepted, HandoverLinkMade, HandoverRefused
-from rotator.domain.secret import SecretValue
-from rotator.entrypoints.http.handing import Handing
-from rotator.entrypoints.http.pages import Pages
-from rotator.entrypoints.http.server import FORM, Listener
+from rotator.domain.record import KeyState
+from rotator.domain.request_events import HandoverAccepted, HandoverRefused
+from rotator.entrypoints.http.server import FORM
 from rotator.errors import BackendUnavailable, JournalUnavailable, Stopping
+from tests.pages.people import LINK, TOKEN, form, give_link, send, serving
 from tests.parts.browser import DESKTOP, PHONE, Chromium, Visit, drawn
 from tests.parts.certificates import Authority
 from tests.service.people import PEOPLE, AssistedStage
-
-TOKEN = "a-token-of-nobody-that-is-long-enough-to-be-one"
-LINK = f"{PREFIX}chat/{TOKEN}"
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[AssistedStage]:
-    """A key is asked for, and there is a link for half an hour."""
-    made = AssistedStage(f"sqlite:///{tmp_path}/state.db")
-    made.change(name="chat", assistance=PEOPLE)
-    made.look()
-    give_link(made)
-    yield made
-    made.journal.close()
-
-
-def give_link(stage: AssistedStage, token: str = TOKEN, valid: timedelta = timedelta(minutes=30)) -> None:
-    rotation = stage.record.awaiting
-    assert rotation is not None
-    now = stage.clock.now()
-    link = HandoverLink(digest=digest_of(token), until=now + valid, name="ada <ops>")
-    event = HandoverLinkMade(rotation_id=rotation.rotation_id, link=link, by="root")
-    stage.journal.request(stage.policy.name, event, now)
-
-
-@contextmanager
-def serving(
-    stage: AssistedStage, *, tls: tuple[Path, Path] | None = None, url: str | None = None, offered: bool = True
-) -> Iterator[str]:
-    """The address of the service."""
-    handing = Handing(
-        application=lambda: stage,
-        policies=lambda: {stage.policy.name: stage.policy},
-        url=url,
-        encrypted=tls is not None,
-    )
-    pages = Pages(
-        alive=lambda: "",
-        ready=SimpleNamespace(problems=lambda *, detailed: {}, warnings=dict),
-        token=lambda: SecretValue("the token of scrapes"),
-        metrics=lambda: (b"", "text/plain"),
-        overview=SimpleNamespace(),
-        handing=handing if offered else None,
-    )
-    listener = Listener(HttpSettings(host="127.0.0.1", port=0, token=None, tls=tls), pages)
-    listener.start()
-    try:
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.port}"
-    finally:
-        listener.stop()
-
-
-def send(address: str, key: str, **rest: str) -> httpx.Response:
-    fields = {"key": key, "expires": "as-requested", **rest}
-    return httpx.post(address + LINK, data=fields, follow_redirects=True)
 
 
 def test_who_has_the_link_hands_a_key_over_and_the_link_is_used_up(chromium: Chromium, stage: AssistedStage) -> None:
@@ -168,7 +110,7 @@ def test_nobody_is_shut_out_on_a_desktop_or_a_phone_in_light_or_dark(
 def test_no_answer_is_kept_framed_sent_on_or_followed_by_a_script(stage: AssistedStage) -> None:
     with serving(stage) as address:
         pages = [httpx.get(address + LINK), httpx.get(f"{address}{PREFIX}chat/wrong"), send(address, "wrong")]
-        sent = httpx.post(address + LINK, data={"key": "wrong"})
+        sent = httpx.post(address + LINK, data=form("wrong"))
     assert (sent.status_code, sent.headers["Location"], sent.text) == (303, LINK, "")
     for page in (*pages, sent):
         assert page.headers["Cache-Control"] == "no-store"
@@ -193,7 +135,7 @@ def test_without_the_link_nothing_is_told_and_nothing_is_taken(stage: AssistedSt
             page = httpx.get(address + path)
             assert page.status_code == 404, path
             assert stage.record.awaiting.key_name not in page.text
-            sent = httpx.post(address + path, data={"key": key.secret.reveal()}, follow_redirects=True)
+            sent = httpx.post(address + path, data=form(key.secret.reveal()), follow_redirects=True)
             assert (sent.status_code, sent.text.count("opens nothing")) == (404, 2)
         assert set(stage.provider.calls) <= {"used_until"}
         stage.clock.advance(timedelta(minutes=30))
@@ -208,10 +150,10 @@ def test_a_form_of_another_page_is_not_taken(stage: AssistedStage) -> None:
     key = stage.make_key()
     with serving(stage) as address:
         for origin in ("https://evil.example", "null", "http://127.0.0.1", f"{address}.evil.example"):
-            sent = httpx.post(address + LINK, data={"key": key.secret.reveal()}, headers={"Origin": origin})
+            sent = httpx.post(address + LINK, data=form(key.secret.reveal()), headers={"Origin": origin})
             assert (sent.status_code, sent.text) == (403, "a form of another page is not taken\n")
         assert stage.happened(HandoverAccepted) == 0
-        own = httpx.post(address + LINK, data={"key": key.secret.reveal()}, headers={"Origin": address})
+        own = httpx.post(address + LINK, data=form(key.secret.reveal()), headers={"Origin": address})
         assert own.status_code == 303
     assert stage.happened(HandoverAccepted) == 1
 
@@ -223,7 +165,7 @@ def test_in_plain_http_it_is_there_on_this_machine_and_behind_its_proxy(
     with serving(stage, url="https://rotator.example") as address:
         assert httpx.get(address + LINK, headers={"Host": host}).status_code == status
         origin = {"Host": host, "Origin": "https://rotator.example"}
-        sent = httpx.post(address + LINK, data={"key": "wrong"}, headers=origin)
+        sent = httpx.post(address + LINK, data=form("wrong"), headers=origin)
         assert sent.status_code == (303 if host == "rotator.example" or status == 200 else 403)
 
 
@@ -250,7 +192,7 @@ def test_by_https_it_is_there_under_any_name_and_a_renewed_certificate_is_shown(
                 assert b"HTTP/" not in plain.recv(1000)
         assert server_context(certificate, private).minimum_version is ssl.TLSVersion.TLSv1_2
         with httpx.Client(verify=trusting, follow_redirects=True) as client:
-            sent = client.post(address + LINK, data={"key": key.secret.reveal()}, headers={"Origin": address})
+            sent = client.post(address + LINK, data=form(key.secret.reveal()), headers={"Origin": address})
         assert "is accepted" in sent.text
 
 
@@ -309,19 +251,19 @@ def test_where_the_journal_hangs_whoever_sends_forms_keeps_nobody_from_the_healt
 
     service = SimpleNamespace(clock=stage.clock, policy=stage.policy, journal=SimpleNamespace(load=hangs))
     with serving(service) as address, ThreadPoolExecutor(2) as people:
-        sent = [people.submit(httpx.post, address + LINK, data={"key": "x"}, timeout=60) for _ in range(2)]
+        sent = [people.submit(httpx.post, address + LINK, data=form("x"), timeout=60) for _ in range(2)]
         for _ in sent:
             assert waiting.acquire(timeout=30)
-        third = httpx.post(address + LINK, data={"key": "x"})
-        assert (third.status_code, third.headers["Retry-After"]) == (503, "1")
+        third = httpx.post(address + LINK, data=form("x"))
+        assert (third.status_code, third.headers["Location"]) == (303, f"{LINK}?again")
         assert httpx.get(f"{address}/healthz").text == "ok\n"
         go.set()
-        assert [one.result().status_code for one in sent] == [503, 503]
+        assert [one.result().status_code for one in sent] == [303, 303]
 
 
 def test_what_is_no_form_is_not_read(stage: AssistedStage) -> None:
     with serving(stage) as address:
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
         wrong = httpx.post(address + LINK, content=b"{}", headers={"Content-Type": "application/json"})
         assert wrong.status_code == 415
         port = urlsplit(address).port
@@ -329,14 +271,16 @@ def test_what_is_no_form_is_not_read(stage: AssistedStage) -> None:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
                 raw.sendall(f"POST {LINK} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode())
                 assert raw.recv(1000).startswith(f"HTTP/1.0 {status} ".encode())
-        many = httpx.post(address + LINK, content=b"&".join([b"key=a"] * 20), headers=form, follow_redirects=True)
+        many = httpx.post(address + LINK, content=b"&".join([b"key=a"] * 20), headers=kind, follow_redirects=True)
         assert "that was not this form" in many.text
-        strange = httpx.post(address + LINK, content=b"key=%FF%00\xff", headers=form, follow_redirects=True)
+        strange = httpx.post(
+            address + LINK, content=b"expires=never&key=%FF%00\xff", headers=kind, follow_redirects=True
+        )
         assert "Refused" in strange.text
         for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
             answer = httpx.request(method, address + LINK)
             assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
-        assert httpx.post(f"{address}/", data={"key": "x"}).status_code == 405
+        assert httpx.post(f"{address}/", data=form("x")).status_code == 405
         head = httpx.head(address + LINK)
         assert (head.status_code, head.text) == (200, "")
 

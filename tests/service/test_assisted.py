@@ -271,7 +271,7 @@ def test_a_publication_that_fails_leaves_the_request_open(stage):
     for backend in ("one", "two"):
         stage.backends[backend].fail("write", BackendUnavailable("sealed"))
     answer = stage.submit(new.secret)
-    assert (answer.taken, "hand the same one over again" in answer.why) == (Taken.UNFINISHED, True)
+    assert (answer.taken, "hand the same one over again" in answer.told) == (Taken.UNFINISHED, True)
     assert stage.submit(new.secret).taken is Taken.ACCEPTED
     assert stage.held() == [new.facts.key_id] * 2
 

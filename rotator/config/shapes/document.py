@@ -111,7 +111,9 @@ class HttpShape(Shape):
     )
     tls: TlsShape | None = Field(None, description="https instead of http.")
     url: Text | None = Field(
-        None, description="By which people reach it, such as https://rotator.example.com; stands in links to hand over."
+        None,
+        description="By which people reach it, such as https://rotator.example.com; stands in links to hand over. "
+        "Without a path.",
     )
 
 

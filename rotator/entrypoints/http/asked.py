@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from rotator.config.hosts import is_loopback
-from rotator.domain.secret import SecretValue
+from rotator.domain.secret import Unjudged
 from rotator.entrypoints.standing import State
 
 _FIELDS = 16
@@ -24,10 +24,10 @@ class Request:
 
     path: str
     query: str = ""
-    authorization: str | None = None
+    authorization: Unjudged | None = None
     host: str = ""
     origin: str = ""
-    form: SecretValue | None = None
+    form: Unjudged | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,109 +6,116 @@ A form that was sent is answered with a redirection to the same address, so that
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
-from threading import Lock
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
+
+import structlog
 
 from rotator.domain.handover import seen
-from rotator.domain.links import PREFIX, digest_of, opened
+from rotator.domain.links import PREFIX, opened
 from rotator.domain.model import Policy
-from rotator.domain.record import Expiration, HandoverLink, PolicyRecord
-from rotator.domain.secret import SecretValue
+from rotator.domain.record import HandoverLink, PolicyRecord
+from rotator.domain.secret import Unjudged
+from rotator.entrypoints.http import form
 from rotator.entrypoints.http.answer import Answer
 from rotator.entrypoints.http.asked import Request, is_this_machine
 from rotator.entrypoints.http.drawing import environment
-from rotator.entrypoints.served import Served
+from rotator.entrypoints.http.ended import Ended
+from rotator.entrypoints.served import InForce, Served
 from rotator.errors import JournalError, Stopping
-from rotator.service.desk import Handover, Taken
+from rotator.service.desk import UNCERTAIN, Handover, Taken
 from rotator.service.handover import Handed
 
-_FIELDS = 8
-_REMEMBERED = 64
+_LATER = "again"
+"""What the address asks where a form was not read because too many were sent at a time."""
 
 _POLICY = (
     "default-src 'none'; style-src 'nonce-{}'; img-src data:; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-_UNCERTAIN = "whether the key was taken is not certain: hand the same one over again"
-
-
-class Ended:
-    """How the newest handovers by a link ended, to be told once the browser asks. By the digest of the link's token."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._known: OrderedDict[str, Handover] = OrderedDict()
-
-    def note(self, token: str, handover: Handover) -> None:
-        """The newest counts; of many links, the oldest is forgotten."""
-        with self._lock:
-            self._known.pop(digest_of(token), None)
-            self._known[digest_of(token)] = handover
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-
-    def of(self, token: str) -> Handover | None:
-        """``None`` where nothing was handed over by it, or another process took it."""
-        with self._lock:
-            return self._known.get(digest_of(token))
+_TOO_MANY = Handover(
+    taken=Taken.BUSY, why="too many keys are handed over at this moment: nothing was taken, send it again"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handing:
     """The pages under ``/handover/``; see ``__call__``.
 
+    :param used: around each answer: what is in force is not closed before its end.
     :param url: by which people reach the service, where that is not as it listens.
     :param encrypted: whether it speaks TLS itself.
     """
 
-    application: Callable[[], Served]
-    policies: Callable[[], Mapping[str, Policy]]
+    used: Callable[[], AbstractContextManager[InForce]]
     url: str | None
     encrypted: bool
-    _ended: Ended = field(default_factory=Ended, repr=False)
+    ended: Ended = field(default_factory=Ended, repr=False)
 
     def __call__(self, request: Request) -> Answer:
         """The page for who asks for it; for who sends the form, what came of it, at the same address."""
         if why := self._refuses(request):
             return Answer.text(HTTPStatus.FORBIDDEN, why)
+        with self.used() as in_force:
+            return self._answer(request, in_force)
+
+    def later(self, request: Request) -> Answer:
+        """For who sends a form while there is no room for it: it is to be sent again."""
+        return _sent_on(f"{request.path}?{_LATER}")
+
+    def _answer(self, request: Request, in_force: InForce) -> Answer:
         name, _, token = request.path.removeprefix(PREFIX).partition("/")
-        policy, application = self.policies().get(name), self.application()
-        now = application.clock.now()
+        application, policy = in_force.application, in_force.policies.get(name)
+        if policy is not None and policy.assistance is None:
+            policy = None  # its provider makes keys by itself now
         try:
             record = application.journal.load(name) if policy else PolicyRecord(policy=name)
         except JournalError:
-            return _drawn(HTTPStatus.SERVICE_UNAVAILABLE, "closed")
-        link = opened(record, token, now)
-        if policy and link and request.form is not None:
-            self._ended.note(token, self._take(application, policy, record, link, request.form))
+            return _sent_on(request.path) if request.form else _drawn(HTTPStatus.SERVICE_UNAVAILABLE, "closed")
+        link, rotation = opened(record, token, application.clock.now()), record.awaiting
         if request.form is not None:
-            return Answer(status=HTTPStatus.SEE_OTHER, body=b"", headers={"Location": request.path})
-        handover = self._ended.of(token)
+            if policy and link and rotation:
+                handover = self._take(application, policy, record, link, request.form)
+                self.ended.note(name, token, handover, rotation.rotation_id)
+            return _sent_on(request.path)
+        told = self.ended.of(name, token)
         if policy and link:
-            return _drawn(HTTPStatus.OK, "asked", handover=handover, policy=policy, record=record, link=link)
-        if handover is None:
+            alert = told.newest if told and told.newest.taken is not Taken.ACCEPTED else None
+            return _drawn(
+                HTTPStatus.OK,
+                "asked",
+                handover=_TOO_MANY if request.query == _LATER else alert,
+                policy=policy,
+                record=record,
+                link=link,
+                unneeded=told.unneeded if told else (),
+            )
+        if told is None:
             return _drawn(HTTPStatus.NOT_FOUND, "unknown")
-        page = "accepted" if handover.taken is Taken.ACCEPTED else "open"
-        return _drawn(HTTPStatus.OK, page, handover=handover, name=name)
+        page, handover = told.stands(record)
+        return _drawn(HTTPStatus.OK, page, handover=handover, name=name, policy=policy, unneeded=told.unneeded)
 
     def _take(
-        self, application: Served, policy: Policy, record: PolicyRecord, link: HandoverLink, form: SecretValue
+        self, application: Served, policy: Policy, record: PolicyRecord, link: HandoverLink, sent: Unjudged
     ) -> Handover:
-        desk, (secret, expires, fault) = application.desk, _read(form)
-        if fault or secret is None or desk is None:
-            why = fault or "the service can't open its journal yet: wait, and send it again"
+        if application.clock.stopping:
+            why = "the service is being stopped: nothing was taken, send it again when it is back"
             return Handover(taken=Taken.POSTPONED, why=why)
-        handed = Handed(secret=secret, expires=expires, by=link.name, via="page", began=seen(record))
         try:
-            return desk.hand_over(policy, handed)
-        except Stopping:
-            return Handover(taken=Taken.UNFINISHED, why=f"the service is being stopped; {_UNCERTAIN}, when it is back")
-        except JournalError as error:
-            return Handover(taken=Taken.UNFINISHED, why=f"{error}; {_UNCERTAIN}")
+            said = form.read(sent)
+        except ValueError as error:
+            return Handover(taken=Taken.POSTPONED, why=str(error))
+        if application.desk is None:
+            why = "the service can't open its journal yet: wait, and send it again"
+            return Handover(taken=Taken.POSTPONED, why=why)
+        handed = Handed(
+            secret=said.key, expires=said.expires, by=link.name, via="page", began=seen(record), link=link.digest
+        )
+        return _outcome(partial(application.desk.hand_over, policy, handed))
 
     def _refuses(self, request: Request) -> str:
         """Plain HTTP stays on this machine, or comes from a proxy with the name that people know; a form from here."""
@@ -122,42 +129,36 @@ class Handing:
         return ""
 
 
-def _read(form: SecretValue) -> tuple[SecretValue | None, Expiration | None, str]:
-    """The key, its expiration (``None``: as it was asked for), and what is wrong with the form."""
+def _outcome(hand_over: Callable[[], Handover]) -> Handover:
+    """Whatever is raised is an outcome: the person is told at the same address."""
+    doubt = UNCERTAIN
     try:
-        fields = parse_qs(form.reveal(), keep_blank_values=True, errors="replace", max_num_fields=_FIELDS)
-    except ValueError:
-        return None, None, "that was not this form: nothing was taken"
-    secret = SecretValue(fields.get("key", [""])[-1])
-    if not secret.reveal().strip():
-        return None, None, "the key is missing: nothing was handed over"
-    try:
-        return secret, _expiration(fields.get("expires", [""])[-1], fields.get("date", [""])[-1]), ""
-    except ValueError as error:
-        return None, None, f"{error}: nothing was taken, send the key again"
+        return hand_over()
+    except Stopping:
+        why, doubt = "the service is being stopped", f"{doubt}, when it is back"
+    except JournalError as error:
+        why = str(error)
+    except Exception:  # noqa: BLE001 - it is logged
+        structlog.get_logger().exception("http.crashed")
+        why = "a defect, the log has its traceback"
+    return Handover(taken=Taken.UNFINISHED, why=why, doubt=doubt)
 
 
-def _expiration(said: str, date: str) -> Expiration | None:
-    """``None``: as it was asked for. Raises ``ValueError`` with a sentence."""
-    if date and said != "other":
-        raise ValueError("you chose a date, and another answer")
-    if said == "never":
-        return Expiration(None)
-    if said != "other":
-        return None
-    try:
-        return Expiration.on(date)
-    except ValueError:
-        raise ValueError("say on which date the key expires (YYYY-MM-DD)") from None
+def _sent_on(address: str) -> Answer:
+    return Answer(status=HTTPStatus.SEE_OTHER, body=b"", headers={"Location": address})
 
 
 def _drawn(status: HTTPStatus, page: str, *, handover: Handover | None = None, **facts: object) -> Answer:
-    """:param page: ``asked``, ``accepted``, ``open`` (taken, and not finished), ``unknown`` or ``closed``."""
+    """Draw a page.
+
+    :param page: ``asked``; then ``accepted``, ``open`` (taken, and not finished), ``over`` (and something else is in
+        place), ``refused``, ``postponed``; or ``unknown`` or ``closed``.
+    """
     nonce = secrets.token_urlsafe(18)
     content = (
         environment()
         .get_template("handover.html")
-        .render(page=page, handover=handover, nonce=nonce, Taken=Taken, **facts)
+        .render(page=page, handover=handover, nonce=nonce, Taken=Taken, **{"unneeded": (), **facts})
     )
     headers = {
         "Content-Security-Policy": _POLICY.format(nonce),

@@ -12,7 +12,7 @@ from threading import BoundedSemaphore
 import structlog
 
 from rotator.domain.links import PREFIX
-from rotator.domain.secret import SecretValue
+from rotator.domain.secret import SecretValue, Unjudged
 from rotator.entrypoints.http.answer import Answer
 from rotator.entrypoints.http.asked import Asked, Request, is_this_machine
 from rotator.entrypoints.http.handing import Handing
@@ -60,6 +60,8 @@ class Pages:
         handing = self.handing if path.startswith(PREFIX) else None  # who has a link needs no token
         free = self._taking if handing and request.form is not None else self._reading
         if not free.acquire(blocking=False):
+            if handing and request.form is not None:
+                return handing.later(request)
             return Answer.text(HTTPStatus.SERVICE_UNAVAILABLE, "too many ask at a time", Retry_After="1")
         try:
             return handing(request) if handing else self._read(request, knows=knows)
@@ -104,10 +106,10 @@ class Pages:
         status, content, headers = self.overview.draw(asked)
         return Answer.html(status, content, headers)
 
-    def _may(self, authorization: str | None) -> bool:
+    def _may(self, authorization: Unjudged | None) -> bool:
         if self.token is None:
             return True
-        given = _given(authorization or "")
+        given = _given(authorization.reveal()) if authorization else None
         if given is None:
             return False
         try:
@@ -117,16 +119,16 @@ class Pages:
             return False
 
 
-def _given(authorization: str) -> SecretValue | None:
+def _given(authorization: str) -> Unjudged | None:
     """The token of a request: as it is, or as the password that a browser has asked a person for."""
     scheme, _, rest = authorization.partition(" ")
     match scheme.lower():
         case "bearer":
-            return SecretValue(rest.strip())
+            return Unjudged(rest.strip())
         case "basic":
             try:
                 decoded = base64.b64decode(rest.strip(), validate=True).decode()
             except (binascii.Error, UnicodeDecodeError):
                 return None
-            return SecretValue(decoded.partition(":")[2])
+            return Unjudged(decoded.partition(":")[2])
     return None

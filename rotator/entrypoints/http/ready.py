@@ -16,10 +16,15 @@ from rotator.ports import Look
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Asked anew each time. ``policies``: by name, as they are served now."""
+    """Asked anew each time.
+
+    :param policies: by name, as they are served now.
+    :param door: what is wrong with the listener; empty where nothing is.
+    """
 
     application: Callable[[], Served]
     policies: Callable[[], Mapping[str, Policy]]
+    door: Callable[[], str] = str
 
     def problems(self, *, detailed: bool) -> list[str]:
         """Why the service is not ready, a sentence each. Not ``detailed``: without a name or an endpoint's words."""
@@ -38,15 +43,16 @@ class Readiness:
         return [f"{what}: {why}" if why and detailed else what for what, why in found.items()]
 
     def warnings(self) -> list[str]:
-        """What fails and keeps no policy from its work: channels of notifications, a sentence each."""
+        """What fails and keeps no policy from its work: the listener, channels of notifications; a sentence each."""
         application = self.application()
         names = application.settings.notifications
+        found = [trouble] if (trouble := self.door()) else []
         if not names:
-            return []
+            return found
         try:
-            return troubles_of(names, application.outbox.channels())
+            return [*found, *troubles_of(names, application.outbox.channels())]
         except JournalError:
-            return []  # that is a problem, and told as such
+            return found  # that is a problem, and told as such
 
     def policy(self, name: str) -> dict[str, Any] | None:
         """One policy, whether it is ready and why not; ``None`` where it is not served."""

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from rotator import __version__
 from rotator.domain.model import Policy
 from rotator.entrypoints.heart import Heart
+from rotator.entrypoints.http.encrypted import Certificate
 from rotator.entrypoints.served import Load, Served
 from rotator.metrics.counted import Counted
 from rotator.metrics.journal import of_channels, of_journal
@@ -27,11 +28,13 @@ class Scrape(Collector):
         policies: Callable[[], Mapping[str, Policy]],
         load: Callable[[], Load],
         heart: Heart,
+        certificate: Callable[[], Certificate | None] = lambda: None,
     ) -> None:
         self._application = application
         self._policies = policies
         self._load = load
         self._heart = heart
+        self._certificate = certificate
 
     def text(self) -> tuple[bytes, str]:
         """It, and its content type."""
@@ -58,6 +61,7 @@ class Scrape(Collector):
         yield GaugeMetricFamily("rotator_looks_running", "Looks of this process under way.", value=load.running)
         yield GaugeMetricFamily("rotator_queue_length", "Policies that are due and wait.", value=load.queued)
         yield from _of_guards(application)
+        yield from _of_certificate(self._certificate())
         yield from of_channels(application.outbox, settings.notifications)
         yield from of_journal(application.journal, policies, application.clock.now())
 
@@ -76,3 +80,20 @@ def _of_guards(application: Served) -> Iterable[Metric]:
             skews.add_metric([endpoint], skew.total_seconds())
     yield troubled
     yield skews
+
+
+def _of_certificate(certificate: Certificate | None) -> Iterable[Metric]:
+    """Without samples where the listener has none."""
+    unusable = GaugeMetricFamily(
+        "rotator_certificate_unusable", "1 while the listener's renewed certificate can't be used."
+    )
+    start = GaugeMetricFamily(
+        "rotator_certificate_start_timestamp_seconds", "From when the listener's certificate is valid."
+    )
+    expiry = GaugeMetricFamily("rotator_certificate_expiry_timestamp_seconds", "When the listener's certificate ends.")
+    if certificate is not None:
+        unusable.add_metric([], float(bool(certificate.trouble)))
+        if (validity := certificate.validity) is not None:
+            start.add_metric([], validity.start.timestamp())
+            expiry.add_metric([], validity.end.timestamp())
+    return unusable, start, expiry
