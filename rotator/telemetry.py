@@ -2,15 +2,19 @@
 
 The first line is that no call hands a secret to a logger. The second, here, replaces every secret that is alive
 in memory, and everything that is shaped like a credential, in every line that leaves the process.
+
+A log that can't be written (a full disk, a reader that has gone) stops nobody: lines are lost, counted and told of.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
+import threading
 from collections.abc import MutableMapping
-from typing import TextIO
+from typing import ClassVar, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -43,8 +47,9 @@ def configure(*, level: str, style: str, stream: TextIO | None = None) -> None:
     :param style: ``json``, ``console``, or ``auto``: ``console`` where the stream is a terminal.
     :param stream: standard error by default, so that standard output stays for results.
     """
-    out = stream or sys.stderr
-    console = style == "console" or (style == "auto" and out.isatty())
+    given = stream or sys.stderr
+    out = _Lines.current = _Lines(given)
+    console = style == "console" or (style == "auto" and given.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -54,7 +59,7 @@ def configure(*, level: str, style: str, stream: TextIO | None = None) -> None:
         redact,
     ]
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        structlog.dev.ConsoleRenderer(colors=given.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if console
         else structlog.processors.JSONRenderer(default=repr)
     )
@@ -62,11 +67,22 @@ def configure(*, level: str, style: str, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", out)),
         cache_logger_on_first_use=True,
     )
     _capture_standard_logging(shared, ending, level, out)
     sys.excepthook = _log_uncaught
+
+
+def lines_lost() -> int:
+    """How many lines of the log could not be written since it was set up."""
+    return _Lines.current.lost if _Lines.current else 0
+
+
+def log_trouble() -> str:
+    """Why the last line could not be written; empty where it was."""
+    problem = _Lines.current.problem if _Lines.current else ""
+    return f"the log can't be written: {problem}" if problem else ""
 
 
 def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
@@ -113,7 +129,46 @@ def _harmless(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Ev
     return {key: printable_lines(value) if isinstance(value, str) else value for key, value in event_dict.items()}
 
 
-def _capture_standard_logging(shared: list[Processor], ending: list[Processor], level: str, out: TextIO) -> None:
+class _Lines(io.TextIOBase):
+    """Where the log goes. A line that can't be written is lost and counted, and whoever logs goes on.
+
+    A file is written to as it is: what waited in a buffer of Python's would be tried again at the end of the process,
+    and a failure there spoils its exit code.
+
+    :ivar lost: lines so far.
+    :ivar problem: of the last line; empty where it was written.
+    """
+
+    current: ClassVar[_Lines | None] = None
+
+    def __init__(self, stream: TextIO) -> None:
+        self.lost = 0
+        self.problem = ""
+        self._lock = threading.Lock()
+        try:
+            file = io.FileIO(stream.fileno(), "w", closefd=False)
+        except OSError:  # it is no file, but in memory
+            self._stream: io.TextIOBase | TextIO = stream
+        else:
+            self._stream = io.TextIOWrapper(file, stream.encoding, "backslashreplace", write_through=True)
+
+    def write(self, text: str) -> int:
+        """One line. Never raises ``OSError``."""
+        with self._lock:
+            # What was cut in the middle spoils its own line alone.
+            whole = f"\n{text}" if self.problem else text
+            try:
+                self._stream.write(whole)
+                self._stream.flush()
+            except OSError as error:
+                self.lost += 1
+                self.problem = error.strerror or type(error).__name__
+            else:
+                self.problem = ""
+        return len(text)
+
+
+def _capture_standard_logging(shared: list[Processor], ending: list[Processor], level: str, out: _Lines) -> None:
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

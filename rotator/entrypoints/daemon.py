@@ -36,6 +36,7 @@ from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, due_since, is_due
+from rotator.telemetry import lines_lost, log_trouble
 
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
@@ -63,8 +64,12 @@ class Daemon:
         self._front = front
         self._senders = Senders(os.environ)
         self._keeper = Keeper(lambda: self._application)
-        self._progress = Progress(patience=application.settings.service.patience)
+        self._progress = Progress(
+            patience=application.settings.service.patience,
+            threads=lambda: [*self._reloader.threads, *self._keeper.threads, *self._senders.threads],
+        )
         self._trouble = ""
+        self._lost = 0  # lines of the log, as was told last
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
         self._anew: set[str] = set()  # looks of another configuration: after them comes one of the new one
         self._lanes = set(map(lane_of, application.settings.policies))
@@ -270,13 +275,15 @@ class Daemon:
 
     def _tell_supervisor(self) -> None:
         """Feed the watchdog, if this round was progress; and try the scheduler for the next one."""
+        self._tell_of_lost_lines()
         trouble = self._progress.trouble()
         self._front.heart.beat(trouble)
         self._front.refused = self._reloader.trouble
         if trouble != self._trouble:
             self._trouble = trouble
             self._log.warning("service.stuck", reason=trouble) if trouble else self._log.info("service.gets_on")
-        told = (self._progress.status(len(self._policies)), self._reloader.trouble, self._senders.trouble)
+        status = self._progress.status(len(self._policies))
+        told = (status, self._reloader.trouble, self._senders.trouble, log_trouble())
         status = trouble or "; ".join(filter(None, told))
         if self._progress.is_new:
             self._supervisor.starting(status)
@@ -285,6 +292,13 @@ class Daemon:
         else:
             self._supervisor.alive(status)
         self._progress.ask_pulse(self._give_pulse)
+
+    def _tell_of_lost_lines(self) -> None:
+        """Tried in each round until it is written: that is how the log is known to be well again."""
+        if lines_lost() > self._lost:
+            self._log.error("log.lines_lost", lines=lines_lost())
+            if not log_trouble():
+                self._lost = lines_lost()
 
     def _give_pulse(self) -> None:
         """Due by every clock, however it steps."""

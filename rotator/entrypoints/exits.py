@@ -17,7 +17,8 @@ LOCKED = 75  # EX_TEMPFAIL: another process holds the lock
 def at_once(code: int) -> NoReturn:
     """End the process without waiting for any thread: the journal is ahead of every effect, so nothing is lost."""
     # Called from a signal handler, this can interrupt a write in this very thread; what was half written is lost then.
-    with suppress(RuntimeError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    # So is what nobody can take: a full disk, a reader that has gone.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(RuntimeError, OSError):
+            stream.flush()
     os._exit(code)

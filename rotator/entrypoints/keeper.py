@@ -23,16 +23,16 @@ class Keeper:
     def __init__(self, application: Callable[[], Application]) -> None:
         self._application = application
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="upkeep", daemon=True)
+        self.threads = [threading.Thread(target=self._keep, name="upkeep", daemon=True)]
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self.threads[0].start()
 
     def stop(self) -> None:
         """End between two steps; an endpoint that hangs is not waited for."""
         self._stop.set()
-        self._thread.join(_PATIENCE.total_seconds())
+        self.threads[0].join(_PATIENCE.total_seconds())
 
     def _keep(self) -> None:
         while not self._stop.is_set():

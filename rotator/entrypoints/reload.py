@@ -124,6 +124,7 @@ class Reloader:
         self._seen = ""  # nothing: a file may have changed since it was read at the start
         self._ready: queue.SimpleQueue[tuple[Application, Changes]] = queue.SimpleQueue()
         self.trouble = trouble
+        self.threads: list[threading.Thread] = []
 
     def run(self, signals: Signals, every: timedelta) -> None:
         """Never returns; in a thread of its own, that ends with the process."""
@@ -134,7 +135,8 @@ class Reloader:
                 signals.reload.clear()
                 self.look(asked=asked)
 
-        threading.Thread(target=watch, name="configuration", daemon=True).start()
+        self.threads = [threading.Thread(target=watch, name="configuration", daemon=True)]
+        self.threads[0].start()
 
     def take(self) -> tuple[Application, Changes] | None:
         """A configuration that is to be put in force, and what is new in it; the oldest first."""

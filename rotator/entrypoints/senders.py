@@ -51,6 +51,11 @@ class Senders:
         _join(self._loops, LEFT_AFTER)
 
     @property
+    def threads(self) -> list[threading.Thread]:
+        """Of the configuration that is in force."""
+        return [loop.thread for loop in self._loops]
+
+    @property
     def trouble(self) -> str:
         """Which channels fail; empty where none does."""
         failing = [loop.sender.rules.name for loop in self._loops if loop.sender.problem]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 import structlog
@@ -81,16 +82,25 @@ class Progress:
     or in the scheduler's locks) is no progress by itself: nobody asks. Beyond that there is none
 
     - when the scheduler did not run the job that an earlier comparison gave it;
+    - when a thread has ended that lasts as long as the service: what it did, nobody does any more;
     - while a look has been running for longer than ``patience``: nothing but a new process ends what hangs there;
     - when the journal could not be read for longer than ``patience``. An outage is told and sat out, since a new
       process could do no better; after so long it is the one thing that was not tried yet.
 
     :param patience: for a look and for the journal.
     :param monotonic: seconds of a clock that never steps.
+    :param threads: those that last, asked for anew each time; one that was not started yet is well.
     """
 
-    def __init__(self, *, patience: timedelta, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        patience: timedelta,
+        monotonic: Callable[[], float] = time.monotonic,
+        threads: Callable[[], Iterable[threading.Thread]] = tuple,
+    ) -> None:
         self.patience = patience
+        self._threads = threads
         self._monotonic = monotonic
         self._compared = monotonic()
         self._is_readable = self._was_readable = False
@@ -141,11 +151,13 @@ class Progress:
         now, asked = self._monotonic(), self._asked
         if asked is not None and now - asked > PULSE_SECONDS:
             return "the scheduler runs no jobs"
+        ended = [thread.name for thread in self._threads() if thread.ident and not thread.is_alive()]
+        if ended:
+            return f"a thread has ended: {_first(ended)}"
         began = self._running.copy()  # in one step: other threads begin and end looks meanwhile
         stuck = sorted(policy for policy, since in began.items() if now - since > self.patience.total_seconds())
         if stuck:
-            more = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
-            return f"a look does not end: {stuck[0]}{more}"
+            return f"a look does not end: {_first(stuck)}"
         if now - self._compared > self.patience.total_seconds():
             return f"the journal can't be read, for more than {self.patience.total_seconds():.0f} s; the log says why"
         return ""
@@ -154,3 +166,7 @@ class Progress:
         """One short line for ``systemctl status``."""
         journal = "" if self._is_readable else "; the journal can't be read now, the log says why"
         return f"policies: {policies}, looks under way: {self.running}{journal}"
+
+
+def _first(names: list[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")

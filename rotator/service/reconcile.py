@@ -112,21 +112,28 @@ class Reconciler:
         return self.isolated(policy, lease, lambda: self._look(policy, lease))
 
     def isolated(self, policy: Policy, lease: Lease, work: Callable[[], Outcome]) -> Outcome:
-        """Whatever ``work`` raises is an outcome, and the lease is given back."""
+        """Whatever ``work`` raises is an outcome, and the lease is given back: also where that can't even be told."""
+        is_given_back = False
         try:
-            outcome = work()
+            outcome = self._ended(policy, lease, work)
+            is_given_back = outcome.result is Result.OK  # a look that came to its end has done so already
+            return outcome
+        finally:
+            if not is_given_back:
+                self._release(lease)
+
+    def _ended(self, policy: Policy, lease: Lease, work: Callable[[], Outcome]) -> Outcome:
+        try:
+            return work()
         except Stopping as error:
-            outcome = self._outcome(policy, Result.STOPPED, self.clock.now(), reason=str(error))
+            return self._outcome(policy, Result.STOPPED, self.clock.now(), reason=str(error))
         except LeaseLost as error:
-            outcome = self._outcome(policy, Result.BUSY, self.clock.now() + self.lease_ttl / 4, reason=str(error))
+            return self._outcome(policy, Result.BUSY, self.clock.now() + self.lease_ttl / 4, reason=str(error))
         except RotatorError as error:
-            outcome = self._broke_off(policy, lease, error)
+            return self._broke_off(policy, lease, error)
         except Exception as error:  # noqa: BLE001 - a defect at one policy stops no other; the log has its traceback
             structlog.get_logger().exception("look.crashed", policy=policy.name)
-            outcome = self._broke_off(policy, lease, error)
-        if outcome.result is not Result.OK:
-            self._release(lease)  # a look that came to its end has given it back already
-        return outcome
+            return self._broke_off(policy, lease, error)
 
     def _look(self, policy: Policy, lease: Lease) -> Outcome:
         session = self.begin(policy, lease)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import structlog
 
 from rotator.domain import events as ev
 from rotator.domain.model import Destination
@@ -528,6 +529,24 @@ def test_promise_9_an_unexpected_error_ends_as_an_outcome(stage):
     stage.backends["one"].fail("read", ZeroDivisionError("a defect"))
     outcome = stage.look()
     assert outcome.problems == ("unexpected ZeroDivisionError; the log has its traceback",)
+    assert stage.look().result is Result.OK
+
+
+def test_a_look_whose_end_can_not_be_told_keeps_no_lease(stage):
+    def stumbles(_logger, _method, told):
+        if told["event"] == "look.crashed":
+            raise ValueError("a defect of the log")
+        return told
+
+    adopted(stage)
+    stage.backends["one"].fail("read", ZeroDivisionError("a defect"))
+    structlog.configure(processors=[stumbles, structlog.processors.KeyValueRenderer()])
+    try:
+        with pytest.raises(ValueError, match="a defect of the log"):
+            stage.look()
+    finally:
+        structlog.reset_defaults()
+    stage.journal._is_dead = lambda _holder: False
     assert stage.look().result is Result.OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,10 @@ class Hands:
     def __init__(self) -> None:
         self.now = 1000.0
         self.given = 0
-        self.progress = Progress(patience=timedelta(seconds=100), monotonic=lambda: self.now)
+        self.threads: list[threading.Thread] = []
+        self.progress = Progress(
+            patience=timedelta(seconds=100), monotonic=lambda: self.now, threads=lambda: self.threads
+        )
         self.progress.compared(succeeded=True)
 
     def give(self) -> None:
@@ -183,6 +187,21 @@ def test_an_unreadable_journal_is_sat_out_for_a_time_and_said_from_the_first_mom
     hands.progress.compared(succeeded=True)
     assert hands.trouble_after(0) == ""
     assert hands.progress.status(2) == "policies: 2, looks under way: 0"
+
+
+def test_a_thread_of_the_service_that_has_ended_is_no_progress(hands: Hands) -> None:
+    over = threading.Event()
+    hands.threads = [threading.Thread(target=over.wait, name=name, daemon=True) for name in ("upkeep", "notify ops")]
+    assert hands.trouble_after(0) == "", "they are still to be started"
+    for thread in hands.threads:
+        thread.start()
+    assert hands.trouble_after(0) == ""
+    over.set()
+    for thread in hands.threads:
+        thread.join(10)
+    assert hands.trouble_after(0) == "a thread has ended: upkeep and 1 more"
+    hands.threads = []
+    assert hands.trouble_after(0) == ""
 
 
 def test_a_service_is_new_until_a_comparison_succeeded() -> None:

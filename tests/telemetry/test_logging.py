@@ -1,8 +1,10 @@
 """Promise 3, second line: whatever is logged, and however, no secret is in the line."""
 
+import errno
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -107,3 +109,55 @@ def test_no_line_for_a_terminal_has_what_a_terminal_obeys(out):
     assert text.count("owned") >= 3
     assert not set(text) & set("\x1b\x07")
     assert len(text.splitlines()) > 4, "a traceback keeps its lines"
+
+
+class Disk(io.StringIO):
+    """A stream whose disk may be full: then a line is cut, or not written at all."""
+
+    full = False
+
+    def write(self, text):
+        if not self.full:
+            return super().write(text)
+        super().write(text[:5])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def disk(out):
+    stream = Disk()
+    telemetry.configure(level="debug", style="json", stream=stream)
+    return stream
+
+
+def test_a_line_that_can_not_be_written_is_lost_and_counted_and_stops_nobody_who_logs(disk):
+    log = structlog.get_logger()
+    log.info("before")
+    assert (telemetry.log_trouble(), telemetry.lines_lost()) == ("", 0)
+    disk.full = True
+    log.info("lost")
+    logging.getLogger("some.library").warning("lost as well")
+    assert telemetry.lines_lost() == 2
+    assert telemetry.log_trouble() == "the log can't be written: No space left on device"
+    disk.full = False
+    log.info("after")
+    assert (telemetry.log_trouble(), telemetry.lines_lost()) == ("", 2)
+    whole = [json.loads(line)["event"] for line in disk.getvalue().splitlines() if line.endswith("}")]
+    assert whole == ["before", "after"], "what was cut spoils no other line"
+
+
+def test_a_log_whose_reader_has_gone_stops_nobody_and_spoils_no_exit_code():
+    script = """
+import os, sys
+from rotator import telemetry
+import structlog
+reader, writer = os.pipe()
+os.dup2(writer, 2)
+telemetry.configure(level="debug", style="json")
+os.close(reader)
+for number in range(3):
+    structlog.get_logger().info("said", number=number)
+print(telemetry.lines_lost(), telemetry.log_trouble())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "3 the log can't be written: Broken pipe\n"), done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from rotator.entrypoints.served import Served
 from rotator.entrypoints.standing import LATE
 from rotator.errors import JournalError
 from rotator.ports import Look
+from rotator.telemetry import log_trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +45,14 @@ class Readiness:
         return [f"{what}: {why}" if why and detailed else what for what, why in found.items()]
 
     def warnings(self) -> list[str]:
-        """What fails and keeps no policy from its work: the listener, channels of notifications; a sentence each."""
+        """What fails and keeps no policy from its work: the log, the listener, channels; a sentence each."""
         application = self.application()
+        found = [trouble for trouble in (log_trouble(), self.door()) if trouble]
         names = application.settings.notifications
-        found = [trouble] if (trouble := self.door()) else []
-        if not names:
-            return found
-        try:
-            return [*found, *troubles_of(names, application.outbox.channels())]
-        except JournalError:
-            return found  # that is a problem, and told as such
+        if names:
+            with suppress(JournalError):  # that is a problem, and told as such
+                found += troubles_of(names, application.outbox.channels())
+        return found
 
     def policy(self, name: str) -> dict[str, Any] | None:
         """One policy, whether it is ready and why not; ``None`` where it is not served."""

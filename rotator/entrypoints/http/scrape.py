@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
@@ -16,6 +16,7 @@ from rotator.entrypoints.served import Load, Served
 from rotator.metrics.counted import Counted
 from rotator.metrics.journal import of_channels, of_journal
 from rotator.service.guard import GuardedProvider
+from rotator.telemetry import lines_lost
 
 
 class Scrape(Collector):
@@ -57,6 +58,9 @@ class Scrape(Collector):
             "rotator_configuration_refused", "1 while the last configuration read anew was refused.",
             value=float(load.refused),
         )  # fmt: skip
+        yield CounterMetricFamily(
+            "rotator_log_lines_lost", "Lines of the log that could not be written.", value=lines_lost()
+        )
         yield GaugeMetricFamily("rotator_policies", "Policies that are served.", value=len(policies))
         yield GaugeMetricFamily("rotator_looks_running", "Looks of this process under way.", value=load.running)
         yield GaugeMetricFamily("rotator_queue_length", "Policies that are due and wait.", value=load.queued)
