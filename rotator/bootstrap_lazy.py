@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+import structlog
+
 from rotator.ports import KeyProvider, SecretBackend
 
 _Adapter = TypeVar("_Adapter", bound=KeyProvider | SecretBackend)
@@ -40,6 +42,20 @@ class Lazy(Generic[_Adapter]):
         return list(self._made.items())
 
     def close(self) -> None:
-        """Close every one that was made."""
-        for adapter in list(self._made.values()):
-            adapter.close()
+        """Close every one that was made, side by side: each may ask a server that hangs. What fails is told."""
+        made, self._made = self._made, {}
+        threads = [
+            threading.Thread(target=_close, args=(name, adapter), name=f"closing {name}", daemon=True)
+            for name, adapter in made.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def _close(name: str, adapter: KeyProvider | SecretBackend) -> None:
+    try:
+        adapter.close()
+    except Exception:  # noqa: BLE001 - whatever a library says at its end
+        structlog.get_logger().exception("adapter.not_closed", adapter=name)

@@ -230,7 +230,7 @@ class ServiceSettings:
     :param workers: policies that are looked at side by side, for each set of endpoints that they share.
     :param max_rotations_per_run: how many rotations one run may begin; a service's run is any hour.
     :param lease: after how much silence another process may take a policy over.
-    :param shutdown_timeout: how long SIGTERM waits for what is in flight.
+    :param shutdown_timeout: how long the end may take after SIGTERM: what is in flight then is left.
     :param reload: ``on-signal``, or ``on-change`` of a file too.
     """
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import queue
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -146,6 +145,7 @@ class Daemon:
         application.observer.know(self._policies)
         self._senders.start(application)
         self._progress.patience = application.settings.service.patience
+        self._signals.within = application.settings.service.shutdown_timeout
         for name in changes.policies_removed:
             self._waiting.pop(name, None)
             self._known.pop(name, None)
@@ -181,29 +181,24 @@ class Daemon:
         self._unused = unused & self._lanes
 
     def _shut_down(self) -> int:
-        bound = self._application.settings.service.shutdown_timeout
-        self._log.info("service.stopping", at_most_seconds=bound.total_seconds())
+        """Wait for what runs, and give everything back. What takes longer than ``Signals.within`` is left."""
+        self._log.info("service.stopping", at_most_seconds=self._signals.within.total_seconds())
         self._supervisor.stopping()
-        waiting = threading.Thread(target=self._end_looks, name="shutdown", daemon=True)
-        waiting.start()
         self._keeper.stop()
-        waiting.join(bound.total_seconds())
-        if waiting.is_alive():
-            self._log.warning("service.left", reason="a look did not end in time; the next start resumes it")
-            exits.at_once(exits.OK)
-        self._front.stop()  # its answers read the journal
-        self._application.close()
-        self._log.info("service.stopped")
-        return exits.OK
-
-    def _end_looks(self) -> None:
-        """Wait for what runs. Paused first: the scheduler is not made to be stopped while it starts a job."""
+        self._signals.waits_for = "a look did not end in time; the next start resumes it"
+        # Paused first: the scheduler is not made to be stopped while it starts a job.
         self._scheduler.pause()
         self._scheduler.get_jobs()  # returns when no job is being started any more
         self._scheduler.shutdown()
         self._senders.stop()
         self._runtimes.wait_idle()  # in a lane that was closed a look may still run, and somebody hands a key over
         self._front.wait_told()
+        self._keeper.wait()
+        self._signals.waits_for = "a backend did not take its leave in time"
+        self._front.stop()  # its answers read the journal
+        self._application.close()
+        self._log.info("service.stopped")
+        return exits.OK
 
     def _look(self, name: str) -> Outcome | None:
         """One look. What is still queued when the service stops is left for the next start."""

@@ -30,8 +30,11 @@ class Keeper:
         self.threads[0].start()
 
     def stop(self) -> None:
-        """End between two steps; an endpoint that hangs is not waited for."""
+        """End between two steps."""
         self._stop.set()
+
+    def wait(self) -> None:
+        """Until it has ended; an endpoint that hangs is not waited for."""
         self.threads[0].join(_PATIENCE.total_seconds())
 
     def _keep(self) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+
+import structlog
 
 from rotator.bootstrap import Application
 from rotator.domain.model import Policy
@@ -49,7 +52,7 @@ class Summary:
         parts = [
             f"{len(self.outcomes) + self.not_due} policies",
             f"{self.not_due} not due",
-            f"{len(self.outcomes)} looked at",
+            f"{len(self.outcomes) - self.count(Result.STOPPED)} looked at",
             f"{changed} changed",
             f"{self.count(Result.FAILED)} failed",
         ]
@@ -61,7 +64,16 @@ class Summary:
 
 
 def run_once(application: Application) -> int:
-    """Look at every policy that is due; returns the exit code."""
+    """Look at every policy that is due; returns the exit code.
+
+    The first SIGTERM or SIGINT lets what is in flight finish, for ``service.shutdown_timeout``; a second one ends the
+    process at once. A pass that was ended before its end has failed.
+    """
+    with _stopping_on_signals(application):
+        return _pass(application)
+
+
+def _pass(application: Application) -> int:
     begin(application)
     looks, now = application.journal.looks(), application.clock.now()
     due, summary = [], Summary()
@@ -73,14 +85,14 @@ def run_once(application: Application) -> int:
             sys.stdout.write(waiting_line(policy.name, looks[policy.name]))
     due.sort(key=lambda policy: due_since(policy, looks, now))
     if due:
-        with _stopping_on_signals(application), _progress(len(due)) as advance:
+        with _progress(len(due)) as advance:
             # Canaries first: the others begin no rotation before these have come through.
             for wave in ([p for p in due if p.canary], [p for p in due if not p.canary]):
                 for outcome in _in_order_of_completion(application, wave):
                     summary.outcomes.append(outcome)
                     advance(outcome_line(outcome))
     if not application.clock.stopping:
-        application.upkeep.run(application.clock.now(), most=PRUNINGS)
+        application.upkeep.run(application.clock.now(), stopping=lambda: application.clock.stopping, most=PRUNINGS)
     sys.stdout.write(f"{summary}\n")
     sys.stdout.flush()
     flush(application, os.environ)
@@ -95,9 +107,16 @@ def _in_order_of_completion(application: Application, due: list[Policy]) -> Iter
             lane: stack.enter_context(ThreadPoolExecutor(min(workers, policies), thread_name_prefix="look"))
             for lane, policies in Counter(map(lane_of, due)).items()
         }
-        looks = [pools[lane_of(policy)].submit(application.reconciler.reconcile, policy) for policy in due]
+        looks = [pools[lane_of(policy)].submit(_look, application, policy) for policy in due]
         for look in as_completed(looks):
             yield look.result()
+
+
+def _look(application: Application, policy: Policy) -> Outcome:
+    if application.clock.stopping:
+        now, why = application.clock.now(), "not begun: the pass was told to end"
+        return Outcome(policy=policy.name, result=Result.STOPPED, next_at=now, reason=why)
+    return application.reconciler.reconcile(policy)
 
 
 @contextmanager
@@ -120,14 +139,24 @@ def _progress(total: int) -> Iterator[Callable[[str], object]]:
 
 @contextmanager
 def _stopping_on_signals(application: Application) -> Iterator[None]:
-    """The first SIGTERM or SIGINT lets what is in flight finish; a second one ends the process at once."""
+    """See ``run_once``."""
+    over = threading.Event()
 
     def stop(number: int, _frame: FrameType | None) -> None:
         exits.at_once(128 + number) if application.clock.stopping else application.clock.stop()
 
+    def leave() -> None:
+        application.clock.wait_stopping()
+        if not over.wait(application.settings.service.shutdown_timeout.total_seconds()):
+            structlog.get_logger().warning("pass.left", reason="it did not end in time; the next pass resumes it")
+            exits.at_once(exits.FAILED)
+
+    # Not begun by the handler, which may interrupt this thread in a lock that it would need.
+    threading.Thread(target=leave, name="deadline", daemon=True).start()
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
+        over.set()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -33,7 +33,7 @@ def serve(settings: Settings) -> int:
     process.forbid_core_dumps()  # the listener reads its token before anything is wired
     clock = SystemClock()
     signals, supervisor, front = Signals(clock), Supervisor(), Front(clock)
-    signals.heed()
+    signals.heed(settings.service.shutdown_timeout)
     with ExitStack() as stack:
         opener = Opener(
             lambda given: stack.enter_context(application(given, service=True, clock=clock)),
