@@ -45,5 +45,5 @@ WORKDIR /var/lib/rotator
 USER 10001:10001
 # With the section http in the configuration: whether the service gets on. Without: whether the journal can be read.
 HEALTHCHECK --interval=1m --timeout=30s --start-period=30s CMD ["/opt/rotator/bin/rotator", "health"]
-# No shell stands between: signals reach rotator, which has no child that process 1 would have to bury.
+# No shell stands between: signals reach rotator, which as process 1 buries what its hooks leave behind.
 ENTRYPOINT ["/opt/rotator/bin/rotator"]

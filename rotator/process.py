@@ -1,12 +1,18 @@
-"""This process among others: who it is, whether another one is dead, and that it leaves no core dump."""
+"""This process among others: who it is, whom it has to bury, whether another one is dead; and no core dump of it."""
 
 from __future__ import annotations
 
 import os
 import resource
 import socket
+import threading
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_waited_for: set[int] = set()
+_lock = threading.Lock()
 
 
 def holder_name() -> str:
@@ -34,6 +40,48 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+@contextmanager
+def child(start: Callable[[], int]) -> Iterator[int]:
+    """A process that whoever calls this waits for, so that ``bury_orphans`` does not. ``start`` answers its id."""
+    with _lock:
+        pid = start()
+        _waited_for.add(pid)
+    try:
+        yield pid
+    finally:
+        with _lock:
+            _waited_for.discard(pid)
+
+
+def bury_orphans() -> None:
+    """Reap what has ended, is a child of ours, and was started by somebody else: process 1 inherits such children.
+
+    What a library here has started is in our session, and left to that library.
+    """
+    with _lock:
+        for pid, (state, parent, _, session) in _processes():
+            is_heir = state == "Z" and int(parent) == os.getpid() and int(session) != os.getsid(0)
+            if is_heir and pid not in _waited_for:
+                os.waitpid(pid, os.WNOHANG)
+
+
+def is_group_alive(group: int) -> bool:
+    """Whether a process of that group runs; one that has ended and was not reaped does not."""
+    return any(int(fields[2]) == group and fields[0] not in _ENDED for _, fields in _processes())
+
+
+_ENDED = {"Z", "X"}
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """All that we can see: id, and its state, parent, group and session. Source: proc_pid_stat(5)."""
+    for one in Path("/proc").iterdir():
+        if one.name.isdecimal():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                stat = (one / "stat").read_text(encoding="ascii", errors="replace")
+                yield int(one.name), stat.rpartition(")")[2].split()[:4]
+
+
 def _machine() -> str:
     """This boot and this process namespace: pids of another one say nothing here. Source: proc(5)."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -48,4 +96,4 @@ def _start_of(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     state, *fields = stat.rpartition(")")[2].split()
-    return "" if state in {"Z", "X"} else fields[18]
+    return "" if state in _ENDED else fields[18]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
 
+from rotator import process
 from rotator.bootstrap import Application
 
 LOOK_EVERY = timedelta(seconds=30)
@@ -42,6 +44,8 @@ class Keeper:
             try:
                 application = self._application()
                 application.upkeep.run(application.clock.now(), stopping=self._stop.is_set)
+                if os.getpid() == 1:  # of a container: what hooks leave behind is ours
+                    process.bury_orphans()
             except Exception:  # noqa: BLE001 - a defect here must not end what seals and prunes
                 structlog.get_logger().exception("upkeep.crashed")
             self._stop.wait(LOOK_EVERY.total_seconds())

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -172,6 +173,71 @@ time.sleep(60)
         run(script(stubborn, sys.executable), timeout=SECOND)
     assert is_gone(int(out.read_text()))
     assert left_behind() == []
+
+
+def test_what_outlives_the_program_itself_has_its_time_to_end_and_no_more(script, tmp_path):
+    out, child = tmp_path / "out", tmp_path / "child.py"
+    child.write_text(f"""
+import pathlib, signal, sys, time
+out = pathlib.Path({str(out)!r})
+def ends(*_):
+    time.sleep(0.3)
+    out.write_text("cleaned up")
+    sys.exit()
+signal.signal(signal.SIGTERM, ends)
+out.write_text("works")
+time.sleep(60)
+""")
+    hook = CommandHook(command=(script(f"{sys.executable} {child} | cat"),), timeout=SECOND, patience=30 * SECOND)
+    began = time.monotonic()
+    with pytest.raises(HookFailed, match="was ended"):
+        hook.tell("reload", NEWS, lambda: None)
+    assert out.read_text() == "cleaned up", "the shell that started it ends at once"
+    assert time.monotonic() - began < 10
+    assert left_behind() == []
+
+
+FIRST = """
+import ctypes, os, pathlib, subprocess, sys, time
+from datetime import timedelta
+from rotator import process
+from rotator.adapters.hooks.command import CommandHook
+from tests.fakes.hooks import NEWS
+
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: inherits what has lost its parent, as process 1 does
+
+def children():
+    stats = [one.read_text().rpartition(")")[2].split() for one in pathlib.Path("/proc").glob("[0-9]*/stat")]
+    return [stat[0] for stat in stats if stat[1] == str(os.getpid())]
+
+def run(program):
+    CommandHook(command=(program,), timeout=timedelta(seconds=20)).tell("reload", NEWS, process.bury_orphans)
+
+for _ in range(3):
+    run(sys.argv[1])
+other = subprocess.Popen(["/bin/false"])
+while children() != ["Z"] * 4:
+    time.sleep(0.01)
+run(sys.argv[2])
+print(children(), other.wait())
+with process.child(lambda: os.posix_spawn("/bin/false", ["false"], {}, setsid=True)) as ours:
+    os.waitid(os.P_PID, ours, os.WEXITED | os.WNOWAIT)
+    process.bury_orphans()
+    print(os.waitpid(ours, 0) == (ours, 256))
+"""
+
+
+def test_the_first_process_buries_what_hooks_leave_and_nobody_who_is_waited_for(script, tmp_path):
+    leaves = Path(script("(/bin/sleep 0.2) &")).rename(tmp_path / "leaves")
+    fails_after_a_moment = script("/bin/sleep 0.3")
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST, leaves, fails_after_a_moment],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "['Z'] 1\nTrue\n"), done.stderr
 
 
 @pytest.mark.parametrize("why", [Stopping("the service is shutting down"), LeaseLost("taken over")])

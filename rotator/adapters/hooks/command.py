@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from rotator import process
 from rotator.domain.text import duration
 from rotator.errors import HookFailed
 from rotator.ports import News
@@ -34,7 +35,7 @@ class CommandHook:
 
     :param command: the program's absolute path, and its arguments.
     :param timeout: then it gets SIGTERM, with all in its process group.
-    :param patience: so much later SIGKILL.
+    :param patience: so much later what is left of that group gets SIGKILL.
     """
 
     command: tuple[str, ...]
@@ -43,19 +44,20 @@ class CommandHook:
 
     def tell(self, hook: str, news: News, pulse: Callable[[], None]) -> None:
         """See ``ports.HookRunner``."""
-        pid = self._start(_environment(hook, news))
-        handle = os.pidfd_open(pid)
-        try:
+        environ = _environment(hook, news)
+        with process.child(lambda: self._start(environ)) as pid:
+            handle = os.pidfd_open(pid)
             try:
-                in_time = _ends(handle, self.timeout, pulse)
-            except BaseException:
-                self._end(pid, handle)
-                raise
-            if not in_time:
-                self._end(pid, handle)
-        finally:
-            _, status = os.waitpid(pid, 0)
-            os.close(handle)
+                try:
+                    in_time = _ends(handle, self.timeout, pulse)
+                except BaseException:
+                    self._end(pid)
+                    raise
+                if not in_time:
+                    self._end(pid)
+            finally:
+                _, status = os.waitpid(pid, 0)
+                os.close(handle)
         if not in_time:
             raise HookFailed(f"it did not end within {duration(self.timeout)}, and was ended")
         code = os.waitstatus_to_exitcode(status)
@@ -88,11 +90,16 @@ class CommandHook:
                 "it can't be started: what it would be told has a character that no variable can hold"
             ) from None
 
-    def _end(self, pid: int, handle: int) -> None:
-        """The whole group. Its leader is not reaped yet, so that the number can't be another one's meanwhile."""
+    def _end(self, pid: int) -> None:
+        """The whole group. Its leader is not reaped yet, so that the number can't be another one's meanwhile.
+
+        Others of the group may live on when the leader has ended: a shell does not wait for what it has started.
+        """
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGTERM)
-        _ends(handle, self.patience, lambda: None)
+        deadline = time.monotonic() + self.patience.total_seconds()
+        while process.is_group_alive(pid) and time.monotonic() < deadline:
+            time.sleep(_STEP / 1000)
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
 
