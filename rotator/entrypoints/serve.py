@@ -19,7 +19,7 @@ from rotator.entrypoints.front import Front
 from rotator.entrypoints.reload import REFUSED, refused
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
-from rotator.errors import ConfigError, JournalError, MissingSecret
+from rotator.errors import ConfigError, JournalError, ListenFailed, MissingSecret
 
 AGAIN_FIRST = timedelta(seconds=1)
 AGAIN_LAST = timedelta(minutes=1)
@@ -96,15 +96,16 @@ class Opener:
             if self._signals.reload.is_set():
                 self._signals.reload.clear()
                 settings = self._anew(settings)
-                self._front.wait(settings)
         raise AssertionError("the pauses have no end")
 
     def _anew(self, settings: Settings) -> Settings:
-        """Nothing runs yet, so that anything may have changed: where the journal is, too."""
+        """Nothing runs yet, so that anything may have changed: where the journal is, and where HTTP listens, too."""
         try:
             after = load(settings.source, self._environ)
-        except ConfigError as error:
+            self._front.wait(after)
+        except (ConfigError, ListenFailed) as error:
             refused(error, settings.source)
+            self._front.wait(settings)  # where it was before
             self._front.refused = REFUSED
             return settings
         self._front.refused = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
@@ -106,6 +107,28 @@ def test_another_place_to_listen_at_is_taken_up_while_it_waits(tmp_path: Path, f
         httpx.get(f"http://127.0.0.1:{first}/healthz")
     front.wait(settings_of(tmp_path))
     assert front._listener is None
+
+
+def test_promise_10_a_place_to_listen_at_that_is_taken_is_refused_while_it_waits_and_the_one_before_is_kept(
+    tmp_path: Path, front: Front
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        port, other = (one.getsockname()[1] for one in (free, taken))
+        free.close()
+        settings = settings_of(tmp_path, http={"listen": f"127.0.0.1:{port}"})
+        signals, told = Signals(SystemClock()), []
+
+        def asks() -> None:
+            told.append(httpx.get(f"http://127.0.0.1:{port}/readyz").json()["problems"])
+            settings_of(tmp_path, http={"listen": f"127.0.0.1:{other}"}, instance="other")
+            signals.stop.set() if len(told) > 1 else signals.reload.set()
+
+        def wire(given: Settings) -> Application:
+            raise JournalUnavailable(f"of {given.instance}")
+
+        signals.wake = Waits(asks)
+        assert Opener(wire, signals, Supervisor({}), front, environ=ENVIRON).open(settings) is None
+    assert told == [["the journal can't be read: of e2e"]] * 2
 
 
 def test_a_try_may_take_longer_than_a_round_and_not_for_ever() -> None:
