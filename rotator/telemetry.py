@@ -85,6 +85,15 @@ def log_trouble() -> str:
     return f"the log can't be written: {problem}" if problem else ""
 
 
+def tell_of_lost_lines() -> None:
+    """Log how many, unless that was told. To be called until it is written: so the log is known to be well again."""
+    lines = _Lines.current
+    if lines and lines.lost > lines.told:
+        structlog.get_logger().error("log.lines_lost", lines=lines.lost)
+        if not lines.problem:
+            lines.told = lines.lost
+
+
 def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
     """Replace secrets in every value of a log line, however deep."""
     alive = [secret for secret in secrets_in_memory() if len(secret) >= _SHORTEST]
@@ -136,13 +145,14 @@ class _Lines(io.TextIOBase):
     and a failure there spoils its exit code.
 
     :ivar lost: lines so far.
+    :ivar told: how many of them were told of.
     :ivar problem: of the last line; empty where it was written.
     """
 
     current: ClassVar[_Lines | None] = None
 
     def __init__(self, stream: TextIO) -> None:
-        self.lost = 0
+        self.lost = self.told = 0
         self.problem = ""
         self._lock = threading.Lock()
         try:

@@ -35,7 +35,7 @@ from rotator.entrypoints.supervisor import Progress, Supervisor
 from rotator.errors import JournalError
 from rotator.service.lanes import lane_of
 from rotator.service.reconcile import Outcome, due_since, is_due
-from rotator.telemetry import lines_lost, log_trouble
+from rotator.telemetry import log_trouble, tell_of_lost_lines
 
 SYNC_EVERY = timedelta(seconds=2)
 """How soon the service notices what another process wrote into the journal."""
@@ -68,9 +68,9 @@ class Daemon:
             threads=lambda: [*self._reloader.threads, *self._keeper.threads, *self._senders.threads],
         )
         self._trouble = ""
-        self._lost = 0  # lines of the log, as was told last
         self._known: dict[str, datetime] = {}  # what the journal said of each policy when it was scheduled last
         self._anew: set[str] = set()  # looks of another configuration: after them comes one of the new one
+        self._is_mended = False  # with another configuration, perhaps: what failed is to be tried at once
         self._lanes = set(map(lane_of, application.settings.policies))
         self._unused: set[str] = set()
         # A look takes its policy's lease, so that even a doubled job does no harm; a late one is still wanted.
@@ -143,6 +143,7 @@ class Daemon:
         concerned = {*changes.backends, *changes.providers}
         self._runtimes.swap(application)
         application.observer.know(self._policies)
+        self._is_mended = True
         self._senders.start(application)
         self._progress.patience = application.settings.service.patience
         self._signals.within = application.settings.service.shutdown_timeout
@@ -247,7 +248,10 @@ class Daemon:
             )
 
     def _sync(self) -> None:
-        """Schedule every policy whose moment another process moved, and every one that has no job."""
+        """Schedule every policy whose moment another process moved, and every one that has no job.
+
+        After another configuration, or the same one with credentials that were read anew, what failed is due too.
+        """
         try:
             looks = self._application.journal.looks()
         except JournalError as error:
@@ -256,9 +260,12 @@ class Daemon:
             return
         now = self._application.clock.now()
         for name, policy in self._policies.items():
+            is_tried = self._is_mended and name in looks and looks[name].failures > 0
             if self._progress.is_running(name):
+                if is_tried:
+                    self._anew.add(name)
                 continue  # its outcome sets the next look, and what was asked for meanwhile is seen then
-            due = is_due(policy, looks, now)
+            due = is_tried or is_due(policy, looks, now)
             journaled = due_since(policy, looks, now) if due else looks[name].next_at
             moved = name in looks and looks[name].next_at != self._known.get(name)
             is_at_hand = name in self._waiting and not (due and self._waiting[name] > now)
@@ -266,11 +273,12 @@ class Daemon:
                 if name in looks:
                     self._known[name] = looks[name].next_at
                 self._schedule(policy, journaled)
+        self._is_mended = False
         self._progress.compared(succeeded=True)
 
     def _tell_supervisor(self) -> None:
         """Feed the watchdog, if this round was progress; and try the scheduler for the next one."""
-        self._tell_of_lost_lines()
+        tell_of_lost_lines()
         trouble = self._progress.trouble()
         self._front.heart.beat(trouble)
         self._front.refused = self._reloader.trouble
@@ -287,13 +295,6 @@ class Daemon:
         else:
             self._supervisor.alive(status)
         self._progress.ask_pulse(self._give_pulse)
-
-    def _tell_of_lost_lines(self) -> None:
-        """Tried in each round until it is written: that is how the log is known to be well again."""
-        if lines_lost() > self._lost:
-            self._log.error("log.lines_lost", lines=lines_lost())
-            if not log_trouble():
-                self._lost = lines_lost()
 
     def _give_pulse(self) -> None:
         """Due by every clock, however it steps."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from apscheduler.events import EVENT_JOB_EXECUTED, JobExecutionEvent
 from rotator.bootstrap import Application, application
 from rotator.clock import SystemClock
 from rotator.config import Settings, Watched, load
+from rotator.domain.record import PolicyRecord
 from rotator.entrypoints.daemon import _PULSE, Daemon
 from rotator.entrypoints.front import Front
 from rotator.entrypoints.reload import Reloader, changes, need_a_restart
@@ -26,6 +27,7 @@ from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
 from rotator.errors import BackendDenied, BackendUnavailable, JournalUnavailable
 from rotator.metrics.counted import Counted
+from rotator.ports import Look
 from rotator.service.reconcile import Outcome, Result
 from tests.e2e.installation import document, in_file, policy
 from tests.parts.postgres import Postgres
@@ -339,6 +341,41 @@ def test_the_metrics_tell_that_a_configuration_was_refused_until_a_good_one_come
         while ready := daemon._reloader.take():
             ready[0].close_adapters()
     assert told == [False, True, True, False]
+    daemon._application.close_adapters()
+
+
+def test_a_reload_looks_at_once_at_what_failed_and_at_nothing_else(new_desk: Callable[..., Desk]) -> None:
+    desk = new_desk()
+    desk.write(policies=[desk.policy("chat"), desk.policy("fine")])
+    desk.reloader.look(asked=True)
+    ready = desk.reloader.take()
+    assert ready is not None
+    daemon = Daemon(ready[0], Signals(SystemClock()), Supervisor({}), Front(SystemClock()))
+    now = daemon._application.clock.now()
+    later, failures = now + timedelta(minutes=50), {"chat": 9, "fine": 0}
+    for name, one in daemon._policies.items():
+        lease = daemon._application.journal.acquire(name, "test", now, timedelta(minutes=5))
+        look = Look(next_at=later, digest=one.digest, failures=failures[name])
+        daemon._application.journal.note_look(lease, look, (), known=PolicyRecord(policy=name), now=now)
+    daemon._scheduler.start(paused=True)
+
+    def due() -> dict[str, bool]:
+        daemon._sync()
+        return {job.id: job.next_run_time < later for job in daemon._scheduler.get_jobs()}
+
+    assert due() == {"chat": False, "fine": False}
+    desk.reloader.look(asked=True)  # nothing has changed but, perhaps, a credential
+    again = desk.reloader.take()
+    assert again is not None
+    daemon._apply(*again)
+    assert due() == {"chat": True, "fine": False}
+    daemon._waiting.pop("chat")  # as when its look begins and ends
+    daemon._progress.began("chat")
+    assert due()["fine"] is False
+    daemon._apply(*again)
+    daemon._sync()
+    assert daemon._anew == {"chat"}, "a look that began with the old credential is followed by another"
+    daemon._scheduler.shutdown()
     daemon._application.close_adapters()
 
 

@@ -139,11 +139,14 @@ def test_a_line_that_can_not_be_written_is_lost_and_counted_and_stops_nobody_who
     logging.getLogger("some.library").warning("lost as well")
     assert telemetry.lines_lost() == 2
     assert telemetry.log_trouble() == "the log can't be written: No space left on device"
+    telemetry.tell_of_lost_lines()
     disk.full = False
     log.info("after")
-    assert (telemetry.log_trouble(), telemetry.lines_lost()) == ("", 2)
+    assert (telemetry.log_trouble(), telemetry.lines_lost()) == ("", 3)
+    for _ in range(2):
+        telemetry.tell_of_lost_lines()
     whole = [json.loads(line)["event"] for line in disk.getvalue().splitlines() if line.endswith("}")]
-    assert whole == ["before", "after"], "what was cut spoils no other line"
+    assert whole == ["before", "after", "log.lines_lost"], "what was cut spoils no other line"
 
 
 def test_a_log_whose_reader_has_gone_stops_nobody_and_spoils_no_exit_code():
