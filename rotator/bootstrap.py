@@ -42,7 +42,7 @@ from rotator.ports_notify import Outbox
 from rotator.service.assembly import assemble
 from rotator.service.budget import Budget
 from rotator.service.desk import Desk
-from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits
+from rotator.service.guard import DEFAULT, NEVER, GuardedBackend, GuardedProvider, Limits, Wishes
 from rotator.service.observe import SILENT
 from rotator.service.reconcile import Reconciler
 from rotator.service.session import RetiredSecrets
@@ -64,6 +64,7 @@ class _Lasting:
     observer: Observer
     holder: str
     budget: Budget
+    wishes: Wishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +179,7 @@ def application(
                 journal=journal,
                 policies=settings.policies,
             ),
+            wishes=Wishes(clock),
         ),
     )
     try:
@@ -189,7 +191,7 @@ def application(
 def _wire(settings: Settings, lasting: _Lasting) -> Application:
     journal, clock, environ, retired = lasting.journal, lasting.clock, lasting.environ, lasting.retired
     observer = lasting.observer
-    providers, backends = _endpoints(settings, environ, clock, observer)
+    providers, backends = _endpoints(settings, environ, clock, observer, lasting.wishes)
     assembled = assemble(
         providers=providers,
         backends=backends,
@@ -221,11 +223,17 @@ def _wire(settings: Settings, lasting: _Lasting) -> Application:
 
 
 def _endpoints(
-    settings: Settings, environ: Mapping[str, str], clock: Clock, observer: Observer, *, asks_only: bool = False
+    settings: Settings,
+    environ: Mapping[str, str],
+    clock: Clock,
+    observer: Observer,
+    wishes: Wishes,
+    *,
+    asks_only: bool = False,
 ) -> tuple[Lazy[KeyProvider], Lazy[SecretBackend]]:
-    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer))
+    backends: Lazy[SecretBackend] = Lazy(partial(_guarded_backend, settings, clock, environ, observer, wishes=wishes))
     secret = partial(_secret, environ=environ, backends=backends)
-    make = partial(_guarded_provider, settings, clock, secret, observer, asks_only=asks_only)
+    make = partial(_guarded_provider, settings, clock, secret, observer, wishes=wishes, asks_only=asks_only)
     return Lazy(make), backends
 
 
@@ -239,7 +247,8 @@ def endpoints(
     """
     process.forbid_core_dumps()
     stamina.instrumentation.set_on_retry_hooks(())  # see ``application``
-    made = _endpoints(settings, environ, SystemClock(), SILENT, asks_only=True)
+    clock = SystemClock()
+    made = _endpoints(settings, environ, clock, SILENT, Wishes(clock), asks_only=True)
     try:
         yield made
     finally:
@@ -267,7 +276,7 @@ def _journal(
 
 
 def _guarded_backend(
-    settings: Settings, clock: Clock, environ: Mapping[str, str], observer: Observer, name: str
+    settings: Settings, clock: Clock, environ: Mapping[str, str], observer: Observer, name: str, *, wishes: Wishes
 ) -> SecretBackend:
     one = settings.backends[name]
     limits = _limits(one.limits, settings)
@@ -284,7 +293,10 @@ def _guarded_backend(
         else:
             backend = _backend(one, secret, limits.concurrency, clock)
     thresholds = NEVER if alone else DEFAULT
-    return GuardedBackend(backend, name=name, clock=clock, limits=limits, thresholds=thresholds, observer=observer)
+    wish = wishes.of(f"backend {name}", one)
+    return GuardedBackend(
+        backend, name=name, clock=clock, limits=limits, thresholds=thresholds, wish=wish, observer=observer
+    )
 
 
 def _guarded_provider(
@@ -294,6 +306,7 @@ def _guarded_provider(
     observer: Observer,
     name: str,
     *,
+    wishes: Wishes,
     asks_only: bool,
 ) -> KeyProvider:
     one = settings.providers[name]
@@ -307,7 +320,8 @@ def _guarded_provider(
         else:
             unread = SecretValue("not-read")
             provider = _together(one, (lambda _ref: unread) if asks_only else secret, limits.concurrency, clock)
-    return GuardedProvider(provider, name=name, clock=clock, limits=limits, observer=observer)
+    wish = wishes.of(f"provider {name}", one)
+    return GuardedProvider(provider, name=name, clock=clock, limits=limits, wish=wish, observer=observer)
 
 
 @contextmanager

@@ -25,9 +25,10 @@ from rotator.entrypoints.runtimes import Runtimes
 from rotator.entrypoints.serve import AGAIN_LAST, Opener
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
-from rotator.errors import BackendDenied, BackendUnavailable, JournalUnavailable
+from rotator.errors import BackendDenied, BackendUnavailable, JournalUnavailable, ProviderUnavailable
 from rotator.metrics.counted import Counted
 from rotator.ports import Look
+from rotator.service.guard import GuardedProvider
 from rotator.service.reconcile import Outcome, Result
 from tests.e2e.installation import document, in_file, policy
 from tests.parts.postgres import Postgres
@@ -377,6 +378,19 @@ def test_a_reload_looks_at_once_at_what_failed_and_at_nothing_else(new_desk: Cal
     assert daemon._anew == {"chat"}, "a look that began with the old credential is followed by another"
     daemon._scheduler.shutdown()
     daemon._application.close_adapters()
+
+
+def test_what_a_provider_asked_for_is_heeded_after_a_reload_too(new_desk: Callable[..., Desk]) -> None:
+    desk = new_desk()
+    first = desk.application.endpoints[0]("together")
+    assert isinstance(first, GuardedProvider)
+    with pytest.raises(ProviderUnavailable), first._guard.call("list_keys"):
+        raise ProviderUnavailable("429", retry_after=100)
+    desk.reloader.look(asked=True)
+    ready = desk.reloader.take()
+    assert ready is not None
+    assert ready[0].troubles()["provider together"].startswith("it asked to be left alone for ")
+    ready[0].close_adapters()
 
 
 def test_the_end_of_a_look_waits_for_nothing_that_the_scheduler_holds(new_desk: Callable[..., Desk]) -> None:

@@ -26,7 +26,7 @@ from rotator.errors import (
     VersionConflict,
     WrongDestination,
 )
-from rotator.service.guard import NEVER, GuardedBackend, GuardedProvider, Limits
+from rotator.service.guard import NEVER, GuardedBackend, GuardedProvider, Limits, Wishes
 from tests.backends.conftest import some_metadata
 from tests.fakes.backend import FakeBackend
 from tests.fakes.provider import FakeProvider
@@ -307,6 +307,31 @@ def test_a_wish_of_a_few_seconds_is_waited_for(guarded: Guarded) -> None:
 def test_a_wish_to_wait_for_ever_is_not_believed(guarded: Guarded) -> None:
     guarded.fail(1, ProviderUnavailable("429", retry_after=86_400))
     guarded.clock.advance(seconds(300))
+    guarded.list()
+
+
+def test_a_wish_outlives_a_guard_that_is_made_anew_unless_it_is_of_another_address(guarded: Guarded) -> None:
+    wishes = Wishes(guarded.clock)
+
+    def made(url: str) -> GuardedProvider:
+        wish = wishes.of("provider together", {"url": url})
+        return GuardedProvider(guarded.inner, name="together", clock=guarded.clock, limits=WIDE, wish=wish)
+
+    guarded.provider = made("https://one")
+    guarded.fail(1, ProviderUnavailable("429", retry_after=60))
+    guarded.clock.advance(seconds(20))
+    guarded.provider = made("https://one")
+    assert guarded.refused().endswith("it asked to be left alone for 40 s more")
+    guarded.provider = made("https://two")
+    guarded.list()
+
+
+def test_a_guard_that_is_made_anew_tries_what_failed_before(guarded: Guarded) -> None:
+    wish = Wishes(guarded.clock).of("provider together", "as before")
+    guarded.provider = GuardedProvider(guarded.inner, name="together", clock=guarded.clock, limits=WIDE, wish=wish)
+    guarded.fail(8)
+    assert guarded.refused()
+    guarded.provider = GuardedProvider(guarded.inner, name="together", clock=guarded.clock, limits=WIDE, wish=wish)
     guarded.list()
 
 

@@ -22,6 +22,7 @@ from rotator.errors import (
     WrongDestination,
 )
 from rotator.service.guard.flow import Elapsed, Refusal
+from rotator.service.guard.wish import Wish
 
 FAILURES = (ProviderUnavailable, BackendUnavailable, OutcomeUnknown)
 """They may pass, and say that the endpoint is in trouble."""
@@ -33,7 +34,7 @@ COOL_DOWN = 30.0
 """Seconds; doubled by each try that fails."""
 
 LONGEST = 300.0
-"""Seconds: the longest cool-down, and the most that a wish to wait is believed."""
+"""Seconds: the longest cool-down."""
 
 PATIENCE = 10.0
 """Seconds: a wish to wait no longer than this is waited for, a longer one refused at once."""
@@ -65,7 +66,7 @@ class Circuit:
     succeeds the circuit closes, when it fails there is another, longer cool-down.
     """
 
-    def __init__(self, endpoint: str, elapsed: Elapsed, thresholds: Thresholds) -> None:
+    def __init__(self, endpoint: str, elapsed: Elapsed, thresholds: Thresholds, wish: Wish) -> None:
         self._log = structlog.get_logger().bind(endpoint=endpoint)
         self._elapsed = elapsed
         self._thresholds = thresholds
@@ -75,14 +76,13 @@ class Circuit:
         self._open_until: float | None = None
         self._cool_down = COOL_DOWN
         self._trying = False
-        self._asked_until = 0.0
+        self._wish = wish
 
     def check(self, *, revokes: bool) -> float:
         """Raise ``Refusal`` where ``attempt`` would; else the seconds for which it asked to be left alone."""
         with self._lock:
-            now = self._elapsed()
-            self._gate(now, revokes=revokes)
-            return max(0.0, self._asked_until - now)
+            self._gate(self._elapsed(), revokes=revokes)
+            return self._wish.left()
 
     @contextmanager
     def attempt(self, *, revokes: bool) -> Iterator[None]:
@@ -110,12 +110,12 @@ class Circuit:
                 parts.append(f"{self._story()}; {self._when(now)}")
             elif self._failures >= self._thresholds.revocations:
                 parts.append(f"{self._story()}; revocations wait")
-            if now < self._asked_until:
-                parts.append(f"it asked to be left alone for {_seconds(self._asked_until - now)} more")
+            if asked := self._wish.left():
+                parts.append(f"it asked to be left alone for {_seconds(asked)} more")
             return "; ".join(parts)
 
     def _gate(self, now: float, *, revokes: bool) -> None:
-        asked = self._asked_until - now
+        asked = self._wish.left()
         if asked > PATIENCE:
             raise Refusal(f"it asked to be left alone for {_seconds(asked)} more", asked)
         if self._open_until is not None and (now < self._open_until or self._trying):
@@ -145,7 +145,7 @@ class Circuit:
         with self._lock:
             now = self._elapsed()
             if asked:
-                self._asked_until = max(self._asked_until, now + min(asked, LONGEST))
+                self._wish.ask(asked)
             if self._open_until is not None and not tries:
                 return  # it began before the circuit opened, and tells nothing new
             self._failures += 1

@@ -17,6 +17,7 @@ from rotator.errors import BackendUnavailable, ProviderUnavailable, RotatorError
 from rotator.ports import Clock, Destroyer, KeyProvider, Listed, Listing, Observer, SecretBackend, Spot, TellsRights
 from rotator.service.guard.circuit import DEFAULT, Circuit, Thresholds
 from rotator.service.guard.flow import Elapsed, Limits, Pace, Refusal, Slots
+from rotator.service.guard.wish import Wish
 from rotator.service.observe import SILENT
 
 
@@ -29,6 +30,7 @@ class _Guard:
         clock: Clock,
         limits: Limits,
         thresholds: Thresholds,
+        wish: Wish | None,
         *,
         error: Callable[[str, float | None], RotatorError],
         observer: Observer,
@@ -38,7 +40,7 @@ class _Guard:
         self._clock = clock
         self._pace = Pace(limits.rate, elapsed)
         self._slots = Slots(limits.concurrency, clock, elapsed)
-        self._circuit = Circuit(endpoint, elapsed, thresholds)
+        self._circuit = Circuit(endpoint, elapsed, thresholds, wish or Wish(clock))
         self._error = error
         self._observer = observer
 
@@ -74,6 +76,7 @@ class GuardedProvider:
     """``ports.KeyProvider`` around another one.
 
     :param name: as the configuration calls it, for messages.
+    :param wish: that of the endpoint's guard before this one, where there was one.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class GuardedProvider:
         clock: Clock,
         limits: Limits,
         thresholds: Thresholds = DEFAULT,
+        wish: Wish | None = None,
         observer: Observer = SILENT,
     ) -> None:
         self._inner = inner
@@ -92,6 +96,7 @@ class GuardedProvider:
             clock,
             limits,
             thresholds,
+            wish,
             error=lambda reason, seconds: ProviderUnavailable(reason, retry_after=seconds),
             observer=observer,
         )
@@ -147,6 +152,7 @@ class GuardedBackend:
     """``ports.SecretBackend`` around another one.
 
     :param name: as the configuration calls it, for messages.
+    :param wish: that of the endpoint's guard before this one, where there was one.
     """
 
     def __init__(
@@ -157,6 +163,7 @@ class GuardedBackend:
         clock: Clock,
         limits: Limits,
         thresholds: Thresholds = DEFAULT,
+        wish: Wish | None = None,
         observer: Observer = SILENT,
     ) -> None:
         self._inner = inner
@@ -165,6 +172,7 @@ class GuardedBackend:
             clock,
             limits,
             thresholds,
+            wish,
             error=lambda reason, seconds: BackendUnavailable(reason, retry_after=seconds),
             observer=observer,
         )
