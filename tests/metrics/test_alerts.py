@@ -98,6 +98,12 @@ CASES = {
         {"rotator_configuration_refused": "1+0x30"},
         {"rotator_configuration_refused": "1+0x10 0+0x30"},
     ),
+    "log": (
+        "RotatorLogLost",
+        "30m",
+        {"rotator_log_lines_lost_total": "0+30x40"},
+        {"rotator_log_lines_lost_total": "0+30x10 300+0x40"},
+    ),
     "drift": (
         "RotatorDestinationDrift",
         "80m",
