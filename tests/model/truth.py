@@ -154,7 +154,7 @@ class Truth(History):
             self.blame("7: a key that is not ours was touched", f"{key_id} was {what} for {policy.name}")
 
     def _adopted_by(self, turn: Turn) -> None:
-        """A person's key that another person's key displaced, without us, is that person's again, unless it has leaked."""
+        """A person's key that another person's key displaced, without us, is theirs again, unless it has leaked."""
         name = turn.policy.name
         held = set(self.holds_of(turn.policy))
         if len(held) == 1 and not held & self.maker.keys():
