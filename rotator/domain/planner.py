@@ -193,6 +193,7 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         and not key.expiry_forwarded
         and not context.hold
         and not context.record.rollback
+        and not context.record.in_flight  # found while its replacement is not everywhere yet
         and not world.provider_problem
         and key.grace_limit is not None
         and world.held_by_others is not None

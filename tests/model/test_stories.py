@@ -306,3 +306,11 @@ def test_promise_2_a_key_that_lay_in_the_places_for_a_moment_of_a_rollback_has_i
     story.passes(2 * HOUR)
     story.looks("chat")
     story.ends_well()
+
+
+def test_promise_2_a_stray_gets_no_end_before_its_replacement_is_everywhere(story):
+    story.configure("chat", grace=GRACES[0], backends=["one", "three"], drift=Drift.ADOPT)
+    story.looks("chat", Trouble("write", CRASH, after=True))
+    story.lose_journal()
+    story.looks("chat")
+    story.ends_well()
