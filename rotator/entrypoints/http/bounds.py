@@ -65,9 +65,8 @@ class Arriving:
             self._waiting[threading.get_ident()] = connection
             while len(self._waiting) > self._most:
                 _, oldest = self._waiting.popitem(last=False)
-                with suppress(
-                    OSError
-                ):  # not its own method: that of an encrypted one forgets what its thread still uses
+                # Not its own method: that of an encrypted one forgets what its thread still uses.
+                with suppress(OSError):
                     socket.socket.shutdown(oldest, socket.SHUT_RDWR)
 
     def leave(self) -> None:
