@@ -28,10 +28,6 @@ class SystemClock:
         """Whether ``stop`` was called."""
         return self._stopping.is_set()
 
-    def wait_stopping(self) -> None:
-        """Until ``stop`` was called."""
-        self._stopping.wait()
-
     def stop(self) -> None:
         """Ask everything that waits to leave off."""
         self._stopping.set()

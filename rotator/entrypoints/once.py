@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from types import FrameType
 
 import structlog
@@ -140,23 +141,29 @@ def _progress(total: int) -> Iterator[Callable[[str], object]]:
 @contextmanager
 def _stopping_on_signals(application: Application) -> Iterator[None]:
     """See ``run_once``."""
-    over = threading.Event()
+    # A queue of this kind, because a handler may interrupt this thread in the middle of its own put.
+    over, told_to_stop = threading.Event(), SimpleQueue[bool]()
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        exits.at_once(128 + number) if application.clock.stopping else application.clock.stop()
+        if application.clock.stopping:
+            exits.at_once(128 + number)
+        application.clock.stop()
+        told_to_stop.put(True)
 
     def leave() -> None:
-        application.clock.wait_stopping()
-        if not over.wait(application.settings.service.shutdown_timeout.total_seconds()):
+        if told_to_stop.get() and not over.wait(application.settings.service.shutdown_timeout.total_seconds()):
             structlog.get_logger().warning("pass.left", reason="it did not end in time; the next pass resumes it")
             exits.at_once(exits.FAILED)
 
     # Not begun by the handler, which may interrupt this thread in a lock that it would need.
-    threading.Thread(target=leave, name="deadline", daemon=True).start()
+    deadline = threading.Thread(target=leave, name="deadline", daemon=True)
+    deadline.start()
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        over.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+        over.set()
+        told_to_stop.put(False)
+        deadline.join()
