@@ -23,7 +23,7 @@ from rotator.domain.actions import (
 )
 from rotator.domain.assisted import request_actions, revocation_actions, with_request, with_revocation
 from rotator.domain.drift import restore
-from rotator.domain.key_checks import LARGEST_SKEW, consumers_not_told, decide_key, may_still_land
+from rotator.domain.key_checks import ASK_AGAIN, LARGEST_SKEW, consumers_not_told, decide_key, may_still_land
 from rotator.domain.model import Policy, Refused
 from rotator.domain.naming import is_name_of
 from rotator.domain.policy_checks import ASKED_FOR, ON_SCHEDULE, POLICY_CHAIN
@@ -94,8 +94,13 @@ def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
         verdict=verdict,
         key_verdicts=key_verdicts,
         actions=tuple(actions),
-        next_look=min(moment for moment in moments if moment is not None),
+        next_look=min(_to_come(moment, now) for moment in moments if moment is not None),
     )
+
+
+def _to_come(moment: datetime, now: datetime) -> datetime:
+    """What was due by then and could not be done at this look is tried again soon, and not again and again at once."""
+    return moment if moment > now else now + ASK_AGAIN
 
 
 def decide(context: Context) -> Verdict:

@@ -30,6 +30,14 @@ PROJECTS = 5
 BACKENDS = ("vault", "aws", "files")
 
 
+MOST_LOOKS = 1000
+"""Of one policy in a day: many more than a backoff allows."""
+
+
+class TooOften(AssertionError):
+    """A policy asks to be looked at at once, for ever: simulated time would stand still."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What the process and its journal have grown to."""
@@ -65,6 +73,7 @@ class Week:
         self.often = min(0.2, 0.003 * policies)  # how likely somebody gives an order in an hour
         self.queue: list[tuple[datetime, str]] = []
         self.scheduled: dict[str, datetime] = {}
+        self.looks: Counter[str] = Counter()
         self.process = self._start()
         for name in self.policies:
             self._at(self.current + self.dice.random() * HOUR, name)
@@ -84,6 +93,7 @@ class Week:
 
     def run(self, days: int, say: Callable[[str], None] = lambda _text: None) -> Report:
         for day in range(1, days + 1):
+            self.looks.clear()
             for _ in range(24):
                 self._hour()
             self._housekeeping()
@@ -114,6 +124,10 @@ class Week:
         if policy is None or self.scheduled.get(name, self.current) > self.current:
             return  # it has left, or an earlier look has moved its moment
         self.report.counts["looks"] += 1
+        self.looks[name] += 1
+        if self.looks[name] == MOST_LOOKS:
+            self.report.violations.append(f"{self.current}: {name} is looked at again and again")
+            raise TooOften(self.report.violations[-1])
         try:
             outcome = self.process.reconciler.reconcile(policy)
         except Crash:
