@@ -87,6 +87,7 @@ class Abandon(Action):
     """End a rotation that can't be finished.
 
     :param published: its key lies in a destination: it becomes retiring. Otherwise it becomes an orphan.
+    :param perhaps_read: it lies nowhere, but may have: an orphan that is left its grace.
     :param creation_unknown: its name is looked for until the settle time is over.
     :param lands_on: what its maker would replace, if it is only slow.
     """
@@ -94,6 +95,7 @@ class Abandon(Action):
     rotation_id: str
     why: str
     published: bool = False
+    perhaps_read: bool = False
     creation_unknown: bool = False
     lands_on: Mapping[str, str] = field(default_factory=dict)
 

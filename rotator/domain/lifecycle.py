@@ -165,7 +165,8 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
         if key.key_id != rotation.key_id or key.state is not KeyState.CANDIDATE:
             return key
         if event.grace_until and event.grace_limit:
-            return retired(key, event.grace_until, event.grace_limit, replaced_by="")
+            gone = retired(key, event.grace_until, event.grace_limit, replaced_by="")
+            return replace(gone, lands_on=event.lands_on)
         if event.settled_at:
             return None  # the id is not believed: what has the name in the list is the key
         return replace(

@@ -22,22 +22,23 @@ def resume(context: Context) -> Action:
         return Abandon(rotation_id=rotation.rotation_id, why=why, creation_unknown=True)
     views = context.world.destinations
     held = tuple(view.destination for view in views if view.fingerprint == rotation.fingerprint)
+    lands_on = {name: rotation.replaces.get(name, "") for name in rotation.expected}
     if not held:
-        why = "its key was published nowhere, and its secret is lost"
         return Abandon(
             rotation_id=rotation.rotation_id,
-            why=why,
-            published=_may_have_been_read(context, rotation),
-            lands_on={name: rotation.replaces.get(name, "") for name in rotation.expected},
+            why="its key was published nowhere, and its secret is lost",
+            published=_was_read(context, rotation),
+            perhaps_read=rotation.phase is not Phase.ISSUED and _is_written(context, rotation),
+            lands_on=lands_on,
         )
     if context.world.identity(rotation.fingerprint) is None:
         why = "the provider does not accept its key any more"
-        return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
+        return Abandon(rotation_id=rotation.rotation_id, why=why, published=True, lands_on=lands_on)
     missing = [view for view in views if view.fingerprint != rotation.fingerprint]
     for view in missing:
         if _has_moved(context, view, rotation):
             why = f"somebody else wrote {view.destination.name} in the middle"
-            return Abandon(rotation_id=rotation.rotation_id, why=why, published=True)
+            return Abandon(rotation_id=rotation.rotation_id, why=why, published=True, lands_on=lands_on)
     return Resume(
         rotation_id=rotation.rotation_id,
         held=held,
@@ -46,18 +47,21 @@ def resume(context: Context) -> Action:
     )
 
 
-def _may_have_been_read(context: Context, rotation: RotationRecord) -> bool:
-    """Whether consumers may have the key: it was published, or a place was written since, and who knows by whom.
-
-    A place that holds what it held before may have been written twice: by us, and by whoever put that back. Of a place
-    that the policy does not have any more nothing is known.
-    """
+def _was_read(context: Context, rotation: RotationRecord) -> bool:
+    """Whether consumers had the key: it was published, or a place was written since by who knows whom."""
     if rotation.published or rotation.phase is Phase.ISSUED:
         return bool(rotation.published)
-    views = context.world.destinations
-    versions = {view.destination.name: view.version for view in views}
-    is_written = any(versions.get(name) != version for name, version in rotation.expected.items())
-    return is_written or any(_has_moved(context, view, rotation) for view in views)
+    return any(_has_moved(context, view, rotation) for view in context.world.destinations)
+
+
+def _is_written(context: Context, rotation: RotationRecord) -> bool:
+    """Whether a place was written since the intent, though it may hold what it held before.
+
+    By us perhaps, and then by whoever put that back. Nothing is known of a place that the policy does not have any more,
+    and of a file after a restart.
+    """
+    versions = {view.destination.name: view.version for view in context.world.destinations}
+    return any(versions.get(name) != version for name, version in rotation.expected.items())
 
 
 def _has_moved(context: Context, view: DestinationView, rotation: RotationRecord) -> bool:

@@ -138,10 +138,14 @@ class Executor:
         now, policy = session.later(), session.policy
         if action.published:
             session.abandon(
-                action.rotation_id, action.why, grace_until=now + policy.grace, grace_limit=now + policy.grace_limit
+                action.rotation_id,
+                action.why,
+                grace_until=now + policy.grace,
+                grace_limit=now + policy.grace_limit,
+                lands_on=action.lands_on,
             )
         else:
-            later = now + policy.settle
+            later = now + (max(policy.settle, policy.grace) if action.perhaps_read else policy.settle)
             session.abandon(
                 action.rotation_id,
                 action.why,

@@ -168,9 +168,12 @@ class Publisher:
 
 
 def _late_orphan(session: Session, held: Held) -> KeyRecord | None:
-    """The key that a destination holds, if it is one that was given up before it was published."""
+    """The key that a destination holds, if it is one that was given up and might still have been published."""
     key = session.record.by_fingerprint(held.value.fingerprint()) if held.value else None
-    return key if key is not None and key.state is KeyState.ORPHAN else None
+    if key is None:
+        return None
+    may_land = key.state is KeyState.ORPHAN or (key.state is KeyState.RETIRING and bool(key.lands_on))
+    return key if may_land else None
 
 
 def _is_what_we_replace(rotation: RotationRecord, destination: Destination, held: Held) -> bool:

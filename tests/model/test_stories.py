@@ -314,3 +314,15 @@ def test_promise_2_a_stray_gets_no_end_before_its_replacement_is_everywhere(stor
     story.lose_journal()
     story.looks("chat")
     story.ends_well()
+
+
+def test_promise_1_a_key_that_was_taken_out_of_its_first_place_may_still_land_in_the_second(story):
+    old = story.held("chat")
+    story.rotates("chat", Trouble("write", PAUSE, nth=2))
+    story.paste("chat", old, where="first")
+    story.passes(6 * MINUTE)
+    for _ in range(3):
+        story.looks("chat", Trouble("create_key", UNAVAILABLE), seat="B")
+        story.passes(4 * HOUR)
+    story.go_on()
+    story.ends_well()
