@@ -57,8 +57,8 @@ def _was_read(context: Context, rotation: RotationRecord) -> bool:
 def _is_written(context: Context, rotation: RotationRecord) -> bool:
     """Whether a place was written since the intent, though it may hold what it held before.
 
-    By us perhaps, and then by whoever put that back. Nothing is known of a place that the policy does not have any more,
-    and of a file after a restart.
+    By us perhaps, and then by whoever put that back. Nothing is known of a place that the policy has no more, and of a
+    file after a restart.
     """
     versions = {view.destination.name: view.version for view in context.world.destinations}
     return any(versions.get(name) != version for name, version in rotation.expected.items())
