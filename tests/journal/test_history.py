@@ -263,6 +263,15 @@ def test_what_is_still_needed_is_never_pruned(journal, store, wanted):
     assert judge(journal).faults == []
 
 
+def test_a_hold_that_has_ended_by_its_time_keeps_nothing_from_being_pruned(journal):
+    lease = journal.acquire("chat", "me", NOW, TTL)
+    journal.append(lease, [ev.Held(reason="holiday", until=NOW + HOUR)] * 24, NOW)
+    journal.append(lease, [ev.RotationRequested(reason=f"{number}") for number in range(30)], NOW)
+    assert journal.history.prune("chat", NOW + DAY, NOW + HOUR / 2) == 0
+    assert journal.history.prune("chat", NOW + DAY, NOW + 20 * DAY) == 24
+    assert judge(journal).faults == []
+
+
 def test_one_pruning_is_short_and_the_upkeep_goes_on_until_it_is_done(journal, monkeypatch):
     monkeypatch.setattr(adapter, "MOST", 25)
     fill(journal, holds=79)

@@ -181,7 +181,7 @@ class SqlHistory:
             row = connection.execute(statements.LOCKED, {"p": policy}).one_or_none()
             if row is None:
                 return 0  # its events alone were left: no pruning hides that
-            keeps = _keeps(record_from_json(row.state))
+            keeps = _keeps(record_from_json(row.state), now)
         waited_for = undelivered(connection, readers)
         old: list[Row[Any]] = []
         for row in connection.execute(_NEXT, {"p": policy, "after": 0, "most": MOST}).all():
@@ -243,13 +243,13 @@ def _keeps_nothing(_row: Row[Any]) -> bool:
     return False
 
 
-def _keeps(record: PolicyRecord) -> Callable[[Row[Any]], bool]:
+def _keeps(record: PolicyRecord, now: datetime) -> Callable[[Row[Any]], bool]:
     """Whether an entry tells where something comes from that the record still has."""
     names = {key.key_id for key in record.keys} | {key.rotation_id for key in record.keys}
     names |= {rotation.rotation_id for rotation in record.rotations}
     names |= {intent.key_name for intent in record.open_intents}
     names |= {record.rollback.rollback_id} if record.rollback else set()
-    orders = {Held.__name__} if record.hold else set()
+    orders = {Held.__name__} if record.held(now) else set()
     orders |= {RotationRequested.__name__} if record.requested or record.compromised else set()
     orders |= {RollbackRequested.__name__} if record.rollback else set()
     names.discard("")
