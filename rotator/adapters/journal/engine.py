@@ -132,7 +132,7 @@ def _postgresql(url: URL, pool_size: int, password: Password | None, *, read_onl
 
 def _nothing(name: str, *, must_exist: bool) -> Engine:
     if must_exist:
-        raise JournalUnusable(f"there is no journal {name}, or it lets itself not be seen")
+        raise JournalUnusable(f"there is no journal {name}, or this user can not see it")
     engine = sqlite.in_memory()
     tables.metadata.create_all(engine)
     return engine
