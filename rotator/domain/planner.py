@@ -23,7 +23,14 @@ from rotator.domain.actions import (
 )
 from rotator.domain.assisted import request_actions, revocation_actions, with_request, with_revocation
 from rotator.domain.drift import restore
-from rotator.domain.key_checks import ASK_AGAIN, LARGEST_SKEW, consumers_not_told, decide_key, may_still_land
+from rotator.domain.key_checks import (
+    ASK_AGAIN,
+    LARGEST_SKEW,
+    consumers_not_told,
+    decide_key,
+    may_still_land,
+    places_unknown,
+)
 from rotator.domain.model import Policy, Refused
 from rotator.domain.naming import is_name_of
 from rotator.domain.policy_checks import ASKED_FOR, ON_SCHEDULE, POLICY_CHAIN
@@ -31,7 +38,7 @@ from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.recovery import rebuild, resume
 from rotator.domain.rollback import roll_back
 from rotator.domain.sightings import found_unrecorded, known_values, sighting_of
-from rotator.domain.snapshot import Snapshot
+from rotator.domain.snapshot import Reach, Snapshot
 from rotator.domain.verdict import Context, Decision, Verdict
 
 FORWARD_MARGIN = timedelta(hours=1)
@@ -88,6 +95,7 @@ def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
     if not context.hold and not policy.assisted:  # there nobody can tell what became of an intent
         moments += [intent.settled_at for intent in context.record.open_intents]
     if not context.hold:
+        moments += _after_a_loss(context)
         moments += [_confirm_at(item.key, now) for item in key_verdicts if item.verdict.decision is Decision.CONFIRM]
     return Plan(
         policy=policy.name,
@@ -96,6 +104,15 @@ def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
         actions=tuple(actions),
         next_look=min(_to_come(moment, now) for moment in moments if moment is not None),
     )
+
+
+def _after_a_loss(context: Context) -> list[datetime]:
+    """When to look for what came late: a key of ours that the journal had lost may not be the last one made."""
+    key = context.record.current
+    if key is None or key.origin is not Origin.ISSUED or key.rotation_id:
+        return []
+    settled = key.since + 2 * context.policy.settle
+    return [settled] if settled > context.now else []
 
 
 def _to_come(moment: datetime, now: datetime) -> datetime:
@@ -134,9 +151,13 @@ def _intent_actions(context: Context) -> list[Action]:
 
 
 def _stray_actions(context: Context) -> list[Action]:
-    """Keys with a name of ours that the journal does not know: it was lost, restored, or its maker was very late."""
+    """Keys with a name of ours that the journal does not know: it was lost, restored, or its maker was very late.
+
+    Where a place can't be read, one of them may be what it holds.
+    """
     record, policy = context.record, context.policy
-    if context.world.listed is None or context.hold:
+    is_unread = any(view.reach is not Reach.OK for view in context.world.destinations)
+    if context.world.listed is None or context.hold or is_unread:
         return []
     looked_for = {intent.key_name for intent in record.open_intents}
     looked_for |= {record.in_flight.key_name} if record.in_flight else set()
@@ -201,8 +222,7 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         and not context.record.in_flight  # found while its replacement is not everywhere yet
         and not world.provider_problem
         and key.grace_limit is not None
-        and world.held_by_others is not None
-        and not world.others_unknown
+        and not places_unknown(context, key)
         and not world.holders(key)
         and not may_still_land(context, key)
         and not consumers_not_told(context, key)  # it would end by itself, whatever holds its revocation back

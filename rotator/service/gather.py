@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rotator.domain.model import Destination, Identity, Policy, Refused
-from rotator.domain.record import KeyRecord, KeyState, PolicyRecord
+from rotator.domain.record import KeyRecord, KeyState, Origin, PolicyRecord
 from rotator.domain.rollback import former_key
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.domain.snapshot import Claim, DestinationView, Reach, World
@@ -269,4 +269,5 @@ def _needs_list(record: PolicyRecord, world: World, now: datetime) -> bool:
             )
         if current is None or current.fingerprint != fingerprint or current.key_id != identity.key_id:
             return True
-    return False
+    # A key of ours that the journal had lost: perhaps a creation that comes late, too.
+    return current.origin is Origin.ISSUED and not current.rotation_id

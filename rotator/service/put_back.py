@@ -43,8 +43,8 @@ class PutBack:
     def roll_back(self, session: Session, action: RollBack) -> None:
         """The former key everywhere, with its expiration; then the newer one is retiring. Repeated until it is done."""
         key, rollback = session.record.key(action.key_id), session.record.rollback
-        assert key is not None, "the plan was made from this record"
-        assert rollback is not None, "the plan was made from this record"
+        if key is None or rollback is None:
+            raise RotationFailed("not rolled back: something else was asked for meanwhile")
         secret = self.find_secret(session, key)
         if secret is None:
             self._drop(session, f"no destination keeps the value of {key.key_id} (a dotenv file keeps none)")
@@ -74,7 +74,8 @@ class PutBack:
     def restore(self, session: Session, action: Restore) -> None:
         """The current key again where somebody else has changed it; given up as the current one where it is refused."""
         key = session.record.key(action.key_id)
-        assert key is not None, "the plan was made from this record"
+        if key is None:
+            raise RotationFailed(f"{action.key_id} is not put back: it was forgotten meanwhile")
         secret = self.find_secret(session, key)
         if secret is None:
             raise RotationFailed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rotator.domain.events import RollbackRequested
+from rotator.domain.events import RollbackRequested, RotationRequested
 from rotator.domain.model import Drift
 from tests.model.calm import calm_down
 from tests.model.faults import Trouble, What
@@ -324,5 +324,32 @@ def test_promise_1_a_key_that_was_taken_out_of_its_first_place_may_still_land_in
     for _ in range(3):
         story.looks("chat", Trouble("create_key", UNAVAILABLE), seat="B")
         story.passes(4 * HOUR)
+    story.go_on()
+    story.ends_well()
+
+
+def test_promise_2_where_a_place_can_not_be_read_no_key_with_our_name_is_given_an_end(story):
+    held = story.held("mail")
+    story.lose_journal()
+    story.looks("mail", Trouble("read", UNAVAILABLE))
+    assert story.world.truth.expires_at(held) > story.world.now() + 20 * DAY
+    story.ends_well()
+
+
+def test_promise_4_a_creation_that_comes_after_the_journal_was_lost_is_found(story):
+    story.rotates("search", Trouble("create_key", LATE))
+    story.lose_journal()
+    story.looks("search")
+    story.ends_well()
+
+
+def test_a_rollback_that_is_overtaken_by_a_rotation_in_its_look_is_no_defect(story):
+    story.rotates("search")
+    story.passes(30 * MINUTE)
+    story.rotates("search")
+    story.passes(DAY - 30 * MINUTE)
+    story.world.request("search", RollbackRequested(reason="test"))
+    story.looks("search", Trouble("revoke_key", PAUSE))
+    story.world.request("search", RotationRequested(reason="test"))
     story.go_on()
     story.ends_well()
