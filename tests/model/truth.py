@@ -12,6 +12,9 @@ from rotator.service.gather import OBSERVATION_MAX_AGE
 from rotator.service.reconcile import Outcome, Result
 from tests.model.history import EMPTY, GARBAGE, History, Put, Turn
 
+SECONDS = timedelta(seconds=10)
+"""Of a grace, that nobody counts: a provider that lags lets a look believe in a key that a person has just revoked."""
+
 
 class Truth(History):
     """Told of every effect of every holder."""
@@ -178,10 +181,10 @@ class Truth(History):
             if key_id in self.pending[name] and key_id not in self.holds_of(policy) and not excused:
                 self.blame(kind, f"{key_id}: the destinations of {name} do not all hold its replacement yet")
             left = self.left_at.get((name, key_id))
-            if left is not None and at < left + min(self.graces[name]):
+            if left is not None and at < left + min(self.graces[name]) - SECONDS:
                 self.blame(f"{kind} after it lay in a destination", f"{key_id}: left {name} at {left:%m-%d %H:%M:%S}")
             since = self.replaced_at.get((name, key_id))
-            if since is not None and at < since + min(self.graces[name]):
+            if since is not None and at < since + min(self.graces[name]) - SECONDS:
                 self.blame(kind, f"{key_id}: {name} replaced it at {since:%m-%d %H:%M:%S}")
 
     def _is_excused(self, turn: Turn, owner: Policy, destination: Destination) -> bool:
@@ -192,7 +195,7 @@ class Truth(History):
         if last is None or not last.by_person:
             return False
         blind = OBSERVATION_MAX_AGE if owner.name != turn.policy.name else timedelta(0)
-        return last.tick > turn.tick or last.at > turn.began - blind
+        return last.tick > turn.tick or last.at >= turn.began - blind
 
     def _person_acted(self, turn: Turn) -> bool:
         return self.tick > turn.tick

@@ -85,7 +85,7 @@ class World:
         self._folder, self._number = folder, 0
         self.known_dead: set[str] = set()
         self.holders: dict[str, Holder] = {}
-        self.copy: tuple[bytes, dict[str, int]] | None = None
+        self.copy: tuple[bytes, dict[str, int], set[str]] | None = None
         self._new_file()
         self._births = 0
         for seat in ("A", "B"):
@@ -176,15 +176,16 @@ class World:
 
     def copy_journal(self) -> None:
         with closing(sqlite3.connect(f"{self._folder}/{self._number}.db")) as connection:
-            self.copy = connection.serialize(), dict(self.truth.on_hold)
+            self.copy = connection.serialize(), dict(self.truth.on_hold), set(self.truth.compromise_open)
         self.truth.tell("the journal is copied")
 
     def restore_journal(self) -> None:
         assert self.copy is not None
-        content, holds = self.copy
+        content, holds, compromised = self.copy
         self._replace_journal(content)
         self.truth.forget()
         self.truth.on_hold = dict.fromkeys(holds, self.truth.tick)
+        self.truth.compromise_open = compromised & self.truth.policies.keys()
         self.truth.tell("the journal is restored from the copy")
 
     # --- operators -----------------------------------------------------------------------------------------------
