@@ -66,7 +66,8 @@ def held_somewhere(context: Context, key: KeyRecord) -> Verdict | None:
     if not holders:
         return None
     reason = f"{key.key_id} is still held by {', '.join(holders)}"
-    return Verdict(check="HeldSomewhere", decision=Decision.KEEP, reason=reason, alert=True)
+    soon = context.now + ASK_AGAIN if key.leaked else None
+    return Verdict(check="HeldSomewhere", decision=Decision.KEEP, reason=reason, until=soon, alert=True)
 
 
 def claimed_elsewhere(context: Context, key: KeyRecord) -> Verdict | None:

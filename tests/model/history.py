@@ -74,6 +74,7 @@ class History:
     overtaken: set[Turn] = field(default_factory=set)  # those that had an effect after another took their lease
     saw: dict[Turn, dict[str, str]] = field(default_factory=dict)  # what each place held when the look began
     looked: dict[Turn, set[str]] = field(default_factory=lambda: defaultdict(set))  # places that a look has read
+    last_seen: dict[str, str] = field(default_factory=dict)  # destination name to what the last look saw there
     unlooked: set[str] = field(default_factory=set)  # policies of which the journal may tell what was long ago
     compromise_open: set[str] = field(default_factory=set)  # policies whose leaked keys were not all replaced yet
     was_sent_before: bool = False  # an effect comes now that was sent minutes ago
@@ -140,6 +141,7 @@ class History:
         if destination in policy.destinations and destination.name not in self.looked[turn]:
             self.looked[turn].add(destination.name)
             self.saw[turn][destination.name] = held = self.holds(destination)
+            self.last_seen[destination.name] = held
             self.seen[policy.name] |= {held} - {EMPTY, GARBAGE}
 
     def moved(self) -> None:

@@ -115,12 +115,12 @@ class GatedBackend:
         self.gate.call("check_writable", lambda: self.fake.check_writable(destination))
 
     def write(self, destination: Destination, value: SecretValue, metadata: KeyMetadata, expected: str) -> None:
-        turn = self.seat.turn
+        turn, sent_at = self.seat.turn, self.truth.now()
 
         def effect() -> None:
             before = self.truth.holds(destination)
             self.fake.write(destination, value, metadata, expected)
-            self.truth.wrote(turn, destination, before)
+            self.truth.wrote(turn, destination, before, sent_at)
 
         self.gate.call("write", effect)
 

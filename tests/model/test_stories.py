@@ -353,3 +353,16 @@ def test_a_rollback_that_is_overtaken_by_a_rotation_in_its_look_is_no_defect(sto
     story.world.request("search", RotationRequested(reason="test"))
     story.go_on()
     story.ends_well()
+
+
+def test_a_leaked_key_that_was_seen_in_another_project_is_looked_for_there_soon(story):
+    old = story.held("chat")
+    story.paste("batch", old)
+    story.looks("batch")
+    story.rotates("chat", compromised=True)
+    story.paste("batch", EMPTY)
+    story.looks("batch")
+    story.passes(11 * MINUTE)
+    story.world.look_at_due("A")
+    assert not story.world.truth.is_accepted(old)
+    story.ends_well()

@@ -63,8 +63,11 @@ class Truth(History):
         if key_id not in self.waived:
             self._graces_over(turn, key_id, expires_at, "2: expires in {} grace")
 
-    def wrote(self, turn: Turn, destination: Destination, before: str) -> None:
-        """Promise 1, at the moment of the write."""
+    def wrote(self, turn: Turn, destination: Destination, before: str, sent_at: datetime) -> None:
+        """Promise 1, at the moment of the write.
+
+        :param sent_at: when it was about to be sent; a process that was paused since can't call it back.
+        """
         after, policy = self.holds(destination), turn.policy
         if after == before:
             return
@@ -77,7 +80,9 @@ class Truth(History):
         is_news = before != self.saw[turn].get(destination.name)
         if last is not None and last.by_person and last.tick > turn.tick and is_news and before:
             self.blame("1: a person's value was overwritten", f"{destination}: {before} by {after}")
-        if not self.is_accepted(after) and self.person_killed.get(after, 0) <= turn.tick:
+        ends, skew = self.expires_at(after), self.provider._now() - self.now()
+        is_too_late = ends is not None and sent_at < ends - skew
+        if not (self.is_accepted(after) or is_too_late) and self.person_killed.get(after, 0) <= turn.tick:
             self.blame("1: a refused key was published", f"{after} in {destination}")
         self._leaves(destination, before)
         self.puts[destination.name] = Put(by_person=False, tick=self.tick, at=self.now())
@@ -143,6 +148,9 @@ class Truth(History):
         for key_id in sorted(self.leaked.pop(name, set())):
             elsewhere = [other for other, key in (*self.left_at, *self.replaced_at) if key == key_id and other != name]
             elsewhere += [other for other in self.unlooked if other != name]
+            # Of places of other projects nobody knows more than what their own look saw there last.
+            others = [place for other in self.policies.values() if other.name != name for place in other.destinations]
+            elsewhere += [place.name for place in others if self.last_seen.get(place.name) == key_id]
             is_others = self.project_of(key_id) != turn.policy.project
             if self.is_accepted(key_id) and not (elsewhere or is_others or self.lies_anywhere(key_id)):
                 self.blame("2: a leaked key lives on", f"{key_id} of {name}")
