@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from rotator.domain.key_checks import ASK_AGAIN
 from rotator.domain.model import Destination, Identity, Policy, Refused
+from rotator.domain.naming import is_name_of
 from rotator.domain.record import KeyRecord, KeyState, Origin, PolicyRecord
 from rotator.domain.rollback import former_key
 from rotator.domain.secret import Fingerprint, SecretValue
@@ -166,7 +168,7 @@ class Gatherer:
     def _claims(self, policy: Policy, key: KeyRecord, now: datetime) -> tuple[Claim, ...]:
         records = self.journal.others_with(key.key_id, policy.name)
         configured = {other.name for other in self.policies} if records else set()
-        return tuple(
+        recorded = tuple(
             Claim(
                 policy=record.policy,
                 until=theirs.grace_until if theirs and not _is_needed(record, theirs, now) else None,
@@ -174,6 +176,18 @@ class Gatherer:
             for record in records
             if record.policy in configured and ((theirs := record.key(key.key_id)) is None or theirs.state in _CLAIMING)
         )
+        return (*recorded, *self._claims_by_name(policy, key, now))
+
+    def _claims_by_name(self, policy: Policy, key: KeyRecord, now: datetime) -> list[Claim]:
+        """After the journal was lost: of a policy that was not looked at yet, whose key this was by its name."""
+        return [
+            Claim(policy=other.name, until=now + ASK_AGAIN)
+            for other in self.policies
+            if other.name != policy.name
+            and scope_of(other) == scope_of(policy)
+            and is_name_of(key.name, other.instance, other.name)
+            and self.journal.look(other.name) is None
+        ]
 
     def _with_use(self, policy: Policy, keys: Sequence[KeyRecord], gathered: Gathered) -> World:
         """Ask for billed use where the list tells none. It can hold a revocation back, never justify one."""

@@ -366,3 +366,14 @@ def test_a_leaked_key_that_was_seen_in_another_project_is_looked_for_there_soon(
     story.world.look_at_due("A")
     assert not story.world.truth.is_accepted(old)
     story.ends_well()
+
+
+def test_promise_2_a_key_with_the_name_of_a_policy_that_was_not_looked_at_yet_waits_for_that(story):
+    shared = story.held("search")
+    story.paste("search", story.new_key("search"))
+    story.lose_journal()
+    story.paste("chat", shared)
+    story.rotates("chat")
+    story.passes(7 * HOUR)
+    story.looks("chat")
+    story.ends_well()
