@@ -195,6 +195,8 @@ class Reconciler:
             structlog.get_logger().warning("alert", policy=policy.name, check="Deferred", reason=reason)
         if session.deferred:
             next_at = min(next_at, now + DEFERRED_AGAIN)
+        elif _slept_through(session, decided):
+            next_at = now
         if problems:
             next_at = min(next_at, now + self._backoff(policy, failures, _end_of(session.record)))
         look = Look(
@@ -275,6 +277,12 @@ class Reconciler:
             self.journal.release(lease)
         except RotatorError as error:
             structlog.get_logger().warning("lease.kept", policy=lease.policy, reason=str(error))
+
+
+def _slept_through(session: Session, decided: Plan) -> bool:
+    """Whether the key that this look has made has ended in it: one look makes no second one."""
+    ends = _end_of(session.record)
+    return ends is not None and ends <= session.now() and any(isinstance(one, Issue) for one in decided.actions)
 
 
 def _end_of(record: PolicyRecord) -> datetime | None:

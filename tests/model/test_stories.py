@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from rotator.domain.events import RollbackRequested, RotationRequested
@@ -376,4 +378,12 @@ def test_promise_2_a_key_with_the_name_of_a_policy_that_was_not_looked_at_yet_wa
     story.rotates("chat")
     story.passes(7 * HOUR)
     story.looks("chat")
+    story.ends_well()
+
+
+def test_promise_1_who_slept_through_the_life_of_the_key_that_it_has_just_published_looks_again_at_once(story):
+    story.rotates("mail", Trouble("append", PAUSE, after=True, nth=4))
+    story.passes(32 * DAY)
+    story.go_on()
+    assert story.world.next_due("A") <= story.world.now() + timedelta(seconds=1)
     story.ends_well()

@@ -117,6 +117,8 @@ class Truth(History):
             self._owes_no_grace_any_more(turn.policy.name)
         for destination in turn.policy.destinations:
             key_id = self.holds(destination)
+            if not self.is_accepted(key_id) and outcome.next_at <= self.now():
+                continue  # it has ended while the look slept, which looks again at once
             if not self.is_accepted(key_id):
                 self.blame("1: a fine look left a refused key", f"{key_id or 'nothing'} in {destination}")
                 continue
