@@ -115,22 +115,26 @@ class Truth(History):
         self.fine_looks[turn.policy.name] = self.tick
         if turn.policy.name in self.compromise_open:
             self._owes_no_grace_any_more(turn.policy.name)
-        for destination in turn.policy.destinations:
-            key_id = self.holds(destination)
-            if not self.is_accepted(key_id) and outcome.next_at <= self.now():
-                continue  # it has ended while the look slept, which looks again at once
-            if not self.is_accepted(key_id):
-                self.blame("1: a fine look left a refused key", f"{key_id or 'nothing'} in {destination}")
-                continue
-            ends = self.expires_at(key_id)
-            if ends is not None and ends <= outcome.next_at:
-                self.blame("1: a fine look leaves a key that ends before the next", f"{key_id} in {destination}")
+        self._fine_places(turn, outcome)
         if undisturbed:
             self._leaked_keys_ended(turn)
         self._adopted_by(turn)
         self.settled[turn.policy.name] |= set(self.holds_of(turn.policy))
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _fine_places(self, turn: Turn, outcome: Outcome) -> None:
+        """Every place of the policy holds a key that is accepted until the next look."""
+        for destination in turn.policy.destinations:
+            key_id = self.holds(destination)
+            if not self.is_accepted(key_id):
+                # One that ended while the look slept is replaced by the next look, which comes at once.
+                if outcome.next_at > self.now():
+                    self.blame("1: a fine look left a refused key", f"{key_id or 'nothing'} in {destination}")
+                continue
+            ends = self.expires_at(key_id)
+            if ends is not None and ends <= outcome.next_at:
+                self.blame("1: a fine look leaves a key that ends before the next", f"{key_id} in {destination}")
 
     def _may_act(self, turn: Turn, what: str) -> None:
         """Promise 5: what a former holder was about to send can't be called back; that is one effect, no more."""
