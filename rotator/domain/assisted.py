@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.actions import Action, ConfirmRefusal, ExtendGrace
 from rotator.domain.model import Assistance, Policy
-from rotator.domain.policy_checks import ON_SCHEDULE
+from rotator.domain.policy_checks import ON_SCHEDULE, UNRELIABLE
 from rotator.domain.record import KeyRecord, Level, PersonRequest, RotationRecord
 from rotator.domain.request_actions import (
     AskForKey,
@@ -33,7 +33,6 @@ WATCH_FIRST = timedelta(seconds=30)
 WATCH_LAST = timedelta(hours=1)
 """How soon, and how rarely at last, it is looked whether an old key was revoked."""
 
-_PRESSING = frozenset({"KeyRejected", "LeakedKeyIsBack", "EndMayCome", "Compromised"})
 _PUT_OFF = frozenset({"ExpiryNear", "TooOld", "RotateRequested"})
 """Checks that can find a need, and yet wait for a window: the need has not gone."""
 
@@ -90,7 +89,7 @@ def _ask(context: Context, verdict: Verdict, *, urgent: bool) -> AskForKey:
         reason=f"{verdict.check}: {verdict.reason}",
         expires_at=whole_day(context.now, context.policy),
         deadline=_deadline(context, verdict),
-        pressing=verdict.check in _PRESSING,
+        pressing=verdict.check in UNRELIABLE,
         urgent=urgent,
         can_wait=verdict.check in ON_SCHEDULE,
     )
@@ -101,7 +100,7 @@ def _kept(
 ) -> list[Action]:
     """The request goes on: changed where it must be, or announced again where it is time."""
     policy, now = context.policy, context.now
-    presses = verdict.check in _PRESSING and not request.urgent
+    presses = verdict.check in UNRELIABLE and not request.urgent
     deadline = min(request.deadline, _deadline(context, verdict)) if presses or not request.urgent else request.deadline
     is_short = rotation.expires_at <= now + max(policy.renew_before, policy.lifetime / 2)
     if presses or deadline < request.deadline or is_short:
@@ -128,7 +127,7 @@ def _deadline(context: Context, verdict: Verdict) -> datetime:
     """While there is time yet to repair what fails, and for a whole grace; or soon."""
     key, policy, now = context.record.current, context.policy, context.now
     latest = now + policy.renew_before
-    if verdict.check in _PRESSING:
+    if verdict.check in UNRELIABLE:
         return now + PRESSING
     if key is None:
         return min(latest, now + timedelta(days=1))

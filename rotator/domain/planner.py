@@ -33,7 +33,7 @@ from rotator.domain.key_checks import (
 )
 from rotator.domain.model import Policy, Refused
 from rotator.domain.naming import is_name_of
-from rotator.domain.policy_checks import ASKED_FOR, ON_SCHEDULE, POLICY_CHAIN
+from rotator.domain.policy_checks import ASKED_FOR, ON_SCHEDULE, POLICY_CHAIN, UNRELIABLE
 from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.recovery import rebuild, resume
 from rotator.domain.rollback import roll_back
@@ -299,6 +299,4 @@ def _is_urgent(context: Context, verdict: Verdict) -> bool:
     """Consumers are without a key, or soon will be."""
     key, half = context.record.current, context.policy.renew_before / 2
     ends = key.expires_at if key else None
-    return verdict.check in {"KeyRejected", "LeakedKeyIsBack", "EndMayCome", *ASKED_FOR} or bool(
-        ends and ends < context.now + half
-    )
+    return verdict.check in {*UNRELIABLE, *ASKED_FOR} or bool(ends and ends < context.now + half)

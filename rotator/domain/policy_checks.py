@@ -22,6 +22,9 @@ from rotator.domain.windows import in_window
 ASKED_FOR = ("Compromised", "RotateRequested")
 """Checks that find what an operator asked for by the policy's name."""
 
+UNRELIABLE = ("KeyRejected", "LeakedKeyIsBack", "EndMayCome", "Compromised")
+"""Checks that find consumers without a key that they can rely on."""
+
 ON_SCHEDULE = ("ExpiryNear", "TooOld", "LateWritePossible")
 """Checks whose rotation harms nobody if others go first."""
 
