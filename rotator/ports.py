@@ -192,6 +192,7 @@ class Look:
     :param failures: looks in a row that ended in an error.
     :param problem: the last error, fit for people; empty when the last look was fine.
     :param alerts: what a person should hear of: pairs of a check's name and its reason.
+    :param ok_at: when a look was fine last, this one or one before it; the journal knows it.
     """
 
     next_at: datetime
@@ -199,6 +200,7 @@ class Look:
     failures: int = 0
     problem: str = ""
     alerts: tuple[tuple[str, str], ...] = ()
+    ok_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -225,6 +225,7 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         and not places_unknown(context, key)
         and not world.holders(key)
         and not may_still_land(context, key)
+        and all(world.identity(view.fingerprint) for view in world.destinations)  # its consumers have another one
         and not consumers_not_told(context, key)  # it would end by itself, whatever holds its revocation back
         and not world.claims.get(key.key_id)
         and (world.skew is None or abs(world.skew) <= LARGEST_SKEW)

@@ -29,10 +29,14 @@ _CLAIMING = frozenset({KeyState.CURRENT, KeyState.CANDIDATE, KeyState.RETIRING})
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was seen, and beside it the secrets that the destinations hold: in memory, for this look only."""
+    """What was seen, and beside it the secrets that the destinations hold: in memory, for this look only.
+
+    :param is_new: no decision was made of it yet.
+    """
 
     world: World
     secrets: Mapping[Fingerprint, SecretValue] = field(default_factory=dict)
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ class Gatherer:
         """Add the provider's list and other policies' destinations, where the record makes them matter."""
         world = gathered.world
         can_list = not policy.assisted and world.listed is None and not world.provider_problem
-        if can_list and _needs_list(record, world, now):
+        if can_list and (_needs_list(record, world, now) or (gathered.is_new and self._is_long_ago(policy, now))):
             world = self._with_list(policy, world)
         ending = [key for key in record.keys if _may_be_ended(key, now)]
         if any(key.key_id not in world.claims for key in ending):  # one may have begun to retire in this very look
@@ -72,7 +76,17 @@ class Gatherer:
         untold = [key for key in ending if may_be_revoked(key, now) and _use_is_untold(policy, world, key)]
         if untold:
             world = self._with_use(policy, untold, replace(gathered, world=world))
-        return replace(gathered, world=world)
+        return replace(gathered, world=world, is_new=False)
+
+    def _is_long_ago(self, policy: Policy, now: datetime) -> bool:
+        """Whether the list is read without another cause: at a process's first look, and once a day.
+
+        So whatever became of the journal, by a restored copy for one, no key of ours stays unknown for longer.
+        """
+        last = self.journal.look(policy.name)
+        if last is None or last.ok_at is None:
+            return True
+        return last.ok_at < self.began_at or last.ok_at.date() != now.date()
 
     def _view(self, destination: Destination, secrets: dict[Fingerprint, SecretValue]) -> DestinationView:
         return view_of(destination, self.backends, secrets)

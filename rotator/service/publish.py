@@ -15,7 +15,6 @@ from rotator.domain.snapshot import DestinationView
 from rotator.domain.text import text
 from rotator.errors import BackendError, OutcomeUnknown, RotationFailed, VersionConflict
 from rotator.ports import SecretBackend
-from rotator.service.gather import Gathered
 from rotator.service.session import RetiredSecrets, Session
 
 PUBLISH_ATTEMPTS = 5
@@ -196,9 +195,10 @@ def saw(session: Session, destination: Destination, held: Held) -> None:
     )
     world = session.gathered.world
     views = tuple(view if old.destination.name == destination.name else old for old in world.destinations)
-    session.gathered = Gathered(
-        replace(world, destinations=views, listed=None),
-        {**session.gathered.secrets, held.value.fingerprint(): held.value},
+    session.gathered = replace(
+        session.gathered,
+        world=replace(world, destinations=views, listed=None),
+        secrets={**session.gathered.secrets, held.value.fingerprint(): held.value},
     )
 
 

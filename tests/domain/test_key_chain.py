@@ -201,3 +201,12 @@ def test_a_key_that_a_destination_holds_is_never_given_an_end():
     old = retiring("old", grace_until=NOW + HOUR, expiry_forwarded=False)
     decided = plan(POLICY, world("new", "old", listed=LISTED).beside(record(NEW, old)), NOW)
     assert not [action for action in decided.actions if type(action).__name__ == "ForwardExpiry"]
+
+
+@pytest.mark.parametrize("value", [None, "spoilt"])
+def test_promise_2_a_key_is_never_given_an_end_while_a_place_has_no_working_key(value):
+    old = retiring("old", grace_until=NOW + HOUR, expiry_forwarded=False)
+    seen = world("new", value, listed=LISTED)
+    seen = replace(seen, identities={**seen.identities, **({fingerprint(value): REFUSED} if value else {})})
+    decided = plan(POLICY, seen.beside(record(NEW, old)), NOW)
+    assert not [action for action in decided.actions if type(action).__name__ == "ForwardExpiry"]

@@ -179,6 +179,13 @@ def test_a_journal_restored_from_before_a_rotation_leaves_no_key_behind(story):
     story.ends_well()
 
 
+def test_promise_8_an_orphan_that_the_restored_journal_does_not_know_is_found(story):
+    story.copy_journal()
+    story.rotates("chat", Trouble("create_key", CRASH, after=True))
+    story.restore_journal()
+    story.ends_well()
+
+
 def test_promise_4_an_orphan_that_no_rotation_will_follow_does_not_wait_for_one(story):
     story.rotates("chat", Trouble("append", CRASH, after=True, nth=2))
     story.roll_back(seat="A", name="chat", troubles=(), wait=6 * MINUTE, known=True)
@@ -194,6 +201,15 @@ def test_promise_2_a_place_that_was_emptied_in_the_middle_has_the_whole_grace_fr
     story.go_on()
     story.passes(4 * HOUR)
     story.looks("chat")
+    story.ends_well()
+
+
+def test_promise_2_no_end_is_given_to_a_key_while_all_that_replaced_it_has_ended_too(story):
+    story.passes(16 * DAY)
+    story.paste("search", story.new_key("search"), where="first")
+    story.passes(16 * DAY)  # the key in the second place has ended
+    story.looks("search", Trouble("write", CRASH, nth=2))
+    story.passes(32 * DAY)  # the new key in the first has, too
     story.ends_well()
 
 

@@ -1,6 +1,7 @@
 """Promise 8: with the journal lost, or restored from an old copy, the next look rebuilds what it needs."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def restored(stage, copy):
     for leftover in ("-wal", "-shm"):
         Path(f"{file_of(stage)}{leftover}").unlink(missing_ok=True)
     shutil.copy(copy, file_of(stage))
+    stage.clock.advance(timedelta(seconds=1))  # nobody does that at once
     stage.restart()
 
 
@@ -106,6 +108,40 @@ def test_promise_8_an_orphan_of_a_lost_journal_is_found_by_its_name(stage):
     stage.clock.advance(POLICY.grace)
     stage.look()
     assert orphan.facts.key_id not in stage.alive()
+
+
+def test_promise_8_an_orphan_that_an_older_copy_does_not_know_is_found_by_the_next_look(stage, tmp_path):
+    adopted(stage)
+    rotate_now(stage)
+    stage.look_until_quiet(2 * DAY)
+    copy = saved(stage, tmp_path)
+    name = "rotator_prod_chat_20261101_abcdefgh"
+    orphan = stage.provider.create_key(POLICY.project, name, stage.clock.now() + 90 * DAY).facts.key_id
+    restored(stage, copy)
+    stage.look()
+    assert record(stage).key(orphan).state is KeyState.RETIRING
+
+
+def test_promise_8_a_key_that_was_made_late_after_an_older_copy_was_restored_is_found_within_a_day(stage):
+    adopted(stage)
+    rotate_now(stage)
+    stage.look_until_quiet(2 * DAY)
+    name = "rotator_prod_chat_20261101_abcdefgh"
+    orphan = stage.provider.create_key(POLICY.project, name, stage.clock.now() + 90 * DAY).facts.key_id
+    stage.clock.advance(DAY)
+    stage.look()
+    assert record(stage).key(orphan).state is KeyState.RETIRING
+
+
+def test_an_idle_policy_reads_the_list_once_a_day(stage):
+    adopted(stage)
+    rotate_now(stage)
+    stage.look_until_quiet(2 * DAY)
+    stage.provider.calls.clear()
+    for _ in range(4):
+        stage.clock.advance(DAY / 4)
+        stage.look()
+    assert stage.provider.calls.count("list_keys") == 1
 
 
 @pytest.mark.parametrize("name", ["rotator_dev_chat_20261101_abcdefgh", "rotator_prod_chat2_20261101_abcdefgh", "mine"])

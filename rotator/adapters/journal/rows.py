@@ -48,7 +48,7 @@ def entry_of(row: Row[Any]) -> Entry:
     return Entry(**{name: getattr(row, name) for name in _OF_ENTRY})
 
 
-def look_of(row: Row[Any, Any, Any, Any, Any, Any]) -> Look:
+def look_of(row: Row[Any, Any, Any, Any, Any, Any, Any]) -> Look:
     """The end of a policy's last look."""
     return Look(
         next_at=time_from_text(row.next_at),
@@ -56,14 +56,15 @@ def look_of(row: Row[Any, Any, Any, Any, Any, Any]) -> Look:
         failures=row.failures,
         problem=row.problem,
         alerts=tuple((check, reason) for check, reason in json.loads(row.alerts or "[]")),
+        ok_at=_time_of(row.ok_at),
     )
 
 
 def work_of(row: Row[Any, Any, Any, Any, Any]) -> Work:
     """How the work on a policy went."""
     return Work(
-        ok_at=time_from_text(row.ok_at) if row.ok_at else None,
-        failed_at=time_from_text(row.failed_at) if row.failed_at else None,
+        ok_at=_time_of(row.ok_at),
+        failed_at=_time_of(row.failed_at),
         held_until=time_from_text(row.lease_until) if row.lease_holder and row.lease_until else None,
     )
 
@@ -127,3 +128,8 @@ def is_valid(row: Row[Any], now: datetime) -> bool:
 def holding(lease: Lease) -> dict[str, object]:
     """What ``statements.HELD`` compares with."""
     return {"p": lease.policy, "t": lease.token, "h": lease.holder}
+
+
+def _time_of(text: str) -> datetime | None:
+    """Of a column that is empty where there is no such moment."""
+    return time_from_text(text) if text else None

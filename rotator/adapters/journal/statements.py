@@ -56,6 +56,7 @@ LOOKS = select(
     policy_state.c.failures,
     policy_state.c.problem,
     policy_state.c.alerts,
+    policy_state.c.ok_at,
 ).where(policy_state.c.next_at.is_not(None))
 LOOK = LOOKS.where(OF_POLICY)
 WORKS = select(
