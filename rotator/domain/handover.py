@@ -43,6 +43,7 @@ class Offer:
     :param identity: what the provider says that it is.
     :param expires_at: the expiration that it was given; ``None``: it never ends.
     :param is_told: whether the person said that date; else it is the earliest that they may have been asked for.
+    :param ends_latest: see ``KeyRecord``.
     :param records: what the journal remembers of every policy.
     :param organization: of the current key; ``None`` where that is not known.
     :param held_ids: of the keys that the destinations hold.
@@ -59,6 +60,7 @@ class Offer:
     began: Seen | None
     now: datetime
     is_told: bool = True
+    ends_latest: datetime | None = None
 
 
 def earliest_end(rotation: RotationRecord, now: datetime) -> datetime:
@@ -69,6 +71,12 @@ def earliest_end(rotation: RotationRecord, now: datetime) -> datetime:
     """
     before = rotation.request.asked_before if rotation.request else ()
     return min([rotation.expires_at, *(end for end in before if end > now)])
+
+
+def latest_end(rotation: RotationRecord) -> datetime | None:
+    """When such a key has ended for certain, where that is later than ``earliest_end``: it may live until then."""
+    before = rotation.request.asked_before if rotation.request else ()
+    return max([rotation.expires_at, *before]) if before else None
 
 
 def tidied(secret: SecretValue) -> SecretValue:

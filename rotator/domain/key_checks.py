@@ -169,9 +169,12 @@ def replacement_not_proven(context: Context, key: KeyRecord) -> Verdict | None:
 
 
 def not_the_key_that_we_made(context: Context, key: KeyRecord) -> Verdict | None:
-    """The list shows another name under this id than the one that we gave: then it is not ours to revoke."""
-    facts = context.world.facts(key.key_id)
-    if key.origin is not Origin.ISSUED or facts is None or facts.name == key.name:
+    """The list shows another name under this id than the one that we gave: then it is not ours to revoke.
+
+    What name a person has given the key that they handed over was told by nobody, nor when it was made.
+    """
+    facts, was_handed_over = context.world.facts(key.key_id), key.created_at is None
+    if key.origin is not Origin.ISSUED or was_handed_over or facts is None or facts.name == key.name:
         return None
     reason = f"{key.key_id} has another name in the list than {key.name}"
     return Verdict(check="NotTheKeyThatWeMade", decision=Decision.KEEP, reason=reason, alert=True)

@@ -108,6 +108,7 @@ class KeyRecord:
     :param leaked: it was replaced because of a leak, and waits for nobody; current: somebody has put it back.
     :param expires_told_by: the person who told of its expiration, or that it has none; empty where the provider did.
     :param revocation: a person is asked to revoke it.
+    :param ends_latest: the last of the ends that it may have been given; ``None`` where there is one alone.
     """
 
     key_id: str
@@ -137,6 +138,7 @@ class KeyRecord:
     expires_told_by: str = ""
     revocation: PersonRequest | None = None
     retired_at: datetime | None = None
+    ends_latest: datetime | None = None
 
 
 class Phase(StrEnum):

@@ -15,7 +15,7 @@ from typing import NoReturn
 from rotator.domain import events as ev
 from rotator.domain import request_events as rev
 from rotator.domain.assisted import PRESSING, whole_day
-from rotator.domain.handover import Offer, Seen, comes_too_late, earliest_end, malformed, refusal, tidied
+from rotator.domain.handover import Offer, Seen, comes_too_late, earliest_end, latest_end, malformed, refusal, tidied
 from rotator.domain.model import Identity, Refused
 from rotator.domain.naming import key_name
 from rotator.domain.record import (
@@ -161,6 +161,7 @@ class Acceptor:
             began=handed.began,
             now=session.now(),
             is_told=handed.expires is not None,
+            ends_latest=latest_end(open_one) if open_one and handed.expires is None else None,
         )
 
     def _record(self, session: Session, handed: Handed, offer: Offer, secret: SecretValue) -> str:
@@ -272,6 +273,7 @@ def _key_of(session: Session, offer: Offer, rotation: RotationRecord | None, sec
         fingerprint=secret.fingerprint(),
         name=rotation.key_name if rotation else "",
         expires_at=offer.expires_at,
+        ends_latest=offer.ends_latest,
         rotation_id=rotation.rotation_id if rotation else "",
     )
 

@@ -211,6 +211,7 @@ def _told_end(key: KeyRecord, now: datetime) -> str:
     """Why a key is taken for ended although nobody can try it; empty where it is not."""
     if key.revocation and key.revocation.done_by:
         return f"revoked, as {key.revocation.done_by} tells"
-    if key.expires_at and key.expires_at + ZONES <= now:
-        return f"ended at {text(key.expires_at)}, by the expiration that it was told to have"
+    ends = key.ends_latest or key.expires_at
+    if ends and ends + ZONES <= now:
+        return f"ended at {text(ends)}, by the expiration that it was told to have"
     return "revoked, as the provider had confirmed" if key.state is KeyState.REVOKED else ""

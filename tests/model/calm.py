@@ -47,10 +47,20 @@ def _take_foreign_keys_out(world: World) -> None:
                 world.put(destination, EMPTY)
 
 
+def _people_do_as_asked(world: World) -> None:
+    """Everything, where people make and revoke keys."""
+    for name in list(world.truth.policies):
+        world.revoke_as_asked(name, tells=True)
+        if any(task.kind == "create" for task in world.tasks(name)):
+            key_id, told = world.make_as_asked(name)
+            world.hand_over(SEAT, name, key_id, told=told)
+
+
 def _until_stable(world: World) -> bool:
     end = world.now() + LONGEST
     while world.now() < end:
         world.look_at_due(SEAT)
+        _people_do_as_asked(world)
         unrest = unrest_of(world)
         if not unrest:
             return True
@@ -75,7 +85,7 @@ def unrest_of(world: World) -> list[tuple[str, str]]:
         if record.in_flight or record.open_intents:
             found.append(("4: a rotation has no end", policy.name))
     live = {key_id for key_id in truth.maker if truth.is_accepted(key_id)}
-    for key_id in sorted(live - good):
+    for key_id in sorted(live - good - truth.unseen):
         if truth.maker[key_id] in truth.policies:
             known = any(world.holders[SEAT].journal.load(name).key(key_id) for name in truth.policies)
             kind = "4: a key of ours lives on" if known else "4: a live key of ours is unrecorded"

@@ -66,6 +66,8 @@ class History:
     fine_looks: dict[str, int] = field(default_factory=dict)  # policy to the tick of its last one
     complete: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # what lay everywhere once
     settled: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # what a fine look saw everywhere
+    ever_asked: dict[str, int] = field(default_factory=dict)  # key id to the tick at which a person should revoke it
+    unseen: set[str] = field(default_factory=set)  # keys that nobody can find where there is no list
     waived: set[str] = field(default_factory=set)
     leaked: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # said to be, and not ended yet
     graces: dict[str, set[timedelta]] = field(default_factory=lambda: defaultdict(set))
@@ -204,6 +206,10 @@ class History:
                 # A key that nobody has adopted, and that lies in no place of the policy any more, is out of sight.
                 mine = {self.holds(d) for d in policies[name].destinations} if name in policies else set()
                 self.leaked[name] &= mine | self.settled[name] | self.ever_overwritten[name]
+            if name in policies and policies[name].assisted:
+                made = {key_id for key_id, maker in self.maker.items() if maker == name}
+                kept = {key_id for key_id in made if self.lies_anywhere(key_id)}
+                self.unseen |= made - (kept if name in self.unlooked else self.ever_held)
         for policy in policies.values():
             self.graces[policy.name].add(policy.grace)
         self.policies.clear()
@@ -228,6 +234,8 @@ class History:
         self.unlooked = set(self.policies)
         self.settled.clear()
         self.fine_looks.clear()
+        for key_id in [key_id for key_id in self.maker if self.provider._keys[key_id].facts.created_by != "rotator"]:
+            del self.maker[key_id]  # a person's again: no list tells that it was handed over
         for graces in (self.replaced_at, self.left_at):
             for name, key_id in [pair for pair in graces if self.maker.get(pair[1]) != pair[0]]:
                 del graces[

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 from rotator.adapters.journal.sql import SqlJournal
 from rotator.domain.model import Policy
+from rotator.domain.record import Expiration
+from rotator.domain.secret import SecretValue
+from rotator.errors import JournalError
 from rotator.service.assembly import assemble
 from rotator.service.budget import Budget
+from rotator.service.handover import Handed
 from rotator.service.reconcile import Outcome
 from rotator.service.session import RetiredSecrets
 from tests.fakes.hooks import FakeHooks
@@ -48,12 +52,17 @@ class Holder:
 
     def look(self, policy: Policy, troubles: tuple[Trouble, ...]) -> None:
         """One look, to its end or to its pause."""
-        truth = self._world.truth
-        self._seat.turn = Turn(self.name, policy, truth.tick, self._world.now())
-        truth.began(self._seat.turn)
-        self.outcome, self.crashed = None, False
-        self.gate.arm(troubles)
+        self._begin(policy, troubles)
         self.gate.run(self._reconcile)
+        self._end()
+
+    def take(self, policy: Policy, key_id: str, expires: Expiration | None, troubles: tuple[Trouble, ...]) -> None:
+        """A person hands a key over: one look with it in its middle, to its end or to its pause."""
+        truth = self._world.truth
+        truth.tell(f"a person hands {key_id} over for {policy.name}")
+        handed = Handed(secret=SecretValue(truth.secrets[key_id]), expires=expires, by="ada", via="submit")
+        self._begin(policy, troubles)
+        self.gate.run(lambda: self._hand_over(handed))
         self._end()
 
     def resume(self, *, killed: bool = False) -> None:
@@ -70,11 +79,30 @@ class Holder:
     def now(self) -> datetime:
         return self._world.now()
 
+    def _begin(self, policy: Policy, troubles: tuple[Trouble, ...]) -> None:
+        truth = self._world.truth
+        self._seat.turn = Turn(self.name, policy, truth.tick, self._world.now())
+        truth.began(self._seat.turn)
+        self.outcome, self.crashed = None, False
+        self.gate.arm(troubles)
+
     def _reconcile(self) -> None:
         try:
-            self.outcome = self._reconciler.reconcile(self._seat.turn.policy)
+            self.outcome = self._parts.reconciler.reconcile(self._seat.turn.policy)
         except Crash:
             self.crashed = True
+
+    def _hand_over(self, handed: Handed) -> None:
+        turn, truth = self._seat.turn, self._world.truth
+        try:
+            answer = self._parts.desk.hand_over(turn.policy, handed, patience=timedelta(0))
+        except Crash:
+            self.crashed = True
+        except JournalError as error:
+            truth.tell(f"nothing was taken: {error}")
+        else:
+            self.outcome = answer.outcome
+            truth.answered(turn, answer, handed.secret.fingerprint())
 
     def _end(self) -> None:
         truth, turn = self._world.truth, self._seat.turn
@@ -82,9 +110,9 @@ class Holder:
             truth.tell(f"{self.name} is paused in its look at {turn.policy.name}")
         elif self.crashed:
             truth.tell(f"{self.name} died in its look at {turn.policy.name}")
-        else:
-            assert self.outcome is not None
+        elif self.outcome is not None:  # a handover that was not looked at has none
             truth.finished(turn, self.outcome, undisturbed=not self.gate.struck)
+            truth.asks(turn, self.outcome, self.journal.load(turn.policy.name))
 
     def _wire(self) -> None:
         truth, gate, seat = self._world.truth, self.gate, self._seat
@@ -95,7 +123,7 @@ class Holder:
         }
         journal = GatedJournal(real=self.journal, gate=gate, truth=truth, seat=seat)
         budget = Budget(most=10**9, begins_at=lambda now: now, journal=journal, policies=tuple(truth.policies.values()))
-        self._reconciler = assemble(
+        self._parts = assemble(
             providers=lambda _name: provider,
             backends=backends.__getitem__,
             journal=journal,
@@ -107,4 +135,4 @@ class Holder:
             holder=self.name,
             lease_ttl=LEASE,
             draw=lambda: 0.5,
-        ).reconciler
+        )

@@ -47,7 +47,11 @@ class Machine(RuleBasedStateMachine):
         skew=st.sampled_from((0, 30, -30, 180, -180)), lag=st.sampled_from((0, 3)), by_hand=st.lists(names, unique=True)
     )
     def begin(self, skew: int, lag: int, by_hand: list[str]) -> None:
-        self.world = World(self.folder, skew=timedelta(seconds=skew), lag=timedelta(seconds=lag))
+        self.start(skew, lag, by_hand)
+
+    def start(self, skew: int, lag: int, by_hand: list[str], by_people: frozenset[str] = frozenset()) -> None:
+        """The first day: some policies have keys that people had pasted, and each is looked at."""
+        self.world = World(self.folder, skew=timedelta(seconds=skew), lag=timedelta(seconds=lag), by_people=by_people)
         for name in by_hand:
             self._paste(name, "all", self._new_key(name, None))
         for name, project in PROJECTS.items():
@@ -195,10 +199,7 @@ class Machine(RuleBasedStateMachine):
     def revoke_by_hand(self, project: str, which: int) -> None:
         live = self.world.provider.live(project)
         if live:
-            key_id = live[-1 - which % len(live)]
-            self.world.provider.revoke_by_hand(key_id)
-            self.world.truth.person_revoked(key_id)
-            self.world.advance(self.world.lag)
+            self.world.revoke_by_hand(live[-1 - which % len(live)])
 
     @rule(name=names)
     def hold_or_release(self, name: str) -> None:
@@ -212,8 +213,11 @@ class Machine(RuleBasedStateMachine):
     )
     def configure(self, name: str, grace: timedelta, backends: list[str], drift: Drift) -> None:
         policies = self.world.truth.policies
-        changed = policy_of(name, grace=grace, backends=tuple(backends), drift=drift)
-        if name in policies and changed != policies[name]:
+        if name not in policies:
+            return
+        people = policies[name].assistance
+        changed = policy_of(name, grace=grace, backends=tuple(backends), drift=drift, assistance=people)
+        if changed != policies[name]:
             self.world.configure({**policies, name: changed})
 
     @rule(name=names)
@@ -255,12 +259,7 @@ class Machine(RuleBasedStateMachine):
         return not self.only or kind in self.only
 
     def _new_key(self, name: str, days: int | None) -> str:
-        ends = self.world.now() + days * DAY if days else None
-        issued = self.world.provider.create_by_hand(PROJECTS[name], "by hand", ends)
-        self.world.advance(self.world.lag)  # a person who pastes it takes longer than the provider does
-        self.world.truth.secrets[issued.facts.key_id] = issued.secret.reveal()
-        self.world.truth.listing_changed()
-        return issued.facts.key_id
+        return self.world.new_key(name, self.world.now() + days * DAY if days else None)
 
     def _paste(self, name: str, where: str, what: str) -> None:
         for destination in self._places(name, where):

@@ -40,6 +40,7 @@ class GatedProvider:
         turn = self.seat.turn
 
         def effect() -> IssuedKey:
+            self.truth.manages(turn, "create_key")
             issued = self.fake.create_key(project, name, expires_at)
             self.truth.created(turn, issued.facts)
             return issued
@@ -47,14 +48,19 @@ class GatedProvider:
         return self.gate.call("create_key", effect)
 
     def list_keys(self, project: str) -> Sequence[KeyFacts]:
-        return self.gate.call(
-            "list_keys", lambda: self.fake.list_keys(project), stale=lambda: self.truth.older_list(project)
-        )
+        turn = self.seat.turn
+
+        def effect() -> Sequence[KeyFacts]:
+            self.truth.manages(turn, "list_keys")
+            return self.fake.list_keys(project)
+
+        return self.gate.call("list_keys", effect, stale=lambda: self.truth.older_list(project))
 
     def set_expiration(self, project: str, key_id: str, expires_at: datetime | None) -> None:
         turn = self.seat.turn
 
         def effect() -> None:
+            self.truth.manages(turn, "set_expiration")
             before = self.truth.expires_at(key_id)
             self.fake.set_expiration(project, key_id, expires_at)
             self.truth.expiration_set(turn, key_id, before, expires_at)
@@ -65,6 +71,7 @@ class GatedProvider:
         turn = self.seat.turn
 
         def effect() -> None:
+            self.truth.manages(turn, "revoke_key")
             was_live = key_id in self.fake.live(project)
             if was_live:
                 self.truth.about_to_revoke(turn, key_id)
@@ -169,14 +176,19 @@ class GatedJournal:
         self.gate.call("release", lambda: self.real.release(lease))
 
     def append(self, lease: Lease, events: Sequence[Event], now: datetime) -> PolicyRecord:
+        turn = self.seat.turn
+
         def effect() -> PolicyRecord:
             try:
-                return self.real.append(lease, events, now)
+                record = self.real.append(lease, events, now)
             except Overtaken:  # an operator was faster than a decision: foreseen, and the next look decides anew
                 raise
             except IllegalMove as error:
                 self.truth.blame(f"defect: {type(events[0]).__name__} is an illegal move", str(error))
                 raise
+            if turn.policy.assisted:
+                self.truth.recorded(turn, events)
+            return record
 
         return self.gate.call("append", effect)
 

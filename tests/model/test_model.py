@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.model.assisted import AssistedMachine
 from tests.model.machine import Machine
 from tests.model.quiet import quiet_log
 
@@ -20,7 +21,18 @@ SHRINK = (Phase.shrink,) if os.environ.get("MODEL_SHRINK") else ()
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_the_promises_hold_whatever_operators_time_faults_and_restarts_do(shard):
-    machine = type(f"Shard{shard}", (Machine,), {})
+    run(Machine, shard)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_the_promises_hold_where_people_make_and_revoke_keys(shard):
+    run(AssistedMachine, shard)
+
+
+def run(of: type[Machine], shard: int) -> None:
+    """One shard's examples."""
+    machine = type(f"Shard{shard}", (of,), {})
     with quiet_log():
         run_state_machine_as_test(
             seed(shard + int(os.environ.get("MODEL_SEED", "0")) * SHARDS)(machine),

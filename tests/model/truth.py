@@ -5,9 +5,16 @@ What a person did while a look was under way is no fault of that look.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from rotator.domain.events import Event, KeyIssued, OrphanFound
 from rotator.domain.model import Destination, KeyFacts, Policy
+from rotator.domain.naming import is_name_of
+from rotator.domain.record import PolicyRecord
+from rotator.domain.request_events import RevocationRequested
+from rotator.domain.secret import Fingerprint
+from rotator.service.desk import Handover, Taken
 from rotator.service.gather import OBSERVATION_MAX_AGE
 from rotator.service.reconcile import Outcome, Result
 from tests.model.history import EMPTY, GARBAGE, History, Put, Turn
@@ -21,25 +28,60 @@ class Truth(History):
 
     def created(self, turn: Turn, facts: KeyFacts) -> None:
         self.maker[facts.key_id] = turn.policy.name
+        now = self.policies.get(turn.policy.name)
+        self.unseen |= {facts.key_id} if now and now.assisted else set()
         self.tell(f"{turn.holder} creates {facts.key_id} for {turn.policy.name}")
         self.listing_changed()
         self._may_act(turn, f"created {facts.key_id}")
 
     def about_to_revoke(self, turn: Turn, key_id: str) -> None:
         """Promises 2 and 7, at the moment of the revocation."""
+        self.tell(f"{turn.holder} revokes {key_id} for {turn.policy.name}")
+        self._may_end(turn, key_id)
+
+    def recorded(self, turn: Turn, events: Sequence[Event]) -> None:
+        """Where people make and revoke keys, an entry of the journal is what a person acts on."""
+        for event in events:
+            if isinstance(event, KeyIssued | OrphanFound):
+                self.tell(f"{turn.holder} takes {event.key.key_id} for {turn.policy.name}")
+                self.maker[event.key.key_id] = turn.policy.name
+            elif isinstance(event, RevocationRequested):
+                self.tell(f"{turn.holder} asks a person to revoke {event.key_id} for {turn.policy.name}")
+                self.ever_asked[event.key_id] = self.tick
+                if self.is_accepted(event.key_id):
+                    self._may_end(turn, event.key_id)
+
+    def answered(self, turn: Turn, answer: Handover, fingerprint: Fingerprint) -> None:
+        """What a person is told of the key that they handed over."""
+        self.tell(f"the person is told: {answer.taken} {answer.told}")
+        key_id = self.provider._ids_by_fingerprint[fingerprint]
+        is_judged = answer.taken is Taken.ACCEPTED and not self._person_acted(turn) and self._is_configured(turn)
+        if is_judged and set(self.holds_of(turn.policy)) != {key_id}:
+            self.blame("assisted: a key was said to be taken, and is not in place", f"{key_id} of {turn.policy.name}")
+
+    def asks(self, turn: Turn, outcome: Outcome, record: PolicyRecord) -> None:
+        """After a fine look a person may act on each request that stands.
+
+        That every place had its replacement was so when it was opened; what people have done since is theirs.
+        """
+        if not turn.policy.assisted or outcome.result is not Result.OK or turn.policy.name in self.on_hold:
+            return
+        for key in record.keys:
+            if key.revocation and not self._person_acted(turn) and self.is_accepted(key.key_id):
+                self._is_free(turn, key.key_id)
+
+    def manages(self, turn: Turn, call: str) -> None:
+        """Where people make the keys, no endpoint is called that would."""
+        if turn.policy.assisted:
+            self.blame("assisted: an endpoint that manages keys was called", f"{call} for {turn.policy.name}")
+
+    def _may_end(self, turn: Turn, key_id: str) -> None:
         policy = turn.policy
-        self.tell(f"{turn.holder} revokes {key_id} for {policy.name}")
         if key_id not in self.maker or key_id in self.ever_held:
             self._may_act(turn, f"revoked {key_id}")  # what it made and never published, its maker may always end
-        self._is_ours(turn, key_id, "revoked")
-        for owner, destination in self.holders(key_id):
-            if not self._is_excused(turn, owner, destination):
-                self.blame("2: revoked while a destination holds it", f"{key_id} in {destination}")
-        if key_id in self.maker and key_id not in self.ever_held:
+        self._is_free(turn, key_id)
+        if (key_id in self.maker and key_id not in self.ever_held) or key_id in self.waived:
             return
-        if key_id in self.waived:
-            return
-        self._graces_over(turn, key_id, self.now(), "2: revoked in {} grace")
         if self._person_acted(turn) or not self._is_configured(turn):
             return
         held = set(self.holds_of(policy))
@@ -47,6 +89,16 @@ class Truth(History):
         ours = {one for one in held if self.maker.get(one) == policy.name or one in self.ever_overwritten[policy.name]}
         if (len(held) != 1 and held != ours) or not all(self.is_accepted(one) for one in held):
             self.blame("2: revoked with no proven replacement", f"{key_id}; {policy.name} holds {sorted(held)}")
+
+    def _is_free(self, turn: Turn, key_id: str) -> None:
+        """It is ours, no place holds it, and its graces are over."""
+        self._is_ours(turn, key_id, "revoked")
+        for owner, destination in self.holders(key_id):
+            if not self._is_excused(turn, owner, destination):
+                self.blame("2: revoked while a destination holds it", f"{key_id} in {destination}")
+        if (key_id in self.maker and key_id not in self.ever_held) or key_id in self.waived:
+            return
+        self._graces_over(turn, key_id, self.now(), "2: revoked in {} grace")
 
     def expiration_set(self, turn: Turn, key_id: str, before: datetime | None, expires_at: datetime | None) -> None:
         """An expiration that is brought forward is a revocation that comes later; one that is given back is none."""
@@ -74,6 +126,8 @@ class Truth(History):
         self.tell(f"{turn.holder} writes {after} over {before or 'nothing'} in {destination.name}")
         self._may_act(turn, f"wrote {destination}")
         self.ever_held.add(after)
+        if self.ever_asked.get(after, turn.tick) < turn.tick:
+            self.blame("1: a key was written that a person was asked to revoke", f"{after} in {destination}")
         value = self.backends[destination.backend].read(destination).value
         self.secrets[after] = value.reveal() if value else ""
         last = self.puts.get(destination.name)
@@ -89,7 +143,8 @@ class Truth(History):
         self.pending[policy.name].discard(after)  # it may be put back
         self.replaced_at.pop((policy.name, after), None)
         self.overwritten[policy.name].discard(after)
-        is_theirs = after in self.complete[policy.name] and before not in self.maker  # drift, undone: left to them
+        # Drift, undone: it is left to whom it belongs.
+        is_theirs = after in self.complete[policy.name] and self.maker.get(before) != policy.name
         if before not in {EMPTY, GARBAGE} and not is_theirs:
             self.pending[policy.name].add(before)
             self.replaced_at.pop((policy.name, before), None)
@@ -111,6 +166,8 @@ class Truth(History):
             return
         if turn.policy.name in self.on_hold:
             return
+        if turn.policy.assisted and outcome.check == "AwaitingKey":
+            return  # all that can be done is to ask
         self.unlooked.discard(turn.policy.name)
         self.fine_looks[turn.policy.name] = self.tick
         if turn.policy.name in self.compromise_open:
@@ -127,6 +184,8 @@ class Truth(History):
         """Every place of the policy holds a key that is accepted until the next look."""
         for destination in turn.policy.destinations:
             key_id = self.holds(destination)
+            if turn.policy.assisted and key_id not in self.maker and key_id not in {EMPTY, GARBAGE}:
+                continue  # nobody has told when a person's key ends
             if not self.is_accepted(key_id):
                 # One that ended while the look slept is replaced by the next look, which comes at once.
                 if outcome.next_at > self.now():
@@ -154,10 +213,13 @@ class Truth(History):
         for key_id in sorted(self.leaked.pop(name, set())):
             elsewhere = [other for other, key in (*self.left_at, *self.replaced_at) if key == key_id and other != name]
             elsewhere += [other for other in self.unlooked if other != name]
+            elsewhere += [other for other in self.policies if other != name and self.maker.get(key_id) == other]
             # Of places of other projects nobody knows more than what their own look saw there last.
             others = [place for other in self.policies.values() if other.name != name for place in other.destinations]
             elsewhere += [place.name for place in others if self.last_seen.get(place.name) == key_id]
             is_others = self.project_of(key_id) != turn.policy.project
+            if turn.policy.assisted and key_id in self.ever_asked:
+                continue
             if self.is_accepted(key_id) and not (elsewhere or is_others or self.lies_anywhere(key_id)):
                 self.blame("2: a leaked key lives on", f"{key_id} of {name}")
 
@@ -165,7 +227,7 @@ class Truth(History):
         policy = turn.policy
         if self.project_of(key_id) != policy.project:
             self.blame("7: another project's key was touched", f"{key_id} was {what} for {policy.name}")
-        if key_id in self.maker:
+        if key_id in self.maker or is_name_of(self.provider._keys[key_id].facts.name, policy.instance, policy.name):
             return
         if key_id not in self.seen[policy.name] | self.ever_overwritten[policy.name]:
             self.blame("7: a key that is not ours was touched", f"{key_id} was {what} for {policy.name}")
@@ -195,6 +257,9 @@ class Truth(History):
             if key_id in self.pending[name] and key_id not in self.holds_of(policy) and not excused:
                 self.blame(kind, f"{key_id}: the destinations of {name} do not all hold its replacement yet")
             left = self.left_at.get((name, key_id))
+            is_persons = key_id not in self.maker and key_id not in self.ever_overwritten[name]
+            if name != turn.policy.name and is_persons:
+                left = None  # a person took their own key away from there
             if left is not None and at < left + min(self.graces[name]) - SECONDS:
                 self.blame(f"{kind} after it lay in a destination", f"{key_id}: left {name} at {left:%m-%d %H:%M:%S}")
             since = self.replaced_at.get((name, key_id))

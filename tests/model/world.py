@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from rotator.domain.events import Held, RollbackRequested, RotationRequested
-from rotator.domain.model import Destination, Drift, Policy
+from rotator.domain.model import Assistance, Destination, Drift, Policy
+from rotator.domain.record import Expiration, Origin
+from rotator.domain.request_events import RevocationTold
+from rotator.domain.requests import Task, tasks_of
 from rotator.errors import RotatorError
 from rotator.service.reconcile import is_due
 from tests.domain.build import NOW
@@ -29,6 +32,7 @@ SETTLE = timedelta(minutes=10)
 LATE = timedelta(minutes=4)
 """When an effect comes whose answer was lost; less than the settle time."""
 
+PEOPLE = Assistance(console_url="https://console.example", owners=("ada",))
 GRACES = (6 * HOUR, HOUR, DAY)
 PROJECTS = {"chat": "proj_a", "search": "proj_a", "mail": "proj_a", "batch": "proj_b"}
 BACKENDS = ("one", "two", "three")
@@ -40,7 +44,12 @@ def place(backend: str, policy: str) -> Destination:
 
 
 def policy_of(
-    name: str, *, grace: timedelta = GRACES[0], backends: tuple[str, ...] = BACKENDS[:2], drift: Drift = Drift.ADOPT
+    name: str,
+    *,
+    grace: timedelta = GRACES[0],
+    backends: tuple[str, ...] = BACKENDS[:2],
+    drift: Drift = Drift.ADOPT,
+    assistance: Assistance | None = None,
 ) -> Policy:
     policy = Policy(
         name=name,
@@ -56,7 +65,17 @@ def policy_of(
         settle=SETTLE,
         drift=drift,
         hooks=("reload",),
+        assistance=assistance,
     )
+    return _with_digest(policy)
+
+
+def by_hands_of(policy: Policy, assistance: Assistance | None) -> Policy:
+    """The same, with other people; with ``None`` the provider makes its keys."""
+    return _with_digest(replace(policy, assistance=assistance, digest=""))
+
+
+def _with_digest(policy: Policy) -> Policy:
     return replace(policy, digest=hashlib.sha256(repr(policy).encode()).hexdigest()[:16])
 
 
@@ -67,9 +86,14 @@ def scratch() -> Path:
 
 
 class World:
-    """Time is ours; ``skew`` later is the provider's."""
+    """Time is ours; ``skew`` later is the provider's.
 
-    def __init__(self, folder: Path, *, skew: timedelta, lag: timedelta) -> None:
+    :param by_people: names of policies whose keys people make.
+    """
+
+    def __init__(
+        self, folder: Path, *, skew: timedelta, lag: timedelta, by_people: Collection[str] = frozenset()
+    ) -> None:
         self.current, self._late, self.lag = NOW, [], lag
         self.provider = FakeProvider(now=lambda: self.current + skew, accept_after=lag, refuse_after=lag)
         self.backends = {name: FakeBackend() for name in BACKENDS}
@@ -80,6 +104,7 @@ class World:
             "mail": policy_of("mail", backends=("three",)),
             "batch": policy_of("batch", backends=("one",)),
         }
+        policies |= {name: by_hands_of(policies[name], PEOPLE) for name in by_people}
         self.truth = Truth(self.provider, self.backends, self.now, {})
         self.truth.person_configured(policies)
         self._folder, self._number = folder, 0
@@ -149,6 +174,60 @@ class World:
         if holder.crashed:
             self.restart(seat, known=known)
 
+    def hand_over(
+        self, seat: str, name: str, key_id: str, *, told: bool, troubles: tuple[Trouble, ...] = (), known: bool = True
+    ) -> None:
+        """A person hands a key over, at that seat's process.
+
+        :param told: with its expiration; otherwise it is said to be as asked for.
+        """
+        holder = self.holders[seat]
+        if holder.is_paused or name not in self.truth.policies:
+            return
+        expires = Expiration(self.truth.expires_at(key_id)) if told else None
+        holder.take(self.truth.policies[name], key_id, expires, troubles)
+        if holder.crashed:
+            self.restart(seat, known=known)
+
+    def tasks(self, name: str) -> tuple[Task, ...]:
+        """What a person is asked to do for a policy now."""
+        policy = self.truth.policies.get(name)
+        record = next(iter(self.holders.values())).journal.load(name)
+        return tasks_of(policy, record, self.current) if policy else ()
+
+    def make_as_asked(self, name: str) -> tuple[str, bool]:
+        """A person makes a key; answers its id, and whether its expiration has to be told at the handover."""
+        task = next((task for task in self.tasks(name) if task.kind == "create"), None)
+        if task is None or task.expires_at is None or task.expires_at <= self.current:
+            return self.new_key(name, self.current + 30 * DAY), True
+        return self.new_key(name, task.expires_at, task.key_name), False
+
+    def revoke_as_asked(self, name: str, *, tells: bool) -> None:
+        """A person revokes what they are asked to revoke for a policy.
+
+        :param tells: they say so, too.
+        """
+        for task in self.tasks(name):
+            if task.kind == "revoke":
+                self.revoke_by_hand(task.key_id)
+                if tells:
+                    told = RevocationTold(key_id=task.key_id, by="ada")
+                    next(iter(self.holders.values())).journal.request(name, told, self.current)
+
+    def new_key(self, name: str, ends: datetime | None, called: str = "by hand") -> str:
+        """A person makes a key in the console; answers its id."""
+        issued = self.provider.create_by_hand(PROJECTS[name], called, ends)
+        self.advance(self.lag)  # a person who pastes it takes longer than the provider does
+        self.truth.secrets[issued.facts.key_id] = issued.secret.reveal()
+        self.truth.listing_changed()
+        return issued.facts.key_id
+
+    def revoke_by_hand(self, key_id: str) -> None:
+        """A person revokes a key in the console."""
+        self.provider.revoke_by_hand(key_id)
+        self.truth.person_revoked(key_id)
+        self.advance(self.lag)
+
     def resume(self, seat: str) -> None:
         holder = self.holders[seat]
         if holder.is_paused:
@@ -184,6 +263,9 @@ class World:
         content, holds, compromised = self.copy
         self._replace_journal(content)
         self.truth.forget()
+        records = next(iter(self.holders.values())).journal.records()
+        issued = {key.key_id: r.policy for r in records.values() for key in r.keys if key.origin is Origin.ISSUED}
+        self.truth.maker |= issued
         self.truth.on_hold = dict.fromkeys(holds, self.truth.tick)
         self.truth.compromise_open = compromised & self.truth.policies.keys()
         self.truth.tell("the journal is restored from the copy")

@@ -39,6 +39,25 @@ def test_a_key_made_as_asked_for_has_the_earliest_end_that_was_asked_for(asked: 
     assert asked.record.current.expires_at == first < second
 
 
+def test_promise_4_it_is_not_believed_to_have_ended_before_the_latest_one(asked: AssistedStage) -> None:
+    first, second = open_for(asked, 0.6)
+    handed = asked.make_key(expires_at=second)
+    assert asked.submit(handed.secret).taken is Taken.ACCEPTED
+    for place in asked.policy.destinations:  # a person spoils it, and nobody keeps its secret
+        asked.backends[place.backend].put_by_hand(place, "change-me")
+        asked.backends[place.backend].put_by_hand(place, "change-me too")
+    asked.restart()
+    asked.look()
+    assert asked.submit(asked.make_key().secret).taken is Taken.ACCEPTED
+    asked.clock.current = second
+    asked.look()
+    assert first + 2 * timedelta(days=1) < second, "the first would be believed"
+    assert asked.record.key(handed.facts.key_id) is not None
+    asked.clock.advance(timedelta(days=1, hours=1))
+    asked.look()
+    assert asked.record.key(handed.facts.key_id) is None
+
+
 def test_so_has_one_from_an_inbox(asked: AssistedStage) -> None:
     asked.use_inbox()
     first, _ = open_for(asked, 0.6)
