@@ -261,6 +261,17 @@ class ExpirationRestored(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpirationSeen(Event):
+    """The provider's list shows that the current key ends earlier than was known: somebody has set that, or told nobody.
+
+    The end of a person's key can't be known before there is a list, for one.
+    """
+
+    key_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolledBack(Event):
     """Every destination holds the former key again; the one that had replaced it is retiring.
 

@@ -171,10 +171,11 @@ def replacement_not_proven(context: Context, key: KeyRecord) -> Verdict | None:
 def not_the_key_that_we_made(context: Context, key: KeyRecord) -> Verdict | None:
     """The list shows another name under this id than the one that we gave: then it is not ours to revoke.
 
-    What name a person has given the key that they handed over was told by nobody, nor when it was made.
+    Of a key that a person handed over nobody has told its name, nor when it was made; of one that was known again where
+    there is no list, at least not its name.
     """
-    facts, was_handed_over = context.world.facts(key.key_id), key.created_at is None
-    if key.origin is not Origin.ISSUED or was_handed_over or facts is None or facts.name == key.name:
+    facts, is_told = context.world.facts(key.key_id), bool(key.name and key.created_at)
+    if key.origin is not Origin.ISSUED or not is_told or facts is None or facts.name == key.name:
         return None
     reason = f"{key.key_id} has another name in the list than {key.name}"
     return Verdict(check="NotTheKeyThatWeMade", decision=Decision.KEEP, reason=reason, alert=True)

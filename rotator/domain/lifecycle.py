@@ -315,6 +315,15 @@ def _(event: ev.ExpirationRestored, record: PolicyRecord) -> PolicyRecord:
 
 
 @fold.register
+def _(event: ev.ExpirationSeen, record: PolicyRecord) -> PolicyRecord:
+    return change_key(
+        record,
+        event.key_id,
+        lambda key: replace(key, expires_at=event.expires_at, ends_latest=None, expires_told_by=""),
+    )
+
+
+@fold.register
 def _(event: ev.RolledBack, record: PolicyRecord) -> PolicyRecord:
     if record.rollback is None or record.rollback.key_id != event.key_id:
         return record  # an operator has asked for something else meanwhile: the next look decides on what lies there

@@ -172,16 +172,20 @@ def _stray_actions(context: Context) -> list[Action]:
 
 
 def _expiration_actions(context: Context) -> list[Action]:
-    """A key that was put back may have been given an early end after all, by a holder that was paused meanwhile.
+    """Somebody has given the current key an earlier end, or its end could not be known before: the list shows it.
 
-    Believed when the list is read to end the key that had replaced it: a grace later, and no list lags that much.
+    A key that was put back may have been given an early end after all, by a holder that was paused meanwhile, and its
+    list may be behind its former end: believed when it is read to end the key that had replaced it, which is a grace
+    later. No list lags that much.
     """
     key, record = context.record.current, context.record
-    facts = context.world.facts(key.key_id) if key and key.rest_until else None
+    facts = context.world.facts(key.key_id) if key else None
     if key is None or facts is None or facts.expires_at is None or context.hold:
         return []
+    if key.expires_at is not None and key.expires_at <= facts.expires_at:
+        return []
     is_late = any(one.grace_until and one.grace_until <= context.now for one in record.in_state(KeyState.RETIRING))
-    if not is_late or (key.expires_at is not None and key.expires_at <= facts.expires_at):
+    if key.rest_until and not is_late:
         return []
     return [BelieveExpiration(key_id=key.key_id, expires_at=facts.expires_at)]
 

@@ -113,7 +113,7 @@ class Executor:
         session.happened(ev.GraceExtended(key_id=action.key_id, grace_until=action.until, why=action.why))
 
     def _believe(self, session: Session, action: BelieveExpiration) -> None:
-        session.happened(ev.ExpirationRestored(key_id=action.key_id, expires_at=action.expires_at))
+        session.happened(ev.ExpirationSeen(key_id=action.key_id, expires_at=action.expires_at))
 
     def _confirm_refusal(self, session: Session, action: ConfirmRefusal) -> None:
         key = session.record.key(action.key_id)

@@ -126,6 +126,9 @@ CASES = {
     "a key that was handed over, before the provider had an endpoint, has whatever name it has": (
         world("new", "new", listed=(facts("new"), facts("old", name="my first key"))),
         record(NEW, retiring("old", created_at=None)), "GraceOver", Decision.REVOKE),
+    "so has one that was known again by what lies beside it": (
+        world("new", "new", listed=(facts("new"), facts("old", name="my first key"))),
+        record(NEW, replace(OLD, name="")), "GraceOver", Decision.REVOKE),
     "an orphan that a paused holder may still publish is kept": (
         world("k", "new", listed=LISTED_ORPHAN),
         record(NEW, replace(ORPHAN, lands_on={VAULT.name: fingerprint("k"), DOTENV.name: fingerprint("k")})),

@@ -1,0 +1,55 @@
+"""The current key may end earlier than was known: somebody has set that, or nobody could know it before."""
+
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.record import Expiration
+from rotator.service.desk import Taken
+from tests.domain.build import DAY
+from tests.service.people import PEOPLE, AssistedStage
+from tests.service.test_hard_cases import adopted, record
+
+
+@pytest.fixture
+def people(tmp_path):
+    made = AssistedStage(f"sqlite:///{tmp_path}/state.db")
+    made.change(assistance=PEOPLE)
+    yield made
+    made.journal.close()
+
+
+def ends_well(stage, before):
+    """Replaced ahead of its end."""
+    stage.look_until_quiet(before - stage.clock.now() - timedelta(hours=1))
+    (held,) = set(stage.held())
+    assert record(stage).current.expires_at > before
+    assert held == record(stage).current.key_id
+
+
+def test_promise_1_an_earlier_end_that_a_person_sets_in_the_console_is_seen_within_a_day(stage):
+    adopted(stage)
+    stage.look_until_quiet(DAY)
+    key_id, ends = record(stage).current.key_id, stage.clock.now() + 3 * DAY
+    stage.provider.set_expiration(stage.policy.project, key_id, ends)
+    ends_well(stage, ends)
+
+
+def test_promise_1_the_end_of_a_persons_key_is_known_as_soon_as_there_is_a_list(people):
+    ends = people.clock.now() + 3 * DAY
+    people.put_key_by_hand(expires_at=ends)
+    people.look()
+    assert people.record.current.expires_at is None
+    people.change(assistance=None)
+    people.restart()
+    ends_well(people, ends)
+
+
+def test_promise_1_a_list_that_shows_a_later_end_changes_nothing(people):
+    told = people.clock.now() + 20 * DAY
+    given = people.make_key(expires_at=told + DAY)
+    assert people.submit(given.secret, expires=Expiration(told)).taken is Taken.ACCEPTED
+    people.change(assistance=None)
+    people.restart()
+    people.look()
+    assert people.record.current.expires_at == told
