@@ -262,9 +262,9 @@ class ExpirationRestored(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpirationSeen(Event):
-    """The provider's list shows that the current key ends earlier than was known: somebody has set that, or told nobody.
+    """The provider's list shows that the current key ends earlier than was known.
 
-    The end of a person's key can't be known before there is a list, for one.
+    Somebody has set that; or it is a person's key, whose end could not be known before there was a list.
     """
 
     key_id: str
