@@ -135,6 +135,8 @@ def _confirm_at(key: KeyRecord, now: datetime) -> datetime:
 
 
 def _intent_actions(context: Context) -> list[Action]:
+    if context.policy.assisted and not context.hold:
+        return _never_to_be_seen(context)
     if context.world.listed is None or context.hold:
         return []
     actions: list[Action] = []
@@ -148,6 +150,12 @@ def _intent_actions(context: Context) -> list[Action]:
         if intent.settled_at <= context.now and not found:
             actions.append(Settle(key_name=intent.key_name))
     return actions
+
+
+def _never_to_be_seen(context: Context) -> list[Action]:
+    """Where there is no list any more: a key that may have been made ends by itself, a lifetime later."""
+    over = context.now - context.policy.lifetime
+    return [Settle(key_name=intent.key_name) for intent in context.record.open_intents if intent.settled_at <= over]
 
 
 def _stray_actions(context: Context) -> list[Action]:

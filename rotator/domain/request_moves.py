@@ -53,7 +53,7 @@ def _accepted(event: ev.HandoverAccepted, record: PolicyRecord) -> PolicyRecord:
     rotation, _ = _awaiting(record, event.rotation_id)
     leaked = record.compromised  # perhaps told since the handover was looked at
     return put_rotation(
-        record,
+        replace(record, rollback=None) if leaked else record,  # nothing that has leaked is put back
         replace(
             rotation,
             expected=event.expected,

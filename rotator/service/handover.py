@@ -111,7 +111,7 @@ class Acceptor:
             unread and unread[0],
             world.provider_problem,
             record.in_flight and f"rotation {record.in_flight.rotation_id} is not finished",
-            record.rollback and "a rollback was asked for",
+            record.rollback and not record.compromised and "a rollback was asked for",
         )
         if found := next((one for one in obstacle if one), ""):
             raise HandoverPostponed(f"not taken now: {found}")

@@ -60,6 +60,7 @@ class History:
     seen: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     overwritten: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     ever_overwritten: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    ever_displaced: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # also what was drift
     pending: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     replaced_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
     left_at: dict[tuple[str, str], datetime] = field(default_factory=dict)

@@ -139,6 +139,7 @@ class Truth(History):
         if not (self.is_accepted(after) or is_too_late) and self.person_killed.get(after, 0) <= turn.tick:
             self.blame("1: a refused key was published", f"{after} in {destination}")
         self._leaves(destination, before)
+        self.ever_displaced[policy.name].add(before)
         self.puts[destination.name] = Put(by_person=False, tick=self.tick, at=self.now())
         self.pending[policy.name].discard(after)  # it may be put back
         self.replaced_at.pop((policy.name, after), None)
@@ -214,6 +215,7 @@ class Truth(History):
             elsewhere = [other for other, key in (*self.left_at, *self.replaced_at) if key == key_id and other != name]
             elsewhere += [other for other in self.unlooked if other != name]
             elsewhere += [other for other in self.policies if other != name and self.maker.get(key_id) == other]
+            elsewhere += [other for other, keys in self.ever_displaced.items() if other != name and key_id in keys]
             # Of places of other projects nobody knows more than what their own look saw there last.
             others = [place for other in self.policies.values() if other.name != name for place in other.destinations]
             elsewhere += [place.name for place in others if self.last_seen.get(place.name) == key_id]

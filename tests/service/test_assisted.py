@@ -12,7 +12,7 @@ from rotator.domain.handover import seen
 from rotator.domain.record import Expiration, KeyState, Phase
 from rotator.domain.requests import tasks_of
 from rotator.domain.secret import SecretValue
-from rotator.errors import BackendDenied, BackendUnavailable, ProviderUnavailable
+from rotator.errors import BackendDenied, BackendUnavailable, OutcomeUnknown, ProviderUnavailable
 from rotator.service.desk import Taken
 from rotator.service.reconcile import Result
 from tests.domain.build import DAY, HOUR, MINUTE
@@ -439,6 +439,43 @@ def test_a_rollback_puts_the_old_key_back_and_never_touches_an_expiration(stage)
     stage.look()
     assert stage.held() == [old, old]
     assert stage.record.key(new.facts.key_id).state is KeyState.RETIRING
+
+
+def test_a_leaked_key_is_replaced_although_a_rollback_was_asked_for(stage):
+    old = stage.with_a_key_that_ends_soon()
+    stage.journal.request(stage.policy.name, RotationRequested(reason="on a gist", compromised=True), stage.clock.now())
+    stage.look()
+    stage.journal.request(stage.policy.name, RollbackRequested(reason="bad"), stage.clock.now())
+    stage.look()
+    new = stage.make_key()
+    assert stage.submit(new.secret).taken is Taken.ACCEPTED
+    assert stage.held() == [new.facts.key_id] * 2
+    assert stage.record.rollback is None
+    assert stage.record.key(old).leaked
+
+
+def test_promise_1_of_a_copied_key_its_end_is_known_where_it_was_told(stage):
+    key_id = stage.with_a_key_that_ends_soon()
+    ends = stage.record.current.expires_at
+    other = stage.another_policy("copy")
+    stage.put(other, stage.backends["one"].read(stage.policy.destinations[0]).value.reveal())
+    stage.reconciler.reconcile(other)
+    copied = stage.journal.load("copy")
+    assert (copied.current.key_id, copied.current.expires_at) == (key_id, ends)
+
+
+def test_a_creation_from_before_there_was_no_list_is_looked_for_until_it_must_have_ended(stage):
+    stage.change(assistance=None)
+    stage.provider.fail("create_key", OutcomeUnknown("no answer"), after=True)
+    stage.look()
+    stage.change(assistance=PEOPLE)
+    stage.restart()
+    stage.look_until_quiet(stage.policy.lifetime - HOUR)
+    (intent,) = stage.record.open_intents
+    stage.clock.current = intent.settled_at + stage.policy.lifetime
+    stage.look()
+    assert stage.record.open_intents == ()
+    stage.provider.calls[:] = [call for call in stage.provider.calls if call not in {"create_key", "list_keys"}]
 
 
 def test_promise_8_a_lost_journal_asks_anew_and_learns_the_end_of_the_key_from_what_lies_beside_it(stage):
