@@ -174,4 +174,4 @@ def comes_too_late(offer: Offer) -> str | None:
     if offer.record.awaiting or (offer.began is not None and offer.began == seen(offer.record)):
         return None
     what = "no key is asked for" if offer.began is None else "a key was handed over already, or is not needed any more"
-    return f"{what}: revoke {offer.identity.key_id} in the console"
+    return f"{what}: revoke {offer.identity.key_id} in the console, unless somebody uses it"

@@ -158,7 +158,7 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
     rotation = known_rotation(record, event.rotation_id)
 
     def fate(key: KeyRecord) -> KeyRecord | None:
-        if key.state is KeyState.CURRENT and event.grace_until:
+        if key.state is KeyState.CURRENT and event.grace_until and is_replaced(rotation, key):
             return replace(key, replaced_by=rotation.rotation_id)  # somewhere, at least
         if key.state is KeyState.RETIRING and event.grace_until and event.grace_limit and is_replaced(rotation, key):
             return key if key.leaked or key.condemned else restarted(key, event.grace_until, event.grace_limit)

@@ -121,6 +121,9 @@ def _creation(
 def _revocation(policy: Policy, assistance: Assistance, key: KeyRecord, request: PersonRequest, now: datetime) -> Task:
     named = f" ({key.name})" if key.name else ""
     ends = (f"it ends by itself at {text(key.expires_at)}",) if key.expires_at else ()
+    # Whoever handed it over was not asked for it, and may have taken the wrong one.
+    is_unasked = key.state is KeyState.ORPHAN and not key.rotation_id
+    used = (f"where somebody uses it: 'rotator forget {policy.name} --key {key.key_id}'",) if is_unasked else ()
     told = (f"{request.done_by} says that this is done; it was not observed yet",) if request.done_by else ()
     return Task(
         kind="revoke",
@@ -134,7 +137,7 @@ def _revocation(policy: Policy, assistance: Assistance, key: KeyRecord, request:
         deadline=request.deadline,
         level=level_of(request, assistance, now),
         owners=assistance.owners,
-        what=(f"revoke {key.key_id}{named} in project {key.project}, and no other", *ends, *told),
+        what=(f"revoke {key.key_id}{named} in project {key.project}, and no other", *used, *ends, *told),
     )
 
 

@@ -53,6 +53,7 @@ class History:
     story: list[str] = field(default_factory=list)
     secrets: dict[str, str] = field(default_factory=dict)  # what a person can paste, by key id
     maker: dict[str, str] = field(default_factory=dict)  # key id to the policy that it was created for
+    lay_in: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # policy to what its places held
     ever_held: set[str] = field(default_factory=set)
     person_killed: dict[str, int] = field(default_factory=dict)
     configured: dict[str, int] = field(default_factory=dict)  # destination name to the tick of its configuration
@@ -176,6 +177,7 @@ class History:
             self.ever_held.add(what)
             for policy in self.policies.values():
                 if destination in policy.destinations:
+                    self.lay_in[policy.name].add(what)
                     self.overwritten[policy.name].discard(what)
                     self.pending[policy.name].discard(what)
                     self.replaced_at.pop((policy.name, what), None)

@@ -204,6 +204,17 @@ def test_promise_2_a_place_that_was_emptied_in_the_middle_has_the_whole_grace_fr
     story.ends_well()
 
 
+def test_promise_7_a_key_that_a_person_took_away_is_not_ours_after_a_rotation_that_broke_off(story):
+    story.paste("batch", theirs := story.new_key("batch"))
+    story.looks("batch")
+    story.paste("batch", EMPTY)
+    story.looks("batch", Trouble("write", CRASH, after=True))
+    story.paste("batch", story.new_key("batch"))
+    story.looks("batch")
+    story.ends_well()
+    assert story.world.truth.is_accepted(theirs)
+
+
 def test_promise_2_no_end_is_given_to_a_key_while_all_that_replaced_it_has_ended_too(story):
     story.passes(16 * DAY)
     story.paste("search", story.new_key("search"), where="first")

@@ -44,6 +44,8 @@ class Truth(History):
         for event in events:
             if isinstance(event, KeyIssued | OrphanFound):
                 self.tell(f"{turn.holder} takes {event.key.key_id} for {turn.policy.name}")
+                if event.key.key_id in self.ever_held - self.maker.keys():
+                    self.waived.add(event.key.key_id)  # a person hands over what others use: they are told to look
                 self.maker[event.key.key_id] = turn.policy.name
             elif isinstance(event, RevocationRequested):
                 self.tell(f"{turn.holder} asks a person to revoke {event.key_id} for {turn.policy.name}")
@@ -80,7 +82,7 @@ class Truth(History):
         if key_id not in self.maker or key_id in self.ever_held:
             self._may_act(turn, f"revoked {key_id}")  # what it made and never published, its maker may always end
         self._is_free(turn, key_id)
-        if (key_id in self.maker and key_id not in self.ever_held) or key_id in self.waived:
+        if (key_id in self.maker and key_id not in self.lay_in[policy.name]) or key_id in self.waived:
             return
         if self._person_acted(turn) or not self._is_configured(turn):
             return
@@ -126,6 +128,7 @@ class Truth(History):
         self.tell(f"{turn.holder} writes {after} over {before or 'nothing'} in {destination.name}")
         self._may_act(turn, f"wrote {destination}")
         self.ever_held.add(after)
+        self.lay_in[policy.name].add(after)
         if self.ever_asked.get(after, turn.tick) < turn.tick:
             self.blame("1: a key was written that a person was asked to revoke", f"{after} in {destination}")
         value = self.backends[destination.backend].read(destination).value

@@ -217,6 +217,8 @@ def test_of_two_people_at_once_the_first_wins_and_the_key_of_the_second_is_to_be
     assert f"revoke {second} in the console" in answer.why
     assert stage.held() == [first.facts.key_id] * 2
     assert stage.record.key(second).revocation
+    (task,) = tasks_of(stage.policy, stage.record, stage.clock.now())
+    assert any(f"rotator forget chat --key {second}" in sentence for sentence in task.what)
     stage.provider.revoke_by_hand(second)
     stage.clock.advance(HOUR)
     stage.look()
