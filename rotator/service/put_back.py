@@ -165,6 +165,9 @@ class PutBack:
         """Sent before it is recorded: a crash between the two leaves a record that believes in the earlier end."""
         if key.first_expiry is None or key.first_expiry.at == key.expires_at:
             return
+        if session.policy.assisted:  # it was given before there was nobody but people to do it
+            session.done.append(f"{key.key_id} keeps its earlier end: the provider lets nobody change it")
+            return
         try:
             self._provider(session).set_expiration(key.project, key.key_id, key.first_expiry.at)
         except ProviderRejected as error:

@@ -183,7 +183,8 @@ class History:
                     self.replaced_at.pop((policy.name, what), None)
         for policy in self.policies.values():
             # A key that nobody has adopted is out of sight when a person has taken it out.
-            known = self.maker.keys() | self.ever_overwritten[policy.name] | self.settled[policy.name]
+            ours = {key_id for key_id, name in self.maker.items() if name == policy.name}
+            known = ours | self.ever_overwritten[policy.name] | self.settled[policy.name]
             if before not in known and before not in self.holds_of(policy):
                 self.leaked[policy.name].discard(before)
         self.tell(f"a person puts {what or 'nothing'} into {destination.name}")

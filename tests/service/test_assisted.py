@@ -480,6 +480,23 @@ def test_a_creation_from_before_there_was_no_list_is_looked_for_until_it_must_ha
     stage.provider.calls[:] = [call for call in stage.provider.calls if call not in {"create_key", "list_keys"}]
 
 
+def test_a_rollback_of_what_was_made_by_an_endpoint_calls_none_any_more(stage):
+    stage.change(assistance=None)
+    stage.look()
+    old = stage.record.current.key_id
+    stage.journal.request(stage.policy.name, RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    ends = stage.record.key(old).expires_at
+    stage.change(assistance=PEOPLE)
+    stage.restart()
+    stage.provider.calls.clear()
+    stage.journal.request(stage.policy.name, RollbackRequested(reason="bad"), stage.clock.now())
+    done = stage.look().done
+    assert any("keeps its earlier end" in sentence for sentence in done)
+    assert stage.held() == [old, old]
+    assert stage.record.current.expires_at == ends, "which is near: a key is asked for"
+
+
 def test_promise_8_a_lost_journal_asks_anew_and_learns_the_end_of_the_key_from_what_lies_beside_it(stage):
     old = stage.with_a_key_that_ends_soon()
     ends = stage.record.current.expires_at
