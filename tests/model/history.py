@@ -184,6 +184,8 @@ class History:
         for policy in self.policies.values():
             # A key that nobody has adopted is out of sight when a person has taken it out.
             ours = {key_id for key_id, name in self.maker.items() if name == policy.name}
+            if policy.assisted and policy.name in self.unlooked:
+                self.unseen |= ours & {before}
             known = ours | self.ever_overwritten[policy.name] | self.settled[policy.name]
             if before not in known and before not in self.holds_of(policy):
                 self.leaked[policy.name].discard(before)

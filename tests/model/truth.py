@@ -57,7 +57,8 @@ class Truth(History):
         """What a person is told of the key that they handed over."""
         self.tell(f"the person is told: {answer.taken} {answer.told}")
         key_id = self.provider._ids_by_fingerprint[fingerprint]
-        is_judged = answer.taken is Taken.ACCEPTED and not self._person_acted(turn) and self._is_configured(turn)
+        is_judged = answer.taken is Taken.ACCEPTED and self.owner.get(turn.policy.name) is turn
+        is_judged = is_judged and not self._person_acted(turn) and self._is_configured(turn)
         if is_judged and set(self.holds_of(turn.policy)) != {key_id}:
             self.blame("assisted: a key was said to be taken, and is not in place", f"{key_id} of {turn.policy.name}")
 
@@ -248,6 +249,7 @@ class Truth(History):
     def _owes_no_grace_any_more(self, name: str) -> None:
         """A leak was answered: every key of the policy but the new one has lost its grace, for whomever asks."""
         self.compromise_open.discard(name)
+        self.waived |= (self.seen[name] | self.ever_overwritten[name]) - set(self.holds_of(self.policies[name]))
         for graces in (self.replaced_at, self.left_at):
             for pair in [pair for pair in graces if pair[0] == name]:
                 del graces[pair]
