@@ -125,10 +125,12 @@ def of_another_organization(offer: Offer) -> str | None:
 
 def is_the_current_key(offer: Offer) -> str | None:
     """The very key that is to be replaced."""
-    current = offer.record.current
-    if offer.identity.key_id not in {*offer.held_ids, current.key_id if current else ""}:
+    current, key_id = offer.record.current, offer.identity.key_id
+    if key_id in offer.held_ids:
+        return f"{key_id} is the key that is in place: a new one is asked for"
+    if current is None or key_id != current.key_id:
         return None
-    return f"{offer.identity.key_id} is the key that is in place: a new one is asked for"
+    return f"{key_id} is the current key, which somebody took out: see 'rotator status {offer.policy.name}'"
 
 
 def was_seen_before(offer: Offer) -> str | None:

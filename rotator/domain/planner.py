@@ -257,11 +257,10 @@ def _forward(context: Context, key: KeyRecord) -> ForwardExpiry:
 def _policy_actions(context: Context, verdict: Verdict) -> list[Action]:
     asked = request_actions(context, verdict, urgent=_is_urgent(context, verdict))
     match verdict.decision:
+        case Decision.ISSUE if context.policy.assisted:
+            return [*_close_rejected(context), *_leaked_before_it_was_known(context, verdict), *asked]
         case Decision.ISSUE:
-            return [
-                *_close_rejected(context),
-                *(asked if context.policy.assisted else [*asked, _issue(context, verdict)]),
-            ]
+            return [*_close_rejected(context), *asked, _issue(context, verdict)]
         case decision if decision in _ACTIONS:
             return [_ACTIONS[decision](context)]
         case _:
@@ -273,6 +272,14 @@ def _adopt(context: Context) -> Action:
     sighting = sighting_of(context, held)
     assert sighting is not None, "a refused key is rejected before it is adopted"
     return Adopt(key=sighting)
+
+
+def _leaked_before_it_was_known(context: Context, verdict: Verdict) -> list[Action]:
+    """A leak was told before the first look: what lies there is remembered, whatever people do until a key is made."""
+    if verdict.check != "Compromised" or context.record.current or len(context.world.held) != 1:
+        return []
+    sighting = sighting_of(context, context.world.held[0])
+    return [Adopt(key=sighting)] if sighting else []
 
 
 _ACTIONS: Mapping[Decision, Callable[[Context], Action]] = {

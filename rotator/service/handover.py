@@ -90,7 +90,8 @@ class Acceptor:
             self._refuse(session, handed, why)
         identity = self._identified(session, handed, secret)
         current = session.record.current
-        if current and current.key_id == identity.key_id and not session.record.awaiting:
+        is_current = current is not None and current.key_id == identity.key_id
+        if is_current and not session.record.awaiting and session.gathered.world.held == (secret.fingerprint(),):
             return identity.key_id  # an earlier handover of it broke off, and was finished meanwhile
         offer = self._offer(session, handed, identity)
         if why := refusal(offer) or "":

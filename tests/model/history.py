@@ -237,6 +237,7 @@ class History:
         self.overwritten.clear()
         self.leaked.clear()
         self.compromise_open.clear()
+        self.ever_asked.clear()
         self.unlooked = set(self.policies)
         self.settled.clear()
         self.fine_looks.clear()

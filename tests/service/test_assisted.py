@@ -497,6 +497,28 @@ def test_a_rollback_of_what_was_made_by_an_endpoint_calls_none_any_more(stage):
     assert stage.record.current.expires_at == ends, "which is near: a key is asked for"
 
 
+def test_a_leak_that_is_told_before_the_first_look_is_not_forgotten_when_somebody_takes_the_key_out(stage):
+    leaked = stage.put_key_by_hand()
+    stage.journal.request(stage.policy.name, RotationRequested(reason="on a gist", compromised=True), stage.clock.now())
+    stage.look()
+    for place in stage.policy.destinations:
+        stage.backends[place.backend].put_by_hand(place, None)
+    assert stage.submit(stage.make_key().secret).taken is Taken.ACCEPTED
+    assert stage.record.key(leaked).revocation
+
+
+def test_the_current_key_is_not_said_to_be_taken_while_somebody_elses_lies_in_its_place(stage):
+    stage.look()
+    mine = stage.make_key()
+    stage.submit(mine.secret)
+    foreign = stage.make_key(project="proj_other")
+    stage.backends["one"].put_by_hand(stage.policy.destinations[0], foreign.secret.reveal())
+    stage.backends["two"].put_by_hand(stage.policy.destinations[1], foreign.secret.reveal())
+    answer = stage.submit(mine.secret, expires=Expiration(None))
+    assert answer.taken is Taken.REFUSED
+    assert "somebody took out" in answer.why
+
+
 def test_promise_8_a_lost_journal_asks_anew_and_learns_the_end_of_the_key_from_what_lies_beside_it(stage):
     old = stage.with_a_key_that_ends_soon()
     ends = stage.record.current.expires_at
