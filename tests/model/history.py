@@ -175,6 +175,7 @@ class History:
         self.puts[destination.name] = Put(by_person=True, tick=self.tick, at=self.now())
         if what not in {EMPTY, GARBAGE}:
             self.ever_held.add(what)
+            self.waived |= {what} & self.ever_asked.keys()  # against what they were asked
             for policy in self.policies.values():
                 if destination in policy.destinations:
                     self.lay_in[policy.name].add(what)

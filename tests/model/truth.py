@@ -219,6 +219,7 @@ class Truth(History):
             elsewhere = [other for other, key in (*self.left_at, *self.replaced_at) if key == key_id and other != name]
             elsewhere += [other for other in self.unlooked if other != name]
             elsewhere += [other for other in self.policies if other != name and self.maker.get(key_id) == other]
+            elsewhere += [other for other in self.policies if other != name and key_id in self.settled[other]]
             elsewhere += [other for other, keys in self.ever_displaced.items() if other != name and key_id in keys]
             # Of places of other projects nobody knows more than what their own look saw there last.
             others = [place for other in self.policies.values() if other.name != name for place in other.destinations]
