@@ -158,7 +158,7 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
     rotation = known_rotation(record, event.rotation_id)
 
     def fate(key: KeyRecord) -> KeyRecord | None:
-        if key.state is KeyState.CURRENT and event.grace_until and is_replaced(rotation, key):
+        if key.state is KeyState.CURRENT and event.grace_until and event.has_replaced and is_replaced(rotation, key):
             return replace(key, replaced_by=rotation.rotation_id)  # somewhere, at least
         if key.state is KeyState.RETIRING and event.grace_until and event.grace_limit and is_replaced(rotation, key):
             return key if key.leaked or key.condemned else restarted(key, event.grace_until, event.grace_limit)
@@ -179,7 +179,9 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
 
     fates = (fate(key) for key in record.keys)
     found: tuple[KeyRecord, ...] = ()
-    if event.grace_until and event.grace_limit:  # it was published somewhere, and has replaced there what lay there
+    if (
+        event.grace_until and event.grace_limit and event.has_replaced
+    ):  # it was published somewhere, and has replaced there what lay there
         found = found_and_retired(record, rotation, event.grace_until, event.grace_limit)
     record = replace(record, keys=(*(key for key in fates if key), *found))
     if event.settled_at:

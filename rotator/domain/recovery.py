@@ -28,6 +28,7 @@ def resume(context: Context) -> Action:
             rotation_id=rotation.rotation_id,
             why="its key was published nowhere, and its secret is lost",
             published=_was_read(context, rotation),
+            has_replaced=bool(rotation.published),
             perhaps_read=rotation.phase is not Phase.ISSUED and _is_written(context, rotation),
             lands_on=lands_on,
         )

@@ -100,6 +100,7 @@ class Session:
         grace_limit: datetime | None = None,
         lands_on: Mapping[str, str] | None = None,
         project: str = "",
+        has_replaced: bool = True,
     ) -> None:
         """Record the end of a rotation; for the fate of its key see ``RotationAbandoned``.
 
@@ -123,6 +124,7 @@ class Session:
                 grace_limit=grace_limit,
                 lands_on=lands_on or {},
                 project=project,
+                has_replaced=has_replaced,
             )
         )
 

@@ -182,6 +182,10 @@ class History:
                     self.overwritten[policy.name].discard(what)
                     self.pending[policy.name].discard(what)
                     self.replaced_at.pop((policy.name, what), None)
+        for name in self.policies:
+            if self.maker.get(before) == name and before not in self.complete[name]:
+                # Whether we or a person had taken the former key out can't be told any more.
+                self.overwritten[name] &= self.maker.keys()
         for policy in self.policies.values():
             # A key that nobody has adopted is out of sight when a person has taken it out.
             ours = {key_id for key_id, name in self.maker.items() if name == policy.name}

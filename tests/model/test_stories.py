@@ -215,6 +215,17 @@ def test_promise_7_a_key_that_a_person_took_away_is_not_ours_after_a_rotation_th
     assert story.world.truth.is_accepted(theirs)
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_promise_7_a_key_that_a_person_may_have_taken_away_is_left_to_them(story, after):
+    story.paste("batch", theirs := story.new_key("batch"))
+    story.looks("batch")
+    story.rotates("batch", Trouble("write", CRASH, after=after))
+    story.paste("batch", story.new_key("batch"))
+    story.looks("batch")
+    story.ends_well()
+    assert story.world.truth.is_accepted(theirs)
+
+
 def test_promise_2_no_end_is_given_to_a_key_while_all_that_replaced_it_has_ended_too(story):
     story.passes(16 * DAY)
     story.paste("search", story.new_key("search"), where="first")
