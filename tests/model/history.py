@@ -183,7 +183,7 @@ class History:
                     self.pending[policy.name].discard(what)
                     self.replaced_at.pop((policy.name, what), None)
         for name in self.policies:
-            if self.maker.get(before) == name and before not in self.complete[name]:
+            if self.maker.get(before) == name and before not in self.settled[name]:
                 # Whether we or a person had taken the former key out can't be told any more.
                 self.overwritten[name] &= self.maker.keys()
         for policy in self.policies.values():
