@@ -37,6 +37,9 @@ DEFERRED_AGAIN = timedelta(minutes=5)
 BACKOFF_FIRST = timedelta(seconds=30)
 BACKOFF_LAST = timedelta(hours=1)
 
+LONGEST_LOOK = timedelta(hours=1)
+"""How old what a look has seen may be at its end. In a process that was suspended it can be days."""
+
 
 class Result(StrEnum):
     """How a look ended."""
@@ -195,7 +198,7 @@ class Reconciler:
             structlog.get_logger().warning("alert", policy=policy.name, check="Deferred", reason=reason)
         if session.deferred:
             next_at = min(next_at, now + DEFERRED_AGAIN)
-        elif _slept_through(session, decided):
+        elif _slept_through(session, decided) or now - session.began > LONGEST_LOOK:
             next_at = now
         if problems:
             next_at = min(next_at, now + self._backoff(policy, failures, _end_of(session.record)))

@@ -28,6 +28,7 @@ _BEAT = 0.1
 class Session:
     """The state of one ``reconcile``. ``record`` is always what is durable.
 
+    :param began: when the world was about to be looked at.
     :param beat: when the lease was prolonged last.
     :param cause: of the first problem: the name of its error.
     :param deferred: why something that is due was left for later, a sentence each.
@@ -45,6 +46,10 @@ class Session:
     problems: list[str] = field(default_factory=list)
     cause: str = ""
     deferred: list[str] = field(default_factory=list)
+    began: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.beat
 
     @property
     def correction(self) -> timedelta:

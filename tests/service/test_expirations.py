@@ -53,3 +53,20 @@ def test_promise_1_a_list_that_shows_a_later_end_changes_nothing(people):
     people.restart()
     people.look()
     assert people.record.current.expires_at == told
+
+
+def test_promise_1_a_look_that_was_suspended_for_days_looks_again_at_once(stage):
+    adopted(stage)
+    stage.put_key_by_hand(expires_at=stage.clock.now() + 2 * DAY)
+    identify = stage.provider.identify
+
+    def suspended(secret):
+        answer = identify(secret)
+        stage.provider.identify = identify
+        stage.clock.advance(5 * DAY)
+        return answer
+
+    stage.provider.identify = suspended
+    assert stage.look().next_at == stage.clock.now()
+    stage.look()
+    assert set(stage.held()) <= stage.alive()
