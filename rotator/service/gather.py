@@ -193,14 +193,14 @@ class Gatherer:
         return (*recorded, *self._claims_by_name(policy, key, now))
 
     def _claims_by_name(self, policy: Policy, key: KeyRecord, now: datetime) -> list[Claim]:
-        """After the journal was lost: of a policy that was not looked at yet, whose key this was by its name."""
+        """After the journal was lost: of a policy that knows no key yet, and whose key this was by its name."""
         return [
             Claim(policy=other.name, until=now + ASK_AGAIN)
             for other in self.policies
             if other.name != policy.name
             and scope_of(other) == scope_of(policy)
             and is_name_of(key.name, other.instance, other.name)
-            and self.journal.look(other.name) is None
+            and self.journal.load(other.name).current is None
         ]
 
     def _with_use(self, policy: Policy, keys: Sequence[KeyRecord], gathered: Gathered) -> World:

@@ -226,6 +226,17 @@ def test_promise_7_a_key_that_a_person_may_have_taken_away_is_left_to_them(story
     assert story.world.truth.is_accepted(theirs)
 
 
+def test_promise_2_after_a_loss_a_key_waits_for_the_policy_of_its_name_although_that_is_on_hold(story):
+    key_id = story.held("search")
+    story.configure("chat", grace=HOUR, backends=["one"], drift=Drift.ADOPT)
+    story.lose_journal()
+    story.hold_or_release("search")
+    story.paste("chat", key_id)
+    story.paste("search", story.new_key("search"))
+    story.rotates("chat")
+    story.ends_well()
+
+
 def test_promise_2_no_end_is_given_to_a_key_while_all_that_replaced_it_has_ended_too(story):
     story.passes(16 * DAY)
     story.paste("search", story.new_key("search"), where="first")
