@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rotator.domain.events import Event, KeyIssued, OrphanFound
-from rotator.domain.model import Destination, KeyFacts, Policy
+from rotator.domain.model import Destination, Drift, KeyFacts, Policy
 from rotator.domain.naming import is_name_of
 from rotator.domain.record import PolicyRecord
 from rotator.domain.request_events import RevocationRequested
@@ -130,6 +130,7 @@ class Truth(History):
             return
         self.tell(f"{turn.holder} writes {after} over {before or 'nothing'} in {destination.name}")
         self._may_act(turn, f"wrote {destination}")
+        is_again = policy.drift is Drift.RESTORE and after in self.lay_in[policy.name]
         self.ever_held.add(after)
         self.lay_in[policy.name].add(after)
         if self.ever_asked.get(after, turn.tick) < turn.tick:
@@ -151,7 +152,7 @@ class Truth(History):
         self.replaced_at.pop((policy.name, after), None)
         self.overwritten[policy.name].discard(after)
         # Drift, undone: it is left to whom it belongs.
-        is_theirs = after in self.complete[policy.name] and self.maker.get(before) != policy.name
+        is_theirs = self.maker.get(before) != policy.name and (is_again or after in self.complete[policy.name])
         if before not in {EMPTY, GARBAGE} and not is_theirs:
             self.pending[policy.name].add(before)
             self.replaced_at.pop((policy.name, before), None)
