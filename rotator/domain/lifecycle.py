@@ -179,9 +179,8 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
 
     fates = (fate(key) for key in record.keys)
     found: tuple[KeyRecord, ...] = ()
-    if (
-        event.grace_until and event.grace_limit and event.has_replaced
-    ):  # it was published somewhere, and has replaced there what lay there
+    if event.grace_until and event.grace_limit and event.has_replaced:
+        # It was published somewhere, and has replaced there what lay there.
         found = found_and_retired(record, rotation, event.grace_until, event.grace_limit)
     record = replace(record, keys=(*(key for key in fates if key), *found))
     if event.settled_at:
@@ -321,7 +320,14 @@ def _(event: ev.ExpirationSeen, record: PolicyRecord) -> PolicyRecord:
     return change_key(
         record,
         event.key_id,
-        lambda key: replace(key, expires_at=event.expires_at, ends_latest=None, expires_told_by=""),
+        lambda key: replace(
+            key,
+            expires_at=event.expires_at,
+            expiry_forwarded=False,
+            first_expiry=None,
+            ends_latest=None,
+            expires_told_by="",
+        ),
     )
 
 
