@@ -114,6 +114,7 @@ class Executor:
 
     def _believe(self, session: Session, action: BelieveExpiration) -> None:
         session.happened(ev.ExpirationSeen(key_id=action.key_id, expires_at=action.expires_at))
+        session.done.append(f"{action.key_id} ends at {text(action.expires_at)}, earlier than was known")
 
     def _confirm_refusal(self, session: Session, action: ConfirmRefusal) -> None:
         key = session.record.key(action.key_id)
