@@ -18,6 +18,7 @@ from rotator.domain.assisted import PRESSING, whole_day
 from rotator.domain.handover import Offer, Seen, comes_too_late, earliest_end, latest_end, malformed, refusal, tidied
 from rotator.domain.model import Identity, Refused
 from rotator.domain.naming import key_name
+from rotator.domain.policy_checks import key_from_other_project
 from rotator.domain.record import (
     Expiration,
     KeyRecord,
@@ -106,11 +107,14 @@ class Acceptor:
     def _may_be_now(self, session: Session) -> None:
         """Nothing is accepted that could not be published."""
         record, world = session.record, session.gathered.world
+        context = Context(policy=session.policy, snapshot=world.beside(record), now=session.now())
+        foreign = key_from_other_project(context)  # it must not be overwritten: perhaps the place is the wrong one
         unread = [view.problem for view in world.destinations if view.reach is not Reach.OK]
         obstacle = (
             (hold := record.held(session.now())) and f"the policy is on hold: {hold}",
             unread and unread[0],
             world.provider_problem,
+            foreign and foreign.reason,
             record.in_flight and f"rotation {record.in_flight.rotation_id} is not finished",
             record.rollback and not record.compromised and "a rollback was asked for",
         )

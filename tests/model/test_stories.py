@@ -237,6 +237,15 @@ def test_promise_2_after_a_loss_a_key_waits_for_the_policy_of_its_name_although_
     story.ends_well()
 
 
+def test_a_leaked_key_that_was_found_and_then_taken_out_by_somebody_is_not_forgotten(story):
+    story.paste("search", story.new_key("search"), where="first")
+    story.rotates("search", Trouble("append", UNAVAILABLE, nth=4), compromised=True)
+    story.paste("search", EMPTY, where="first")
+    story.passes(MINUTE)
+    story.looks("search")
+    story.ends_well()
+
+
 def test_promise_2_no_end_is_given_to_a_key_while_all_that_replaced_it_has_ended_too(story):
     story.passes(16 * DAY)
     story.paste("search", story.new_key("search"), where="first")

@@ -515,8 +515,17 @@ def test_the_current_key_is_not_said_to_be_taken_while_somebody_elses_lies_in_it
     stage.backends["one"].put_by_hand(stage.policy.destinations[0], foreign.secret.reveal())
     stage.backends["two"].put_by_hand(stage.policy.destinations[1], foreign.secret.reveal())
     answer = stage.submit(mine.secret, expires=Expiration(None))
-    assert answer.taken is Taken.REFUSED
-    assert "somebody took out" in answer.why
+    assert answer.taken is Taken.POSTPONED
+    assert "holds key_000002 of project proj_other" in answer.why
+
+
+def test_promise_7_a_handover_overwrites_no_working_key_of_another_project(stage):
+    stage.with_a_key_that_ends_soon()
+    foreign = stage.make_key(project="proj_other")
+    stage.put(stage.policy, foreign.secret.reveal())
+    answer = stage.submit(stage.make_key().secret)
+    assert answer.taken is Taken.POSTPONED
+    assert stage.held() == [foreign.facts.key_id] * 2
 
 
 def test_promise_8_a_lost_journal_asks_anew_and_learns_the_end_of_the_key_from_what_lies_beside_it(stage):
