@@ -325,6 +325,7 @@ def of_key(key_id="key_new", **changes):
         ({"identity": of_key(project="proj_b")}, "of project proj_b, not of proj_a"),
         ({"identity": of_key(organization="org_2")}, "of organisation org_2, not of org_1"),
         ({"identity": of_key("key_a")}, "is the key that is in place"),
+        ({"identity": of_key("key_a"), "held_ids": ()}, "is the current key, which somebody took out"),
         ({"identity": of_key("key_old")}, "known already"),
         ({"identity": of_key("key_theirs")}, "known already by batch"),
         ({"identity": of_key("key_gone")}, "known already by batch"),
