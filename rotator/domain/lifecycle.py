@@ -7,7 +7,7 @@ the event and the folded record in one transaction.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import singledispatch
 
 from rotator.domain import events as ev
@@ -309,27 +309,15 @@ def _(event: ev.RollbackBegun, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.ExpirationRestored, record: PolicyRecord) -> PolicyRecord:
-    return change_key(
-        record,
-        event.key_id,
-        lambda key: replace(key, expires_at=event.expires_at, expiry_forwarded=False, first_expiry=None),
-    )
+    return change_key(record, event.key_id, lambda key: _ending_by_itself(key, event.expires_at))
 
 
 @fold.register
 def _(event: ev.ExpirationSeen, record: PolicyRecord) -> PolicyRecord:
-    return change_key(
-        record,
-        event.key_id,
-        lambda key: replace(
-            key,
-            expires_at=event.expires_at,
-            expiry_forwarded=False,
-            first_expiry=None,
-            ends_latest=None,
-            expires_told_by="",
-        ),
-    )
+    def seen(key: KeyRecord) -> KeyRecord:
+        return replace(_ending_by_itself(key, event.expires_at), ends_latest=None, expires_told_by="")
+
+    return change_key(record, event.key_id, seen)
 
 
 @fold.register
@@ -369,3 +357,8 @@ def _(_event: ev.PolicyForgotten, record: PolicyRecord) -> PolicyRecord:
 
 for _kind, _move in REQUEST_MOVES.items():
     fold.register(_kind, _move)
+
+
+def _ending_by_itself(key: KeyRecord, at: datetime | None) -> KeyRecord:
+    """The key with an expiration that is not one that we had brought forward."""
+    return replace(key, expires_at=at, expiry_forwarded=False, first_expiry=None)

@@ -209,8 +209,13 @@ def adopted_key(sighting: Sighting, known: KeyRecord | None, policy: Policy, now
     origin = key.origin if known.origin is Origin.ADOPTED else known.origin
     key = replace(key, origin=origin, since=known.since, jitter=known.jitter, rotation_id=known.rotation_id)
     if sighting.facts is None:
-        key = replace(key, name=known.name, created_at=known.created_at, expires_told_by=known.expires_told_by)
-        key = replace(key, ends_latest=known.ends_latest)
+        key = replace(
+            key,
+            name=known.name,
+            created_at=known.created_at,
+            expires_told_by=known.expires_told_by,
+            ends_latest=known.ends_latest,
+        )
     # The list may be behind an end that we have set, or are about to.
     ends = [end for end in (key.expires_at, known.expires_at) if end]
     return replace(key, expires_at=min(ends, default=None), condemned=known.condemned, leaked=known.leaked)
