@@ -48,6 +48,7 @@ unit: parts setup ## all tests, on every core
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=15 --durations-min=5
 
 model: setup ## the model of operators, time, faults and restarts, for long: EXAMPLES=5000 SEED=1
+	@case "$(EXAMPLES)$(or $(SEED),1)" in *[!0-9]*) echo "model: EXAMPLES and SEED are whole numbers" >&2; exit 2;; esac
 	MODEL_SHRINK=1 MODEL_EXAMPLES=$(EXAMPLES) MODEL_SEED=$(or $(SEED),1) $(BIN)/pytest -n auto tests/model
 
 demo: setup ## the rotator against a simulator and a real OpenBao, with keys that live for seconds
