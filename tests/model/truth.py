@@ -183,7 +183,7 @@ class Truth(History):
         self._fine_places(turn, outcome)
         if undisturbed:
             self._leaked_keys_ended(turn)
-        self._adopted_by(turn)
+        self._gives_back(turn)
         self.settled[turn.policy.name] |= set(self.holds_of(turn.policy))
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -242,13 +242,13 @@ class Truth(History):
         if key_id not in self.seen[policy.name] | self.ever_overwritten[policy.name]:
             self.blame("7: a key that is not ours was touched", f"{key_id} was {what} for {policy.name}")
 
-    def _adopted_by(self, turn: Turn) -> None:
-        """A person's key that another person's key displaced, without us, is theirs again, unless it has leaked."""
+    def _gives_back(self, turn: Turn) -> None:
+        """A person's key that lies nowhere any more, and that we did not replace, is theirs, unless it has leaked."""
         name = turn.policy.name
         held = set(self.holds_of(turn.policy))
-        if len(held) == 1 and not held & self.maker.keys():
-            theirs = self.seen[name] - held - self.ever_overwritten[name] - self.maker.keys() - self.waived
-            self.seen[name] -= theirs
+        theirs = self.seen[name] - held - self.ever_overwritten[name] - self.maker.keys() - self.waived
+        self.seen[name] -= theirs
+        self.settled[name] -= theirs
 
     def _owes_no_grace_any_more(self, name: str) -> None:
         """A leak was answered: every key of the policy but the new one has lost its grace, for whomever asks."""
