@@ -58,7 +58,9 @@ class History:
     person_killed: dict[str, int] = field(default_factory=dict)
     configured: dict[str, int] = field(default_factory=dict)  # destination name to the tick of its configuration
     puts: dict[str, Put] = field(default_factory=dict)
+    lay_at: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # destination name to what it held
     seen: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    given_back: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # seen, and a person's again
     overwritten: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     ever_overwritten: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     ever_displaced: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # also what was drift
@@ -172,6 +174,7 @@ class History:
     def person_put(self, destination: Destination, before: str, what: str) -> None:
         self.tick += 1
         self._leaves(destination, before)
+        self.lay_at[destination.name].add(what)
         self.puts[destination.name] = Put(by_person=True, tick=self.tick, at=self.now())
         if what not in {EMPTY, GARBAGE}:
             self.ever_held.add(what)
@@ -246,6 +249,8 @@ class History:
         self.unlooked = set(self.policies)
         self.settled.clear()
         self.fine_looks.clear()
+        for name, keys in self.given_back.items():
+            self.seen[name] |= keys  # an older copy still has them for its own
         for key_id in [key_id for key_id in self.maker if self.provider._keys[key_id].facts.created_by != "rotator"]:
             del self.maker[key_id]  # a person's again: no list tells that it was handed over
         for graces in (self.replaced_at, self.left_at):

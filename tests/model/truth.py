@@ -130,9 +130,10 @@ class Truth(History):
             return
         self.tell(f"{turn.holder} writes {after} over {before or 'nothing'} in {destination.name}")
         self._may_act(turn, f"wrote {destination}")
-        is_again = policy.drift is Drift.RESTORE and after in self.lay_in[policy.name]
+        is_again = policy.drift is Drift.RESTORE and after in self.lay_at[destination.name]
         self.ever_held.add(after)
         self.lay_in[policy.name].add(after)
+        self.lay_at[destination.name].add(after)
         if self.ever_asked.get(after, turn.tick) < turn.tick:
             self.blame("1: a key was written that a person was asked to revoke", f"{after} in {destination}")
         value = self.backends[destination.backend].read(destination).value
@@ -248,6 +249,7 @@ class Truth(History):
         held = set(self.holds_of(turn.policy))
         theirs = self.seen[name] - held - self.ever_overwritten[name] - self.maker.keys() - self.waived
         self.seen[name] -= theirs
+        self.given_back[name] |= theirs
         self.settled[name] -= theirs
 
     def _owes_no_grace_any_more(self, name: str) -> None:
