@@ -141,13 +141,15 @@ def _intent_actions(context: Context) -> list[Action]:
         return []
     actions: list[Action] = []
     for intent in context.record.open_intents:
-        found = [facts for facts in context.world.listed if facts.name == intent.key_name]
-        actions += [
+        found = [
             RecordOrphan(facts=facts, revoke_after=intent.revoke_after)
-            for facts in found
-            if not context.record.key(facts.key_id) and facts.key_id not in context.record.forgotten
+            for facts in context.world.listed
+            if facts.name == intent.key_name
+            and not context.record.key(facts.key_id)
+            and facts.key_id not in context.record.forgotten
         ]
-        if intent.settled_at <= context.now and not found:
+        actions += found
+        if intent.settled_at <= context.now and not found:  # what is known is judged like any other key
             actions.append(Settle(key_name=intent.key_name))
     return actions
 

@@ -445,3 +445,11 @@ def test_promise_1_who_slept_through_the_life_of_the_key_that_it_has_just_publis
     story.go_on()
     assert story.world.next_due("A") <= story.world.now() + timedelta(seconds=1)
     story.ends_well()
+
+
+def test_promise_4_an_intent_of_an_older_copy_is_over_where_its_key_lies_in_the_destinations(story):
+    story.rotates("chat", Trouble("create_key", PAUSE))
+    story.copy_journal()
+    story.go_on()
+    story.restore_journal()
+    story.ends_well()
