@@ -225,6 +225,8 @@ class Truth(History):
             elsewhere += [other for other in self.policies if other != name and self.maker.get(key_id) == other]
             elsewhere += [other for other in self.policies if other != name and key_id in self.settled[other]]
             elsewhere += [other for other, keys in self.ever_displaced.items() if other != name and key_id in keys]
+            # It has leaked there, too, and goes with the answer to that, which may wait for a person.
+            elsewhere += [other for other in self.compromise_open if other != name and key_id in self.seen[other]]
             # Of places of other projects nobody knows more than what their own look saw there last.
             others = [place for other in self.policies.values() if other.name != name for place in other.destinations]
             elsewhere += [place.name for place in others if self.last_seen.get(place.name) == key_id]
