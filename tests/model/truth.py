@@ -44,7 +44,8 @@ class Truth(History):
         for event in events:
             if isinstance(event, KeyIssued | OrphanFound):
                 self.tell(f"{turn.holder} takes {event.key.key_id} for {turn.policy.name}")
-                if event.key.key_id in self.ever_held - self.maker.keys():
+                known = {key_id for key_id, name in self.maker.items() if name not in self.unlooked}
+                if event.key.key_id in self.ever_held - known:
                     self.waived.add(event.key.key_id)  # a person hands over what others use: they are told to look
                 self.maker[event.key.key_id] = turn.policy.name
             elif isinstance(event, RevocationRequested):
