@@ -190,13 +190,15 @@ class SendFailed(RotatorError):
     """A notification was not taken, or nobody knows. The message names neither an address nor a token.
 
     :param retry_after: seconds that the other side asked to wait, where it said so.
+    :param is_refusal: the other side has read it, and wants none of it: another message may well be taken.
     """
 
     retryable = True
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, is_refusal: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.is_refusal = is_refusal
 
 
 class AnchorFailed(RotatorError):

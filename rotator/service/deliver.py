@@ -20,6 +20,9 @@ from rotator.service.messages import message_of
 CLAIM = timedelta(minutes=3)
 """After how much silence another process may send in a channel's place: longer than a send may take."""
 
+REFUSED_BEFORE = 2
+"""After so many tries that failed, an event that is refused once more is passed over, to see whether it is alone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
@@ -55,6 +58,7 @@ class Delivery:
     count: Callable[[str, str], None]
     state: ChannelState
     _channel: Channel | None = None
+    _refusal: SendFailed | None = None  # of an event that is passed over
     _told: dict[tuple[str, str], Standing] = field(default_factory=dict)
     _over: list[tuple[str, str]] = field(default_factory=list)
 
@@ -76,33 +80,55 @@ class Delivery:
         is_digest_due = ch.is_digest_due(self.state, now)  # before an hour begins with what is sent now
         notices = [item.notice for item in items if item.notice is not None]
         fates = iter(ch.fates(self.state, notices, self.rules.per_hour, now))
-        held: list[
-            Item
-        ] = []  # beyond the hour's limit: counted once a later one is sent, and until then they wait like it
+        # Beyond the hour's limit, or refused: counted once a later one is sent, and until then they wait like it.
+        held: list[Item] = []
         for item in items:
             if stopping():
                 return
-            fate = next(fates) if item.notice is not None else None
-            if fate is Fate.LEFT_OUT or (fate is None and item.cursor is not None and held):
-                held.append(item)
-                continue
-            if item.notice is not None and fate is Fate.SENT:
-                if self._told:  # since when it lasts is a part of its id: a repeat after a crash has the same one
-                    self._save(keep=True)
-                self._send(item.notice)
-            held = self._leave_out(held)
-            if fate is Fate.GIVEN_UP:
-                self._leave_out([item])
-                structlog.get_logger().error("notification.given_up", channel=self.rules.name)
-            else:
-                self._note(item)
-            if fate is Fate.SENT:
-                self._save(keep=True)
+            held = self._one(item, next(fates) if item.notice is not None else None, held)
+        if self._refusal is not None:
+            raise self._refusal
         self._leave_out(held)
         # The last: what is known only by its number keeps back nothing that can still be told.
         if is_digest_due or ch.is_digest_due(self.state, now):
             self._send(ch.digest(self.state, now))
             self.state = ch.after_digest(self.state)
+
+    def _one(self, item: Item, fate: Fate | None, held: list[Item]) -> list[Item]:
+        """Deal with one; which ones wait after it."""
+        waits = fate is Fate.LEFT_OUT or (fate is Fate.GIVEN_UP and self._refusal is not None)
+        if waits or (fate is None and item.cursor is not None and held):
+            return [*held, item]
+        if item.notice is not None and fate is Fate.SENT:
+            if self._told:  # since when it lasts is a part of its id: a repeat after a crash has the same one
+                self._save(keep=True)
+            if not self._is_taken(item.notice, is_event=item.cursor is not None):
+                return [*held, item]
+        self._leave_out(held)
+        if fate is Fate.GIVEN_UP:
+            self._leave_out([item])
+            structlog.get_logger().error("notification.given_up", channel=self.rules.name)
+        else:
+            self._note(item)
+        if fate is Fate.SENT:
+            self._save(keep=True)
+        return []
+
+    def _is_taken(self, notice: Notice, *, is_event: bool) -> bool:
+        """Send it; ``False``: it is passed over, for a channel that takes the next one refuses this one alone."""
+        is_tried = is_event and self._refusal is None and self.state.failures >= REFUSED_BEFORE
+        try:
+            self._send(notice)
+        except SendFailed as error:
+            if not (is_tried and error.is_refusal):
+                raise
+            self._refusal = error
+            return False
+        if self._refusal is not None:
+            reason = self.clean(str(self._refusal))
+            structlog.get_logger().error("notification.refused", channel=self.rules.name, reason=reason)
+            self._refusal = None
+        return True
 
     def _note(self, item: Item) -> None:
         if item.cursor is not None:
@@ -112,14 +138,13 @@ class Delivery:
         elif item.key is not None:
             self._over.append(item.key)
 
-    def _leave_out(self, items: Sequence[Item]) -> list[Item]:
-        """Count what is not sent, and note all; none is left."""
+    def _leave_out(self, items: Sequence[Item]) -> None:
+        """Count what is not sent, and note all."""
         for item in items:
             if item.notice is not None:
                 self.state = ch.after_leaving_out(self.state, item.notice, self.clock.now())
                 self.count(self.rules.name, "left_out")
             self._note(item)
-        return []
 
     def _send(self, notice: Notice) -> None:
         now = self.clock.now()

@@ -57,7 +57,7 @@ class Place:
         if self.down:
             raise SendFailed(self.down)
         if self.poison and self.poison in message.body:
-            raise SendFailed("it was answered with 400")
+            raise SendFailed("it was answered with 400", is_refusal=True)
         self.got.append(message)
         if self.crashes:
             raise KeyboardInterrupt

@@ -132,6 +132,53 @@ def test_an_event_that_is_not_taken_keeps_back_nothing_that_lasts(desk: Desk) ->
     assert desk.place.told() == [("failed", "batch"), ("compromised", "chat")]
 
 
+def test_an_event_that_alone_is_refused_keeps_back_no_later_event_for_long(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.place.poison = "leaked"
+    desk.leaks("in a public repository")
+    desk.adopt(name="before")
+    for minutes in (0, 1):
+        desk.clock.at = NOW + minutes * MINUTE
+        sender.round(lasting=False)
+        assert desk.place.told() == []
+    desk.clock.at = NOW + 5 * MINUTE
+    desk.adopt(name="after")
+    sender.round(lasting=False)
+    assert desk.place.told() == [("adopted", "chat")] * 2
+    assert desk.counted == ["failed", "failed", "sent", "left_out", "sent"]
+    desk.place.poison, desk.clock.at = "", NOW + 2 * HOUR
+    sender.round(lasting=False)
+    assert "were left out (compromised 1)" in str(desk.place.got[-1].fields["what"])
+    assert len(desk.place.got) == 3
+
+
+def test_a_channel_that_refuses_whatever_it_is_sent_loses_nothing(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.place.poison = " "
+    desk.leaks("in a public repository")
+    desk.adopt()
+    for hours in range(9):
+        desk.clock.at = NOW + hours * HOUR
+        sender.round(lasting=False)
+    desk.place.poison, desk.clock.at = "", NOW + 10 * HOUR
+    sender.round(lasting=False)
+    assert desk.place.told() == [("compromised", "chat"), ("adopted", "chat")]
+    assert "left_out" not in desk.counted
+
+
+def test_an_event_that_is_refused_waits_for_another_one(desk: Desk) -> None:
+    sender = desk.sender()
+    desk.place.poison = "leaked"
+    desk.leaks("in a public repository")
+    for hours in range(5):
+        desk.clock.at = NOW + hours * HOUR
+        sender.round(lasting=False)
+    assert "left_out" not in desk.counted
+    desk.place.poison, desk.clock.at = "", NOW + 6 * HOUR
+    sender.round(lasting=False)
+    assert ("compromised", "chat") in desk.place.told()
+
+
 def test_a_flood_is_cut_and_its_rest_is_told_as_a_number(desk: Desk) -> None:
     sender = desk.sender(per_hour=3)
     for number in range(9):

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.adapters.notifications.bounded import bounded
+from rotator.adapters.notifications.bounded import REFUSALS, bounded
 from rotator.domain.secret import SecretValue
 from rotator.errors import SendFailed
 from rotator.ports_notify import Message
@@ -61,7 +61,8 @@ class AppriseChannel:
         """See ``ports_notify.Channel``."""
         status = bounded(lambda: self._notify(message), self.timeout)
         if status is not None:
-            raise SendFailed(f"the service answered with {status}" if status else "the service did not take it")
+            said = f"the service answered with {status}" if status else "the service did not take it"
+            raise SendFailed(said, is_refusal=status in map(str, REFUSALS))
 
     def _notify(self, message: Message) -> str | None:
         """``None`` where it was taken; otherwise the status that was heard, empty where there was none."""

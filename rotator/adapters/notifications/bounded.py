@@ -13,6 +13,9 @@ from rotator.errors import SendFailed
 
 _T = TypeVar("_T")
 
+REFUSALS = frozenset({400, 413, 422})
+"""Statuses of an answer about the message itself, and not about the way there, the right to send or the load."""
+
 
 def bounded(call: Callable[[], _T], timeout: timedelta) -> _T:
     """What the call returns. A thread that does not come back is left to itself.

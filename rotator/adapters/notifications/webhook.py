@@ -12,7 +12,7 @@ import httpx
 from standardwebhooks import Webhook
 
 from rotator import __version__
-from rotator.adapters.notifications.bounded import bounded
+from rotator.adapters.notifications.bounded import REFUSALS, bounded
 from rotator.domain.secret import SecretValue
 from rotator.errors import SendFailed
 from rotator.ports_notify import Message
@@ -48,7 +48,7 @@ class WebhookChannel:
         }
         status, wait = bounded(lambda: self._post(content.encode(), headers), self.timeout)
         if not httpx.codes.is_success(status):
-            raise SendFailed(f"it was answered with {status}", retry_after=wait)
+            raise SendFailed(f"it was answered with {status}", retry_after=wait, is_refusal=status in REFUSALS)
 
     def _post(self, content: bytes, headers: dict[str, str]) -> tuple[int, float | None]:
         """The answer's status, and how many seconds it asks to wait."""
