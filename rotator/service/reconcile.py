@@ -209,7 +209,8 @@ class Reconciler:
             problem=problem,
             alerts=tuple((alert.check, alert.reason) for alert in decided.alerts),
         )
-        seen = observations_of(policy, session.record, session.gathered.world, now)
+        # Other policies believe it for a while: a look can take long, and its process be suspended.
+        seen = observations_of(policy, session.record, session.gathered.world, session.began)
         self.journal.note_look(session.lease, look, seen, known=session.record, now=now)
         return self._outcome(
             policy,

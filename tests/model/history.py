@@ -270,5 +270,7 @@ class History:
         for name, policy in self.policies.items():
             if key_id in {EMPTY, GARBAGE} or put is None or destination not in policy.destinations:
                 continue
+            if self.configured.get(destination.name, 0) > max(put.tick, self.fine_looks.get(name, 0)):
+                continue  # a place that has just come back, and that nobody has looked at since
             if not put.by_person or put.tick <= self.fine_looks.get(name, 0):
                 self.left_at[name, key_id] = self.now()

@@ -453,3 +453,12 @@ def test_promise_4_an_intent_of_an_older_copy_is_over_where_its_key_lies_in_the_
     story.go_on()
     story.restore_journal()
     story.ends_well()
+
+
+def test_promise_2_what_a_look_saw_before_it_was_paused_is_not_believed_by_other_policies(story):
+    story.looks("chat", Trouble("identify", PAUSE))
+    story.copy_the_key_of(name="chat", source="search", where="all")
+    story.passes(6 * MINUTE)
+    story.go_on()
+    story.rotates("search")
+    story.ends_well()
