@@ -102,6 +102,7 @@ class RotationAbandoned(Event):
 
     :param revoke_after: the candidate is an orphan, revoked from then on; ``None`` where there is no candidate.
     :param grace_until: the candidate was published somewhere: it is retiring, not an orphan.
+    :param grace_limit: see ``KeyRecord``; without ``grace_until``, of an orphan that may have been published.
     :param has_replaced: see ``domain.actions.Abandon``.
     :param settled_at: whether the creation happened, or as which key, is unknown; its name is looked for until then.
     :param lands_on: see ``KeyRecord``.

@@ -108,7 +108,7 @@ def still_in_use(context: Context, key: KeyRecord) -> Verdict | None:
     """The grace is over, and the provider says that the key was used a moment ago."""
     used_at = context.world.last_use(key.key_id)
     limit = key.grace_limit or key.grace_until or context.now
-    if key.state is not KeyState.RETIRING or used_at is None or limit <= context.now:
+    if not key.may_be_in_use or used_at is None or limit <= context.now:
         return None
     # Where billing alone tells of a use, what was used an hour ago may not be told yet.
     lag = USAGE_LAG if context.policy.assisted else timedelta(0)
@@ -117,13 +117,14 @@ def still_in_use(context: Context, key: KeyRecord) -> Verdict | None:
         return None
     reason = f"{key.key_id} was used at {text(used_at)}"
     until = min(quiet_at, limit)
-    return Verdict(check="StillInUse", decision=Decision.EXTEND, reason=reason, until=until, alert=True)
+    decision = Decision.EXTEND if key.state is KeyState.RETIRING else Decision.KEEP
+    return Verdict(check="StillInUse", decision=decision, reason=reason, until=until, alert=True)
 
 
 def use_unknown(context: Context, key: KeyRecord) -> Verdict | None:
     """The provider has figures of a key's use, and does not give them now. Waited for as long as a grace may be."""
     limit = key.grace_limit or key.grace_until or context.now
-    if not context.world.use_problem or key.state is not KeyState.RETIRING or limit <= context.now:
+    if not context.world.use_problem or not key.may_be_in_use or limit <= context.now:
         return None
     reason = f"{key.key_id}: whether it is still used can't be asked now ({context.world.use_problem})"
     return _kept(context, "UseUnknown", reason)
@@ -160,7 +161,7 @@ def places_unknown(context: Context, key: KeyRecord) -> Verdict | None:
 
 def replacement_not_proven(context: Context, key: KeyRecord) -> Verdict | None:
     """Every destination must hold, now, a key that the provider accepts now, in the right project."""
-    if key.state is KeyState.ORPHAN:
+    if not key.may_be_in_use:
         return None
     problem = _unproven(context)
     if not problem:
@@ -182,10 +183,11 @@ def not_the_key_that_we_made(context: Context, key: KeyRecord) -> Verdict | None
 
 
 def grace_over(_context: Context, key: KeyRecord) -> Verdict | None:
-    """Replaced, and nobody needs it any more."""
-    if key.state is not KeyState.RETIRING:
+    """Replaced, or perhaps published for a moment, and nobody needs it any more."""
+    if not key.may_be_in_use:
         return None
-    return Verdict(check="GraceOver", decision=Decision.REVOKE, reason=f"{key.key_id} was replaced, its grace is over")
+    was = "was replaced" if key.state is KeyState.RETIRING else "may have been published for a moment"
+    return Verdict(check="GraceOver", decision=Decision.REVOKE, reason=f"{key.key_id} {was}, its grace is over")
 
 
 def may_be_handed_over(context: Context, key: KeyRecord) -> Verdict | None:
@@ -202,7 +204,10 @@ def orphan_unsettled(context: Context, key: KeyRecord) -> Verdict | None:
     until = key.revoke_after
     if key.state is not KeyState.ORPHAN or until is None or until <= context.now:
         return None
-    reason = f"{key.key_id} was never published; its maker may be late until {text(until)}"
+    if key.may_be_in_use:
+        reason = f"{key.key_id} may have been published for a moment; it stays valid until {text(until)}"
+    else:
+        reason = f"{key.key_id} was never published; its maker may be late until {text(until)}"
     return Verdict(check="OrphanUnsettled", decision=Decision.WAIT, reason=reason, until=until)
 
 

@@ -174,6 +174,7 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
             key,
             state=KeyState.ORPHAN,
             revoke_after=event.revoke_after,
+            grace_limit=event.grace_limit,
             lands_on=event.lands_on,
             project=event.project or key.project,
         )

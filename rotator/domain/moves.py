@@ -58,22 +58,25 @@ def replaced_all(
         # A retiring key that somebody had put back has consumers again: its grace starts anew.
         if key.state in {KeyState.RETIRING, KeyState.ORPHAN} and was_held:
             return retired(_with_value(rotation, key), until, limit, replaced_by=rotation.rotation_id, at=at)
-        return _replaced_before(rotation, key, until, limit) if key.state is KeyState.RETIRING else key
+        return _replaced_before(rotation, key, until, limit) if key.may_be_in_use else key
 
     found = found_and_retired(record, rotation, until, limit, at)
     turned = (turn(key) for key in record.keys)
     kept = (*(key for key in turned if key), *found)
     if rotation.compromised:
-        kept = tuple(replace(key, leaked=key.leaked or key.state is KeyState.RETIRING) for key in kept)
+        kept = tuple(replace(key, leaked=key.leaked or key.may_be_in_use) for key in kept)
     return replace(record, keys=kept)
 
 
 def _replaced_before(rotation: RotationRecord, key: KeyRecord, until: datetime, limit: datetime) -> KeyRecord:
-    """A key in its grace, when a further rotation has come to its own.
+    """A key in its grace, or an orphan that may have been read, when a further rotation has come to its own.
 
     Where a place had no working key, its consumers could not go over to anything until now: what they may still use
     has its whole grace from now too.
     """
+    if key.state is KeyState.ORPHAN:
+        ends_at = min(key.revoke_after or until, until)
+        return replace(key, revoke_after=ends_at, grace_limit=until) if rotation.compromised else key
     if rotation.compromised:
         return replace(key, grace_until=until, grace_limit=limit)
     at = until - rotation.grace

@@ -93,7 +93,8 @@ class KeyRecord:
     :param jitter: drawn once, in [0, 1): spreads the renewals of keys that came together.
     :param retired_at: retiring: since when its replacement lies everywhere; ``None`` where that was not recorded.
     :param grace_until: retiring: not revoked before.
-    :param grace_limit: retiring: the grace is not extended beyond.
+    :param grace_limit: retiring: the grace is not extended beyond; orphan: it may have lain in a place, unseen, and may
+        be in use as long as that.
     :param revoke_after: orphan: a late effect of its maker is expected until then.
     :param lands_on: destination name to the fingerprint that it would replace (empty: no key). While that still lies
         there, a publication that another holder had begun can still arrive, however late.
@@ -139,6 +140,11 @@ class KeyRecord:
     revocation: PersonRequest | None = None
     retired_at: datetime | None = None
     ends_latest: datetime | None = None
+
+    @property
+    def may_be_in_use(self) -> bool:
+        """Whether consumers may have read it."""
+        return self.state is KeyState.RETIRING or (self.state is KeyState.ORPHAN and self.grace_limit is not None)
 
 
 class Phase(StrEnum):

@@ -121,12 +121,14 @@ class HandoverInterrupted(Event):
     """A key that was handed over is published nowhere, and its secret is lost: the request is open again.
 
     :param revoke_after: see ``KeyRecord``.
+    :param grace_limit: see ``KeyRecord``: of a key that may have been published.
     :param lands_on: see ``KeyRecord``.
     """
 
     rotation_id: str
     why: str
     revoke_after: datetime
+    grace_limit: datetime | None = None
     lands_on: Mapping[str, str] = field(default_factory=dict)
 
 

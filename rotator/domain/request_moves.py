@@ -73,7 +73,13 @@ def _interrupted(event: ev.HandoverInterrupted, record: PolicyRecord) -> PolicyR
     key_id = known_rotation(record, event.rotation_id).key_id
 
     def lost(key: KeyRecord) -> KeyRecord:
-        return replace(key, state=KeyState.ORPHAN, revoke_after=event.revoke_after, lands_on=event.lands_on)
+        return replace(
+            key,
+            state=KeyState.ORPHAN,
+            revoke_after=event.revoke_after,
+            grace_limit=event.grace_limit,
+            lands_on=event.lands_on,
+        )
 
     def emptied(rotation: RotationRecord) -> RotationRecord:
         return replace(rotation, key_id="", fingerprint=None, expected={}, replaces={}, found=())

@@ -154,6 +154,7 @@ class Executor:
                 action.rotation_id,
                 action.why,
                 revoke_after=later,
+                grace_limit=max(later, now + policy.grace_limit) if action.perhaps_read else None,
                 settled_at=later + policy.settle if action.creation_unknown else None,
                 lands_on=action.lands_on,
             )

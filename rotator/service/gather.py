@@ -270,9 +270,9 @@ def _is_needed(record: PolicyRecord, key: KeyRecord, now: datetime) -> bool:
 def _use_is_untold(policy: Policy, world: World, key: KeyRecord) -> bool:
     """Whether no list tells a use of the key: there is none, it was not used, or the provider's list never says."""
     if policy.assisted:
-        return key.state is KeyState.RETIRING and key.revocation is None
+        return key.may_be_in_use and key.revocation is None
     facts = world.facts(key.key_id)
-    return key.state is KeyState.RETIRING and facts is not None and facts.last_used_at is None
+    return key.may_be_in_use and facts is not None and facts.last_used_at is None
 
 
 def _known(record: PolicyRecord, world: World, fingerprint: Fingerprint | None) -> Fingerprint | None:

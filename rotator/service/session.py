@@ -115,7 +115,11 @@ class Session:
         if self.policy.assisted and rotation.request and rotation.key_id and revoke_after and not settled_at:
             self.happened(
                 HandoverInterrupted(
-                    rotation_id=rotation_id, why=why, revoke_after=revoke_after, lands_on=lands_on or {}
+                    rotation_id=rotation_id,
+                    why=why,
+                    revoke_after=revoke_after,
+                    grace_limit=grace_limit,
+                    lands_on=lands_on or {},
                 )
             )
             return

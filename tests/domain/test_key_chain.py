@@ -31,6 +31,7 @@ NEW, OLD = key("new"), retiring("old")
 LISTED = (facts("new"), facts("old"))
 BOTH_NEW = world("new", "new", listed=LISTED)
 ORPHAN = key("orphan", KeyState.ORPHAN, revoke_after=NOW - HOUR)
+PERHAPS_READ = replace(ORPHAN, grace_limit=NOW + HOUR)
 LISTED_ORPHAN = (facts("new"), facts("orphan"))
 UNREADABLE = DestinationView(destination=VAULT, reach=Reach.UNREADABLE, problem="sealed")
 FINE = DestinationView(destination=DOTENV, fingerprint=fingerprint("new"), version="1")
@@ -150,6 +151,19 @@ CASES = {
     "an orphan whose maker may be late is left alone": (
         world("new", "new", listed=LISTED_ORPHAN),
         record(NEW, key("orphan", KeyState.ORPHAN, revoke_after=NOW + HOUR)), "OrphanUnsettled", Decision.WAIT),
+    "an orphan that may have been read has its grace": (
+        world("new", "new", listed=LISTED_ORPHAN),
+        record(NEW, replace(PERHAPS_READ, revoke_after=NOW + HOUR)), "OrphanUnsettled", Decision.WAIT),
+    "an orphan that may have been read is revoked after its grace": (
+        world("new", "new", listed=LISTED_ORPHAN), record(NEW, PERHAPS_READ), "GraceOver", Decision.REVOKE),
+    "an orphan that may have been read stays while a destination is empty": (
+        world("new", None, listed=LISTED_ORPHAN), record(NEW, PERHAPS_READ), "ReplacementNotProven", Decision.KEEP),
+    "an orphan that was used a moment ago was read": (
+        world("new", "new", listed=(facts("new"), facts("orphan", last_used_at=NOW - HOUR))),
+        record(NEW, PERHAPS_READ), "StillInUse", Decision.KEEP),
+    "an orphan that was used is revoked when its grace can't be longer": (
+        world("new", "new", listed=(facts("new"), facts("orphan", last_used_at=NOW - HOUR))),
+        record(NEW, replace(PERHAPS_READ, grace_limit=NOW)), "GraceOver", Decision.REVOKE),
     "an orphan that its late maker published is kept": (
         world("new", "orphan", listed=LISTED_ORPHAN), record(NEW, ORPHAN), "HeldSomewhere", Decision.KEEP),
     "an orphan stays while a place that may hold it can't be looked at": (

@@ -462,3 +462,14 @@ def test_promise_2_what_a_look_saw_before_it_was_paused_is_not_believed_by_other
     story.go_on()
     story.rotates("search")
     story.ends_well()
+
+
+def test_promise_2_a_key_that_may_have_been_read_does_not_end_while_the_places_hold_none_that_works(story):
+    old = story.held("chat")
+    story.rotates("chat", Trouble("read", CRASH, nth=3))
+    story.paste("chat", old, where="first")
+    story.passes(MINUTE)
+    story.looks("chat")
+    story.world.revoke_by_hand(story.held("chat"))
+    story.serve(seat="A", duration=7 * HOUR)
+    story.ends_well()
