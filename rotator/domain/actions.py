@@ -87,8 +87,8 @@ class Abandon(Action):
     """End a rotation that can't be finished.
 
     :param published: its key lies in a destination: it becomes retiring. Otherwise it becomes an orphan.
-    :param has_replaced: it is certain that it lay in a place. Otherwise a person may as well have taken the former key
-        out by themselves, and a key of theirs is left to them.
+    :param displaced_in: names of the destinations in which it has certainly lain. What another one held before a person
+        may have taken out by themselves, and a key of theirs is left to them.
     :param perhaps_read: it lies nowhere, but may have: an orphan that is left its grace.
     :param creation_unknown: its name is looked for until the settle time is over.
     :param lands_on: what its maker would replace, if it is only slow.
@@ -97,7 +97,7 @@ class Abandon(Action):
     rotation_id: str
     why: str
     published: bool = False
-    has_replaced: bool = True
+    displaced_in: tuple[str, ...] = ()
     perhaps_read: bool = False
     creation_unknown: bool = False
     lands_on: Mapping[str, str] = field(default_factory=dict)

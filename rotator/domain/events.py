@@ -103,7 +103,7 @@ class RotationAbandoned(Event):
     :param revoke_after: the candidate is an orphan, revoked from then on; ``None`` where there is no candidate.
     :param grace_until: the candidate was published somewhere: it is retiring, not an orphan.
     :param grace_limit: see ``KeyRecord``; without ``grace_until``, of an orphan that may have been published.
-    :param has_replaced: see ``domain.actions.Abandon``.
+    :param displaced_in: see ``domain.actions.Abandon``.
     :param settled_at: whether the creation happened, or as which key, is unknown; its name is looked for until then.
     :param lands_on: see ``KeyRecord``.
     :param project: where the provider says that the candidate is, if it is not where it should be.
@@ -117,7 +117,7 @@ class RotationAbandoned(Event):
     settled_at: datetime | None = None
     lands_on: Mapping[str, str] = field(default_factory=dict)
     project: str = ""
-    has_replaced: bool = True
+    displaced_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

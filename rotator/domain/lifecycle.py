@@ -18,6 +18,7 @@ from rotator.domain.moves import (
     forwarded,
     found_and_retired,
     hook_ran,
+    is_displaced,
     is_replaced,
     key_forgotten,
     known_key,
@@ -156,10 +157,9 @@ def _(event: ev.HookRan, record: PolicyRecord) -> PolicyRecord:
 @fold.register
 def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
     rotation = known_rotation(record, event.rotation_id)
-    is_over = event.has_replaced or rotation.compromised  # what has leaked is nobody's, whoever took it out
 
     def fate(key: KeyRecord) -> KeyRecord | None:
-        if key.state is KeyState.CURRENT and event.grace_until and is_over and is_replaced(rotation, key):
+        if key.state is KeyState.CURRENT and event.grace_until and is_displaced(rotation, key, event.displaced_in):
             return replace(key, replaced_by=rotation.rotation_id)  # somewhere, at least
         if key.state is KeyState.RETIRING and event.grace_until and event.grace_limit and is_replaced(rotation, key):
             return key if key.leaked or key.condemned else restarted(key, event.grace_until, event.grace_limit)
@@ -181,9 +181,10 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
 
     fates = (fate(key) for key in record.keys)
     found: tuple[KeyRecord, ...] = ()
-    if event.grace_until and event.grace_limit and is_over:
+    if event.grace_until and event.grace_limit:
         # It was published somewhere, and has replaced there what lay there.
-        found = found_and_retired(record, rotation, event.grace_until, event.grace_limit)
+        all_found = found_and_retired(record, rotation, event.grace_until, event.grace_limit)
+        found = tuple(key for key in all_found if is_displaced(rotation, key, event.displaced_in))
     record = replace(record, keys=(*(key for key in fates if key), *found))
     if event.settled_at:
         intent = OpenIntent(

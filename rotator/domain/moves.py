@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -91,6 +91,15 @@ def is_replaced(rotation: RotationRecord, key: KeyRecord) -> bool:
     if key.fingerprint is None:  # it was found by its name
         return any(found.key_id == key.key_id for found in rotation.found)
     return key.fingerprint in rotation.replaces.values()
+
+
+def is_displaced(rotation: RotationRecord, key: KeyRecord, places: Collection[str]) -> bool:
+    """Whether the rotation has replaced the key in one of these places at least, or that matters no more."""
+    if rotation.compromised:  # what has leaked is nobody's, whoever took it out
+        return is_replaced(rotation, key)
+    if key.fingerprint is None:
+        return bool(places) and is_replaced(rotation, key)
+    return key.fingerprint in {rotation.replaces.get(name) for name in places}
 
 
 def _with_value(rotation: RotationRecord, key: KeyRecord) -> KeyRecord:

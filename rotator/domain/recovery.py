@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.actions import Abandon, Action, Rebuild, Resume
@@ -28,18 +29,20 @@ def resume(context: Context) -> Action:
             rotation_id=rotation.rotation_id,
             why="its key was published nowhere, and its secret is lost",
             published=_was_read(context, rotation),
-            has_replaced=bool(rotation.published),
+            displaced_in=rotation.published,
             perhaps_read=rotation.phase is not Phase.ISSUED and _is_written(context, rotation),
             lands_on=lands_on,
         )
+    displaced_in = tuple(dict.fromkeys((*rotation.published, *(destination.name for destination in held))))
+    given_up = Abandon(
+        rotation_id=rotation.rotation_id, why="", published=True, displaced_in=displaced_in, lands_on=lands_on
+    )
     if context.world.identity(rotation.fingerprint) is None:
-        why = "the provider does not accept its key any more"
-        return Abandon(rotation_id=rotation.rotation_id, why=why, published=True, lands_on=lands_on)
+        return replace(given_up, why="the provider does not accept its key any more")
     missing = [view for view in views if view.fingerprint != rotation.fingerprint]
     for view in missing:
         if _has_moved(context, view, rotation):
-            why = f"somebody else wrote {view.destination.name} in the middle"
-            return Abandon(rotation_id=rotation.rotation_id, why=why, published=True, lands_on=lands_on)
+            return replace(given_up, why=f"somebody else wrote {view.destination.name} in the middle")
     return Resume(
         rotation_id=rotation.rotation_id,
         held=held,

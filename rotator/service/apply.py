@@ -146,7 +146,7 @@ class Executor:
                 grace_until=now + policy.grace,
                 grace_limit=now + policy.grace_limit,
                 lands_on=action.lands_on,
-                has_replaced=action.has_replaced,
+                displaced_in=action.displaced_in,
             )
         else:
             later = now + (max(policy.settle, policy.grace) if action.perhaps_read else policy.settle)

@@ -139,7 +139,11 @@ class Publisher:
         why = f"{destination}: somebody else wrote it in the middle of the rotation"
         if rotation.published or sent:
             session.abandon(
-                rotation.rotation_id, why, grace_until=now + policy.grace, grace_limit=now + policy.grace_limit
+                rotation.rotation_id,
+                why,
+                grace_until=now + policy.grace,
+                grace_limit=now + policy.grace_limit,
+                displaced_in=tuple(dict.fromkeys((*rotation.published, *sent))),
             )
         else:
             session.abandon(rotation.rotation_id, why, revoke_after=now)

@@ -105,7 +105,7 @@ class Session:
         grace_limit: datetime | None = None,
         lands_on: Mapping[str, str] | None = None,
         project: str = "",
-        has_replaced: bool = True,
+        displaced_in: tuple[str, ...] = (),
     ) -> None:
         """Record the end of a rotation; for the fate of its key see ``RotationAbandoned``.
 
@@ -133,7 +133,7 @@ class Session:
                 grace_limit=grace_limit,
                 lands_on=lands_on or {},
                 project=project,
-                has_replaced=has_replaced,
+                displaced_in=displaced_in,
             )
         )
 

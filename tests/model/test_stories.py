@@ -473,3 +473,18 @@ def test_promise_2_a_key_that_may_have_been_read_does_not_end_while_the_places_h
     story.world.revoke_by_hand(story.held("chat"))
     story.serve(seat="A", duration=7 * HOUR)
     story.ends_well()
+
+
+def test_promise_7_a_persons_key_that_they_took_out_of_every_place_is_theirs_though_a_rotation_was_begun(story):
+    story.remove_or_add_a_policy(name="chat")
+    theirs = story.new_key("chat")
+    story.remove_or_add_a_policy(name="chat")
+    story.paste("chat", theirs)
+    story.looks("chat")
+    story.copy_the_key_of(name="chat", source="search", where="last")
+    story.rotates("chat", Trouble("write", UNAVAILABLE, nth=1))
+    story.paste("chat", EMPTY, where="first")
+    story.looks("chat")
+    assert story.world.truth.is_accepted(theirs)
+    story.ends_well()
+    assert story.world.truth.is_accepted(theirs)
