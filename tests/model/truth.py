@@ -133,6 +133,7 @@ class Truth(History):
         self._may_act(turn, f"wrote {destination}")
         is_again = policy.drift is Drift.RESTORE and after in self.lay_at[destination.name]
         self.ever_held.add(after)
+        self.ever_written.add(after)
         self.lay_in[policy.name].add(after)
         self.lay_at[destination.name].add(after)
         if self.ever_asked.get(after, turn.tick) < turn.tick:
@@ -250,7 +251,8 @@ class Truth(History):
         """A person's key that lies nowhere any more, and that we did not replace, is theirs, unless it has leaked."""
         name = turn.policy.name
         held = set(self.holds_of(turn.policy))
-        theirs = self.seen[name] - held - self.ever_overwritten[name] - self.maker.keys() - self.waived
+        ours = self.ever_overwritten[name] | self.ever_written | self.maker.keys() | self.waived
+        theirs = self.seen[name] - held - ours
         self.seen[name] -= theirs
         self.given_back[name] |= theirs
         self.settled[name] -= theirs
