@@ -302,7 +302,7 @@ class Journal(Protocol):
         ...
 
     def others_with(self, key_id: str, policy: str) -> Sequence[PolicyRecord]:
-        """The records of other policies that have that key, or whose rotation in flight found it."""
+        """The records of other policies that have that key, whose rotation in flight found it, or that lost it."""
         ...
 
     def begun_since(self, moment: datetime, besides: str) -> Begun:

@@ -34,6 +34,7 @@ from rotator.domain.moves import (
     replaced_all,
     restarted,
     retired,
+    taken_out,
     with_new_key,
     without_rollback,
 )
@@ -83,8 +84,9 @@ def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
     # A key of ours that the journal had lost is what was asked for meanwhile; a leak is answered once too often.
     is_answer = event.key.origin is Origin.ISSUED and (known is None or known.state is KeyState.ORPHAN)
     requested = "" if is_answer and not record.compromised else record.requested
-    record = remembered(record, event.key.key_id)
-    return replace(record, keys=(*(key for key in rest if key), event.key), requested=requested)
+    known_again = remembered(record, event.key.key_id)
+    adopted = replace(known_again, keys=(*(key for key in rest if key), event.key), requested=requested)
+    return taken_out(adopted, record, event.grace_until)
 
 
 @fold.register

@@ -25,6 +25,10 @@ LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
 }
 
 
+_REMEMBERED = 10
+"""So many keys that people took out."""
+
+
 def found_and_retired(
     record: PolicyRecord, rotation: RotationRecord, until: datetime, limit: datetime, at: datetime | None = None
 ) -> tuple[KeyRecord, ...]:
@@ -65,7 +69,8 @@ def replaced_all(
     kept = (*(key for key in turned if key), *found)
     if rotation.compromised:
         kept = tuple(replace(key, leaked=key.leaked or key.may_be_in_use) for key in kept)
-    return replace(record, keys=kept)
+        return replace(record, keys=kept, taken_out={})
+    return taken_out(replace(record, keys=kept), record, until)
 
 
 def _replaced_before(rotation: RotationRecord, key: KeyRecord, until: datetime, limit: datetime) -> KeyRecord:
@@ -84,6 +89,15 @@ def _replaced_before(rotation: RotationRecord, key: KeyRecord, until: datetime, 
         return landed_until_now(key, until, limit, at)
     had_none = rotation.expected.keys() - rotation.replaces.keys()
     return restarted(key, until, limit, at) if had_none and not key.condemned else key
+
+
+def taken_out(record: PolicyRecord, before: PolicyRecord, until: datetime) -> PolicyRecord:
+    """The record; of a current key that it has dropped it remembers until when its consumers may use it."""
+    gone = before.current
+    if gone is None or gone.leaked or record.key(gone.key_id):
+        return record
+    others = [(key_id, at) for key_id, at in record.taken_out.items() if key_id != gone.key_id]
+    return replace(record, taken_out=dict([*others, (gone.key_id, until)][-_REMEMBERED:]))
 
 
 def is_replaced(rotation: RotationRecord, key: KeyRecord) -> bool:
@@ -298,7 +312,9 @@ def key_forgotten(record: PolicyRecord, key_id: str) -> PolicyRecord:
     if key.state is KeyState.CANDIDATE and record.in_flight:
         raise IllegalMove(f"{record.policy}: {key_id} belongs to a rotation in flight")
     keys = tuple(one for one in record.keys if one.key_id != key_id)
-    return complete_quiet_rotations(replace(record, keys=keys, forgotten=(*record.forgotten, key_id)))
+    lost = {one: until for one, until in record.taken_out.items() if one != key_id}
+    record = replace(record, keys=keys, forgotten=(*record.forgotten, key_id), taken_out=lost)
+    return complete_quiet_rotations(record)
 
 
 def remembered(record: PolicyRecord, key_id: str) -> PolicyRecord:

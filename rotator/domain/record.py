@@ -223,6 +223,8 @@ class PolicyRecord:
 
     :param closed: ids of the keys that ended last: a list that is behind may still show them.
     :param forgotten: ids of keys that an operator made us forget: wherever they are listed, they are not ours.
+    :param taken_out: ids of the last keys that a person took out of the places, and that are theirs: until when those
+        who had read them there may use them. Another policy that may end such a key waits for it.
     :param hold: why the policy is on hold; it may be over, see ``held``.
     :param hold_until: when the hold ends by itself.
     """
@@ -238,6 +240,7 @@ class PolicyRecord:
     compromised: bool = False
     rollback: Rollback | None = None
     forgotten: tuple[str, ...] = ()
+    taken_out: Mapping[str, datetime] = field(default_factory=dict)
 
     def held(self, now: datetime) -> str:
         """Why the policy is on hold; empty where it is not, or where the hold has ended by its time."""
@@ -251,6 +254,10 @@ class PolicyRecord:
     def has_found(self, key_id: str) -> bool:
         """Whether the rotation in flight found that key in a destination, where it may still lie."""
         return self.in_flight is not None and any(key.key_id == key_id for key in self.in_flight.found)
+
+    def has_lost(self, key_id: str, now: datetime) -> bool:
+        """Whether a person took that key out of the places, and its grace there is not over."""
+        return key_id in self.taken_out and self.taken_out[key_id] > now
 
     def by_fingerprint(self, fingerprint: Fingerprint) -> KeyRecord | None:
         """The key of that fingerprint, or ``None``."""

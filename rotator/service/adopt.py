@@ -108,7 +108,8 @@ def _with_lease(
             return NotAdopted("Expiration", f"{key.key_id}: {why}")
         if sighting.facts is None:
             key = replace(key, expires_at=told.at, expires_told_by=told.by)
-    others = tuple(record.policy for record in journal.others_with(key.key_id, policy.name))
+    records = journal.others_with(key.key_id, policy.name)
+    others = tuple(one.policy for one in records if one.key(key.key_id) or one.has_found(key.key_id))
     if _says_the_same(session.record.current, key):
         return Adopted(key=key, is_new=False, others=others)
     later = session.later()

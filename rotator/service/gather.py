@@ -182,15 +182,8 @@ class Gatherer:
     def _claims(self, policy: Policy, key: KeyRecord, now: datetime) -> tuple[Claim, ...]:
         records = self.journal.others_with(key.key_id, policy.name)
         configured = {other.name for other in self.policies} if records else set()
-        recorded = tuple(
-            Claim(
-                policy=record.policy,
-                until=theirs.grace_until if theirs and not _is_needed(record, theirs, now) else None,
-            )
-            for record in records
-            if record.policy in configured and ((theirs := record.key(key.key_id)) is None or theirs.state in _CLAIMING)
-        )
-        return (*recorded, *self._claims_by_name(policy, key, now))
+        recorded = (_claim(record, key.key_id, now) for record in records if record.policy in configured)
+        return (*(claim for claim in recorded if claim), *self._claims_by_name(policy, key, now))
 
     def _claims_by_name(self, policy: Policy, key: KeyRecord, now: datetime) -> list[Claim]:
         """After the journal was lost: of a policy that knows no key yet, and whose key this was by its name."""
@@ -259,6 +252,17 @@ def _may_be_ended(key: KeyRecord, now: datetime) -> bool:
     """Whether this look may end the key's life, now or by an earlier expiration: nobody else may hold it then."""
     brought_forward = key.state is KeyState.RETIRING and not key.expiry_forwarded
     return brought_forward or may_be_revoked(key, now)
+
+
+def _claim(record: PolicyRecord, key_id: str, now: datetime) -> Claim | None:
+    """What another policy that has the key, or had it, asks for."""
+    theirs = record.key(key_id)
+    if theirs is not None:
+        until = None if _is_needed(record, theirs, now) else theirs.grace_until
+        return Claim(policy=record.policy, until=until) if theirs.state in _CLAIMING else None
+    if record.has_found(key_id):
+        return Claim(policy=record.policy, until=None)
+    return Claim(policy=record.policy, until=record.taken_out[key_id]) if record.has_lost(key_id, now) else None
 
 
 def _is_needed(record: PolicyRecord, key: KeyRecord, now: datetime) -> bool:

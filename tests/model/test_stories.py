@@ -488,3 +488,19 @@ def test_promise_7_a_persons_key_that_they_took_out_of_every_place_is_theirs_tho
     assert story.world.truth.is_accepted(theirs)
     story.ends_well()
     assert story.world.truth.is_accepted(theirs)
+
+
+def test_promise_2_a_copy_that_a_person_took_out_of_another_policy_has_its_grace_there(story):
+    old = story.held("chat")
+    story.paste("search", old)
+    story.looks("search")
+    story.paste("search", story.new_key("search"))
+    story.looks("search")
+    story.rotates("chat")
+    story.passes(7 * HOUR)
+    story.looks("chat")
+    assert story.world.truth.is_accepted(old), "the grace of search is a day"
+    story.passes(DAY)
+    story.looks("chat")
+    assert not story.world.truth.is_accepted(old)
+    story.ends_well()

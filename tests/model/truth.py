@@ -275,9 +275,6 @@ class Truth(History):
             if key_id in self.pending[name] and key_id not in self.holds_of(policy) and not excused:
                 self.blame(kind, f"{key_id}: the destinations of {name} do not all hold its replacement yet")
             left = self.left_at.get((name, key_id))
-            is_copy = self.maker.get(key_id) != name and key_id not in self.ever_overwritten[name]
-            if name != turn.policy.name and is_copy:
-                left = None  # a person took away from there what a person had put there
             if left is not None and at < left + min(self.graces[name]) - SECONDS:
                 self.blame(f"{kind} after it lay in a destination", f"{key_id}: left {name} at {left:%m-%d %H:%M:%S}")
             since = self.replaced_at.get((name, key_id))

@@ -241,7 +241,7 @@ class SqlJournal:
         with self._reading() as connection:
             states = connection.execute(statements.NAMING, {"key_id": key_id, "policy": policy}).scalars().all()
         records = map(record_from_json, states)
-        return [record for record in records if record.key(key_id) or record.has_found(key_id)]
+        return [r for r in records if r.key(key_id) or r.has_found(key_id) or key_id in r.taken_out]
 
     def begun_since(self, moment: datetime, besides: str) -> Begun:
         """See ``ports.Journal``."""
