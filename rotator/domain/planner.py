@@ -226,7 +226,7 @@ def _key_actions(context: Context, item: KeyVerdict) -> list[Action]:
 
 def _can_forward(context: Context, key: KeyRecord) -> bool:
     """Only for a replaced key that nobody holds, will hold or claims; one that is needed must not be given an end."""
-    world = context.world
+    world, current = context.world, context.record.current
     return (
         key.state is KeyState.RETIRING
         and key.origin is not Origin.LEGACY
@@ -240,6 +240,8 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         and not world.holders(key)
         and not may_still_land(context, key)
         and all(world.identity(view.fingerprint) for view in world.destinations)  # its consumers have another one
+        # What others put there is adopted first: the grace of what lay there until then begins with that.
+        and (current is None or all(view.fingerprint == current.fingerprint for view in world.destinations))
         and not consumers_not_told(context, key)  # it would end by itself, whatever holds its revocation back
         and not world.claims.get(key.key_id)
         and (world.skew is None or abs(world.skew) <= LARGEST_SKEW)

@@ -504,3 +504,12 @@ def test_promise_2_a_copy_that_a_person_took_out_of_another_policy_has_its_grace
     story.looks("chat")
     assert not story.world.truth.is_accepted(old)
     story.ends_well()
+
+
+def test_promise_2_a_key_that_was_put_back_unrecorded_and_taken_out_again_has_its_grace_before_it_gets_an_end(story):
+    story.rotates("chat")
+    story.roll_back(known=False, name="chat", seat="A", troubles=(Trouble("append", UNAVAILABLE, nth=3),), wait=MINUTE)
+    story.passes(DAY)
+    story.paste("chat", story.new_key("chat"))
+    story.serve(seat="A", duration=16 * MINUTE)
+    story.ends_well()
