@@ -249,8 +249,6 @@ class History:
         self.ever_asked.clear()
         self.unlooked = set(self.policies)
         self.settled.clear()
-        self.complete.clear()  # a place that differs may be one that a rotation has not reached
-        self.lay_at.clear()
         self.fine_looks.clear()
         for name, keys in self.given_back.items():
             self.seen[name] |= keys  # an older copy still has them for its own

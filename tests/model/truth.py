@@ -156,11 +156,13 @@ class Truth(History):
         self.overwritten[policy.name].discard(after)
         # Drift, undone: it is left to whom it belongs.
         is_theirs = self.maker.get(before) != policy.name and (is_again or after in self.complete[policy.name])
-        if before not in {EMPTY, GARBAGE} and not is_theirs:
+        # After a loss of the journal it may as well be what a rotation had not reached.
+        is_unclear = is_theirs and policy.name in self.unlooked
+        if before not in {EMPTY, GARBAGE} and (is_unclear or not is_theirs):
             self.pending[policy.name].add(before)
             self.replaced_at.pop((policy.name, before), None)
             if self.is_accepted(before) and self.project_of(before) == policy.project:
-                self.overwritten[policy.name].add(before)
+                self.overwritten[policy.name] |= set() if is_unclear else {before}
                 self.ever_overwritten[policy.name].add(before)
         self.moved()
 
