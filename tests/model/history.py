@@ -247,7 +247,7 @@ class History:
         self.leaked.clear()
         self.compromise_open.clear()
         self.ever_asked.clear()
-        self.unlooked = set(self.policies)
+        self.unlooked = self.policies.keys() | set(self.maker.values())
         self.settled.clear()
         self.fine_looks.clear()
         for name, keys in self.given_back.items():

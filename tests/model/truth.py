@@ -225,7 +225,7 @@ class Truth(History):
         name = turn.policy.name
         for key_id in sorted(self.leaked.pop(name, set())):
             elsewhere = [other for other, key in (*self.left_at, *self.replaced_at) if key == key_id and other != name]
-            elsewhere += [other for other in self.unlooked if other != name]
+            elsewhere += [other for other in self.unlooked & self.policies.keys() if other != name]
             elsewhere += [other for other in self.policies if other != name and self.maker.get(key_id) == other]
             elsewhere += [other for other in self.policies if other != name and key_id in self.settled[other]]
             elsewhere += [other for other, keys in self.ever_displaced.items() if other != name and key_id in keys]
