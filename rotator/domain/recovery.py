@@ -127,7 +127,8 @@ def is_ours_and_lost(context: Context, view: DestinationView) -> bool:
 
 def _is_lost(context: Context, facts: KeyFacts) -> bool:
     known = context.record.key(facts.key_id)
-    is_open = known is None or known.state is KeyState.ORPHAN  # an open creation was found by its name first
+    # An open creation was found by its name first. One whose end was decided is not spread any further.
+    is_open = known is None or (known.state is KeyState.ORPHAN and not known.condemned)
     return is_open and is_name_of(facts.name, context.policy.instance, context.policy.name)
 
 

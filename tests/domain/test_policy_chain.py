@@ -65,6 +65,10 @@ CASES = {
     "a key of ours that the journal knew as an orphan is published to the other destinations": (
         world("new", "old", listed=(OURS, OLDER)),
         record(key("old"), key("new", KeyState.ORPHAN, fingerprint=None)), "PublicationUnfinished", Decision.REBUILD),
+    "promise 1: one that lands late, after its revocation was decided, is spread no further": (
+        world("new", "old", listed=(OURS, OLDER)),
+        record(key("old"), key("new", KeyState.ORPHAN, fingerprint=None, condemned=True)),
+        "DestinationsDiffer", Decision.ISSUE),
     "a key of ours beside a newer one explains nothing": (
         world("new", "old", listed=(OURS, replace(OLDER, created_at=NOW))),
         record(), "DestinationsDiffer", Decision.ISSUE),
