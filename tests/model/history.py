@@ -80,6 +80,7 @@ class History:
     owner: dict[str, Turn] = field(default_factory=dict)  # who took the policy's lease last
     overtaken: set[Turn] = field(default_factory=set)  # those that had an effect after another took their lease
     saw: dict[Turn, dict[str, str]] = field(default_factory=dict)  # what each place held when the look began
+    brought: dict[Turn, set[str]] = field(default_factory=lambda: defaultdict(set))  # keys that a look has written
     looked: dict[Turn, set[str]] = field(default_factory=lambda: defaultdict(set))  # places that a look has read
     last_seen: dict[str, str] = field(default_factory=dict)  # destination name to what the last look saw there
     unlooked: set[str] = field(default_factory=set)  # policies of which the journal may tell what was long ago

@@ -141,7 +141,9 @@ class Truth(History):
         value = self.backends[destination.backend].read(destination).value
         self.secrets[after] = value.reveal() if value else ""
         last = self.puts.get(destination.name)
-        is_news = before != self.saw[turn].get(destination.name)
+        # A person may put there what the look is about to put there itself: that is not theirs alone.
+        is_news = before != self.saw[turn].get(destination.name) and before not in self.brought[turn]
+        self.brought[turn].add(after)
         if last is not None and last.by_person and last.tick > turn.tick and is_news and before:
             self.blame("1: a person's value was overwritten", f"{destination}: {before} by {after}")
         ends, skew = self.expires_at(after), self.provider._now() - self.now()
