@@ -249,6 +249,9 @@ class History:
         self.compromise_open.clear()
         self.ever_asked.clear()
         self.unlooked = self.policies.keys() | set(self.maker.values())
+        unlisted = {name for name, policy in self.policies.items() if policy.assisted}
+        made = {key_id for key_id, name in self.maker.items() if name in unlisted}
+        self.unseen |= {key_id for key_id in made if not self.lies_anywhere(key_id)}
         self.settled.clear()
         self.fine_looks.clear()
         for name, keys in self.given_back.items():
