@@ -72,8 +72,8 @@ def fold_all(record: PolicyRecord, happened: list[ev.Event]) -> PolicyRecord:
 def _(event: ev.KeyAdopted, record: PolicyRecord) -> PolicyRecord:
     def displaced(key: KeyRecord) -> KeyRecord | None:
         if key.state is not KeyState.CURRENT:
-            is_gone = key.lands_on and event.key.fingerprint not in key.lands_on.values()
-            is_used = is_gone and key.state is KeyState.RETIRING and not key.leaked
+            may_have_landed = key.lands_on and event.key.fingerprint not in key.lands_on.values()
+            is_used = may_have_landed and not (key.leaked or key.condemned)
             return landed_until_now(key, event.grace_until, event.grace_limit) if is_used else key
         if key.origin is not Origin.ISSUED and not key.replaced_by:
             return None

@@ -171,10 +171,13 @@ def restarted(key: KeyRecord, until: datetime, limit: datetime, at: datetime | N
 
 
 def landed_until_now(key: KeyRecord, until: datetime, limit: datetime, at: datetime | None = None) -> KeyRecord:
-    """A key that was about to be put back, which was given up: it may have lain in the places for a while.
+    """A key that was about to be published or put back, which was given up: it may have lain in the places for a while.
 
-    They are seen to hold another one now, so it can't land there any more.
+    They are seen to hold another one now, so a retiring one can't land there any more.
     """
+    if key.state is KeyState.ORPHAN:
+        ends_at = max(key.revoke_after or until, until)
+        return replace(key, revoke_after=ends_at, grace_limit=max(key.grace_limit or limit, limit))
     return key if key.condemned else replace(restarted(key, until, limit, at), lands_on={})
 
 

@@ -513,3 +513,13 @@ def test_promise_2_a_key_that_was_put_back_unrecorded_and_taken_out_again_has_it
     story.paste("chat", story.new_key("chat"))
     story.serve(seat="A", duration=16 * MINUTE)
     story.ends_well()
+
+
+def test_promise_2_a_key_that_landed_late_and_was_taken_out_by_a_person_has_its_grace(story):
+    story.rotates("chat", Trouble("write", PAUSE))
+    story.passes(6 * MINUTE)
+    story.looks("chat", Trouble("create_key", UNAVAILABLE), seat="B")
+    story.go_on()
+    story.paste("chat", story.new_key("chat"))
+    story.serve(seat="B", duration=7 * HOUR)
+    story.ends_well()
