@@ -11,6 +11,7 @@ from rotator.domain.naming import is_name_of
 from rotator.domain.record import KeyState, Phase, RotationRecord
 from rotator.domain.sightings import found_unrecorded, known_values, sighting_of
 from rotator.domain.snapshot import DestinationView, World
+from rotator.domain.text import text
 from rotator.domain.verdict import Context
 
 
@@ -40,6 +41,10 @@ def resume(context: Context) -> Action:
     if context.world.identity(rotation.fingerprint) is None:
         return replace(given_up, why="the provider does not accept its key any more")
     missing = [view for view in views if view.fingerprint != rotation.fingerprint]
+    key, is_everywhere = context.record.key(rotation.key_id), len(rotation.published) == len(views) and not missing
+    if key is not None and key.expires_at is not None and key.expires_at <= context.now and not is_everywhere:
+        # By what was told of it, though the provider accepts it yet: it is written nowhere any more.
+        return replace(given_up, why=f"its key has ended meanwhile, at {text(key.expires_at)}")
     for view in missing:
         if _has_moved(context, view, rotation):
             return replace(given_up, why=f"somebody else wrote {view.destination.name} in the middle")

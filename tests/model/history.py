@@ -219,6 +219,9 @@ class History:
             if self.policies.get(name) != policies.get(name):
                 # What a person took away from a policy was not replaced there by us: it owes no grace for it.
                 self.pending[name].clear()
+                held = set(self.holds_of(self.policies[name])) if name in self.policies else set()
+                if any(self.maker.get(key_id) == name and key_id not in self.settled[name] for key_id in held):
+                    self.overwritten[name] &= self.maker.keys()  # see ``person_put``
                 # A key that nobody has adopted, and that lies in no place of the policy any more, is out of sight.
                 mine = {self.holds(d) for d in policies[name].destinations} if name in policies else set()
                 self.leaked[name] &= mine | self.settled[name] | self.ever_overwritten[name]
