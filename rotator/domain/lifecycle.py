@@ -27,6 +27,7 @@ from rotator.domain.moves import (
     lengthened,
     may_land,
     move,
+    orphaned,
     prolonged,
     put_back,
     put_rotation,
@@ -172,14 +173,7 @@ def _(event: ev.RotationAbandoned, record: PolicyRecord) -> PolicyRecord:
             return replace(gone, lands_on=event.lands_on)
         if event.settled_at:
             return None  # the id is not believed: what has the name in the list is the key
-        return replace(
-            key,
-            state=KeyState.ORPHAN,
-            revoke_after=event.revoke_after,
-            grace_limit=event.grace_limit,
-            lands_on=event.lands_on,
-            project=event.project or key.project,
-        )
+        return replace(orphaned(key, event), project=event.project or key.project)
 
     fates = (fate(key) for key in record.keys)
     found: tuple[KeyRecord, ...] = ()

@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from rotator.domain.events import RotationAbandoned
 from rotator.domain.record import Expiration, KeyRecord, KeyState, Origin, Phase, PolicyRecord, RotationRecord
+from rotator.domain.request_events import HandoverInterrupted
 from rotator.errors import IllegalMove
 
 LEGAL_MOVES: Mapping[Phase, frozenset[Phase]] = {
@@ -89,6 +91,17 @@ def _replaced_before(rotation: RotationRecord, key: KeyRecord, until: datetime, 
         return landed_until_now(key, until, limit, at)
     had_none = rotation.expected.keys() - rotation.replaces.keys()
     return restarted(key, until, limit, at) if had_none and not key.condemned else key
+
+
+def orphaned(key: KeyRecord, event: RotationAbandoned | HandoverInterrupted) -> KeyRecord:
+    """The key that was published nowhere, as far as is known, when its rotation broke off."""
+    return replace(
+        key,
+        state=KeyState.ORPHAN,
+        revoke_after=event.revoke_after,
+        grace_limit=event.grace_limit,
+        lands_on=event.lands_on,
+    )
 
 
 def taken_out(record: PolicyRecord, before: PolicyRecord, until: datetime) -> PolicyRecord:

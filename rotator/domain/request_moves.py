@@ -9,8 +9,8 @@ from typing import Any
 
 from rotator.domain import request_events as ev
 from rotator.domain.events import Event
-from rotator.domain.moves import change_key, forget, known_key, known_rotation, move, put_rotation
-from rotator.domain.record import KeyRecord, KeyState, PersonRequest, Phase, PolicyRecord, RotationRecord
+from rotator.domain.moves import change_key, forget, known_key, known_rotation, move, orphaned, put_rotation
+from rotator.domain.record import KeyState, PersonRequest, Phase, PolicyRecord, RotationRecord
 from rotator.errors import IllegalMove, Overtaken
 
 
@@ -72,21 +72,14 @@ def _refused(_event: ev.HandoverRefused, record: PolicyRecord) -> PolicyRecord:
 def _interrupted(event: ev.HandoverInterrupted, record: PolicyRecord) -> PolicyRecord:
     key_id = known_rotation(record, event.rotation_id).key_id
 
-    def lost(key: KeyRecord) -> KeyRecord:
-        return replace(
-            key,
-            state=KeyState.ORPHAN,
-            revoke_after=event.revoke_after,
-            grace_limit=event.grace_limit,
-            lands_on=event.lands_on,
-        )
-
     def emptied(rotation: RotationRecord) -> RotationRecord:
         return replace(rotation, key_id="", fingerprint=None, expected={}, replaces={}, found=())
 
     if known_rotation(record, event.rotation_id).request is None:
         raise IllegalMove(f"{record.policy}: nobody was asked for {event.rotation_id}")
-    return move(change_key(record, key_id, lost), event.rotation_id, Phase.AWAITING, emptied)
+    return move(
+        change_key(record, key_id, lambda key: orphaned(key, event)), event.rotation_id, Phase.AWAITING, emptied
+    )
 
 
 def _revocation_requested(event: ev.RevocationRequested, record: PolicyRecord) -> PolicyRecord:
