@@ -267,11 +267,12 @@ class ExpirationRestored(Event):
 class ExpirationSeen(Event):
     """The provider's list shows that the current key ends earlier than was known.
 
-    Somebody has set that; or it is a person's key, whose end could not be known before there was a list.
+    Somebody has set that; or it is a person's key, whose end could not be known before there was a list. ``None``: the
+    provider accepts a replaced key after the end that was told of it, so that nobody knows when it ends.
     """
 
     key_id: str
-    expires_at: datetime
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

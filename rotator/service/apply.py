@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from rotator.domain import events as ev
@@ -38,6 +38,7 @@ from rotator.domain.model import Identity, KeyFacts, Refused
 from rotator.domain.planner import Plan
 from rotator.domain.record import KeyRecord, KeyState, Origin, Phase, RotationRecord
 from rotator.domain.text import text
+from rotator.domain.told_ends import with_ends_of
 from rotator.errors import Deferred, JournalError, ProviderRejected, RotationFailed, RotatorError, Stopping
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.hooks import Teller
@@ -130,7 +131,9 @@ class Executor:
         policy, known = session.policy, session.record.key(action.key.identity.key_id)
         key, later = adopted_key(action.key, known, policy, session.now(), self.draw()), session.later()
         if policy.assisted and key.expires_at is None:
-            key = replace(key, expires_at=_end_told_elsewhere(session, key.key_id))
+            # A person has copied another policy's key: nobody can read when it ends, and there it may be known.
+            records = session.journal.others_with(key.key_id, policy.name)
+            key = with_ends_of(key, [theirs for one in records if (theirs := one.key(key.key_id))])
         session.happened(
             ev.KeyAdopted(key=key, grace_until=later + policy.grace, grace_limit=later + policy.grace_limit)
         )
@@ -289,13 +292,6 @@ class Executor:
 
     def _provider(self, session: Session) -> KeyProvider:
         return self.providers(session.policy.provider)
-
-
-def _end_told_elsewhere(session: Session, key_id: str) -> datetime | None:
-    """Where a person has copied another policy's key: nobody can read when it ends, and there it may be known."""
-    records = session.journal.others_with(key_id, session.policy.name)
-    theirs = [key for record in records if (key := record.key(key_id))]
-    return min((key.expires_at for key in theirs if key.expires_at), default=None)
 
 
 def _listed_key(facts: KeyFacts, session: Session, state: KeyState) -> KeyRecord:

@@ -18,6 +18,7 @@ from rotator.domain.model import Identity, IssuedKey, KeyFacts, KeyKind, Policy
 from rotator.domain.naming import key_name
 from rotator.domain.record import KeyRecord, KeyState, Origin, Phase, RotationRecord
 from rotator.domain.secret import SecretValue
+from rotator.domain.told_ends import told_beside
 from rotator.errors import (
     Deferred,
     JournalError,
@@ -182,7 +183,7 @@ def known_key(sighting: Sighting, policy: Policy, now: datetime, jitter: float) 
     """A key that a destination holds, as the journal remembers it from now on."""
     facts = sighting.facts
     person = Origin.LEGACY if sighting.identity.kind is KeyKind.LEGACY else Origin.ADOPTED
-    return KeyRecord(
+    key = KeyRecord(
         key_id=sighting.identity.key_id,
         state=KeyState.CURRENT,
         origin=Origin.ISSUED if sighting.ours else person,
@@ -195,6 +196,7 @@ def known_key(sighting: Sighting, policy: Policy, now: datetime, jitter: float) 
         expires_at=facts.expires_at if facts else None,
         jitter=jitter,
     )
+    return told_beside(key, policy.lifetime, now) if policy.assisted else key
 
 
 def adopted_key(sighting: Sighting, known: KeyRecord | None, policy: Policy, now: datetime, jitter: float) -> KeyRecord:
@@ -208,17 +210,15 @@ def adopted_key(sighting: Sighting, known: KeyRecord | None, policy: Policy, now
     # What we knew of it stays true, what was planned for it does not.
     origin = key.origin if known.origin is Origin.ADOPTED else known.origin
     key = replace(key, origin=origin, since=known.since, jitter=known.jitter, rotation_id=known.rotation_id)
-    if sighting.facts is None:
-        key = replace(
-            key,
-            name=known.name,
-            created_at=known.created_at,
-            expires_told_by=known.expires_told_by,
-            ends_latest=known.ends_latest,
-        )
-    # The list may be behind an end that we have set, or are about to.
-    ends = [end for end in (key.expires_at, known.expires_at) if end]
-    return replace(key, expires_at=min(ends, default=None), condemned=known.condemned, leaked=known.leaked)
+    key = replace(key, condemned=known.condemned, leaked=known.leaked)
+    if sighting.facts and not policy.assisted:
+        # The list may be behind an end that we have set, or are about to.
+        ends = [end for end in (key.expires_at, known.expires_at) if end]
+        return replace(key, expires_at=min(ends, default=None))
+    key = replace(key, name=known.name, created_at=known.created_at or key.created_at)
+    if known.expires_at or known.expires_told_by:
+        key = replace(key, expires_at=known.expires_at, ends_latest=known.ends_latest)
+    return replace(key, expires_told_by=known.expires_told_by)
 
 
 def _is_known(session: Session, key_id: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from rotator.domain import events as ev
 from rotator.domain import request_events as rev
 from rotator.domain.actions import Action
 from rotator.domain.model import Identity, Refused
@@ -24,6 +25,7 @@ from rotator.domain.request_actions import (
 )
 from rotator.domain.requests import ways_to_hand_over
 from rotator.domain.text import text
+from rotator.domain.told_ends import told_end
 from rotator.errors import Deferred, HandoverRefused, Overtaken, VersionConflict, WrongDestination
 from rotator.ports import Destroyer, KeyProvider, SecretBackend
 from rotator.service.budget import Budget
@@ -39,9 +41,6 @@ TAKEN_AT_ONCE = 3
 
 REFUSED_PATIENCE = timedelta(minutes=2)
 """How long a value in an inbox may be refused by the provider before it is taken for no key: news travel slowly."""
-
-ZONES = timedelta(days=1)
-"""An expiration is a date whose zone nobody documents: it is over everywhere a day later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,18 +199,19 @@ class People:
                 record_end(session, self.retired, key_id, f"refused by the provider: {answer.evidence}")
                 return True
             assert isinstance(answer, Identity)
+            if told_end(key, session.now()):
+                session.happened(ev.ExpirationSeen(key_id=key_id, expires_at=None))
             return False
-        told = _told_end(key, session.now())
+        told = _told_over(key, session.now())
         if told:
             record_end(session, self.retired, key_id, f"{told}; not observed")
         return bool(told)
 
 
-def _told_end(key: KeyRecord, now: datetime) -> str:
+def _told_over(key: KeyRecord, now: datetime) -> str:
     """Why a key is taken for ended although nobody can try it; empty where it is not."""
     if key.revocation and key.revocation.done_by:
         return f"revoked, as {key.revocation.done_by} tells"
-    ends = key.ends_latest or key.expires_at
-    if ends and ends + ZONES <= now:
+    if ends := told_end(key, now):
         return f"ended at {text(ends)}, by the expiration that it was told to have"
     return "revoked, as the provider had confirmed" if key.state is KeyState.REVOKED else ""

@@ -39,23 +39,75 @@ def test_a_key_made_as_asked_for_has_the_earliest_end_that_was_asked_for(asked: 
     assert asked.record.current.expires_at == first < second
 
 
-def test_promise_4_it_is_not_believed_to_have_ended_before_the_latest_one(asked: AssistedStage) -> None:
+def spoiled(stage: AssistedStage) -> None:
+    """A person spoils what the places hold, and nobody keeps its secret; another key is handed over."""
+    for place in stage.policy.destinations:
+        stage.backends[place.backend].put_by_hand(place, "change-me")
+        stage.backends[place.backend].put_by_hand(place, "change-me too")
+    stage.restart()
+    stage.look()
+    assert stage.submit(stage.make_key().secret).taken is Taken.ACCEPTED
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["journal kept", "journal lost"])
+def test_promise_4_it_is_not_believed_to_have_ended_before_the_latest_one(
+    asked: AssistedStage, *, is_lost: bool
+) -> None:
     first, second = open_for(asked, 0.6)
     handed = asked.make_key(expires_at=second)
     assert asked.submit(handed.secret).taken is Taken.ACCEPTED
-    for place in asked.policy.destinations:  # a person spoils it, and nobody keeps its secret
-        asked.backends[place.backend].put_by_hand(place, "change-me")
-        asked.backends[place.backend].put_by_hand(place, "change-me too")
-    asked.restart()
-    asked.look()
-    assert asked.submit(asked.make_key().secret).taken is Taken.ACCEPTED
-    asked.clock.current = second
+    latest = second
+    if is_lost:  # then the latest is not known, but that it was asked for by now
+        latest = asked.clock.now() + asked.policy.lifetime
+        asked.lose_the_journal()
+        asked.look()
+        assert asked.record.current.expires_at == first
+    spoiled(asked)
+    asked.clock.current = latest
     asked.look()
     assert first + 2 * timedelta(days=1) < second, "the first would be believed"
     assert asked.record.key(handed.facts.key_id) is not None
-    asked.clock.advance(timedelta(days=1, hours=1))
+    asked.clock.advance(timedelta(days=1, hours=12))
     asked.look()
     assert asked.record.key(handed.facts.key_id) is None
+
+
+def test_promise_4_an_end_that_the_provider_has_contradicted_is_not_believed_later(asked: AssistedStage) -> None:
+    """A person told the wrong year; nobody has its secret any more once it is replaced."""
+    told = asked.clock.now() + timedelta(days=31)
+    handed = asked.make_key()
+    assert asked.submit(handed.secret, expires=Expiration(told)).taken is Taken.ACCEPTED
+    asked.clock.current = told + timedelta(days=2)
+    asked.look()
+    new = asked.make_key().secret
+    assert asked.submit(new).taken is Taken.ACCEPTED
+    asked.clock.advance(asked.policy.grace + timedelta(hours=1))
+    asked.look()
+    old = asked.record.key(handed.facts.key_id)
+    assert (old.revocation is not None, old.expires_at) == (True, None), "it was tried, and is accepted"
+    for place in asked.policy.destinations:
+        asked.backends[place.backend].read_previous = lambda _destination: None
+    asked.restart()
+    asked.look()
+    assert asked.record.key(handed.facts.key_id) is not None
+
+
+def test_promise_4_an_end_that_a_place_tells_of_a_key_that_is_accepted_after_it_is_not_believed(
+    asked: AssistedStage,
+) -> None:
+    """Found with the journal lost, when it should have ended for long: nobody can try it again once it is replaced."""
+    told = asked.clock.now() + timedelta(days=31)
+    handed = asked.make_key()
+    assert asked.submit(handed.secret, expires=Expiration(told)).taken is Taken.ACCEPTED
+    asked.clock.advance(3 * asked.policy.lifetime)
+    asked.lose_the_journal()
+    asked.look()
+    assert asked.record.current.expires_at is None
+    assert asked.record.awaiting, "it is too old"
+    spoiled(asked)
+    asked.clock.advance(timedelta(days=2))
+    asked.look()
+    assert asked.record.key(handed.facts.key_id) is not None
 
 
 def test_so_has_one_from_an_inbox(asked: AssistedStage) -> None:
