@@ -48,6 +48,10 @@ class Truth(History):
                 if event.key.key_id in self.ever_held - known:
                     self.waived.add(event.key.key_id)  # a person hands over what others use: they are told to look
                 self.maker[event.key.key_id] = turn.policy.name
+                if isinstance(event, KeyIssued):  # it may have lain there before: now it replaces what lies there
+                    self.complete[turn.policy.name].discard(event.key.key_id)
+                    for destination in turn.policy.destinations:
+                        self.lay_at[destination.name].discard(event.key.key_id)
             elif isinstance(event, RevocationRequested):
                 self.tell(f"{turn.holder} asks a person to revoke {event.key_id} for {turn.policy.name}")
                 self.ever_asked[event.key_id] = self.tick
