@@ -211,7 +211,9 @@ class Acceptor:
         """It lives, and nobody uses it: a person is asked to revoke it, and until then it is watched."""
         key = _key_of(session, offer, None, secret)
         key = replace(key, state=KeyState.ORPHAN, revoke_after=session.now())
-        session.happened(_refused(session.record, handed, why, key.key_id), ev.OrphanFound(key=key))
+        # It may have come before, and in vain then, too.
+        found = [] if session.record.key(key.key_id) else [ev.OrphanFound(key=key)]
+        session.happened(_refused(session.record, handed, why, key.key_id), *found)
         self.retired.keep(secret.fingerprint(), secret)
         raise HandoverRefused(why, unneeded=key.key_id)
 

@@ -94,7 +94,7 @@ class Truth(History):
             return
         held = set(self.holds_of(policy))
         # In the middle of the next rotation some places hold its key, and the others the one before: newer ones, both.
-        ours = {one for one in held if self.maker.get(one) == policy.name or one in self.ever_overwritten[policy.name]}
+        ours = {one for one in held if self._is_made_for(one, policy) or one in self.ever_overwritten[policy.name]}
         # Of a key that lay somewhere for a moment it is enough that every place has a working one.
         differ = len(held) != 1 and held != ours and key_id in self.complete[policy.name]
         if differ or not all(self.is_accepted(one) for one in held):
@@ -250,10 +250,16 @@ class Truth(History):
         policy = turn.policy
         if self.project_of(key_id) != policy.project:
             self.blame("7: another project's key was touched", f"{key_id} was {what} for {policy.name}")
-        if key_id in self.maker or is_name_of(self.provider._keys[key_id].facts.name, policy.instance, policy.name):
+        if key_id in self.maker or self._is_made_for(key_id, policy):
             return
         if key_id not in self.seen[policy.name] | self.ever_overwritten[policy.name]:
             self.blame("7: a key that is not ours was touched", f"{key_id} was {what} for {policy.name}")
+
+    def _is_made_for(self, key_id: str, policy: Policy) -> bool:
+        """By us, or by a person with the name that they were asked to give it."""
+        key = self.provider._keys.get(key_id)
+        has_name = key is not None and is_name_of(key.facts.name, policy.instance, policy.name)
+        return has_name or self.maker.get(key_id) == policy.name
 
     def _gives_back(self, turn: Turn) -> None:
         """A person's key that lies nowhere any more, and that we did not replace, is theirs, unless it has leaked."""

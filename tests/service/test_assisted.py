@@ -336,6 +336,37 @@ def test_a_key_in_the_inbox_that_nobody_asked_for_is_destroyed_and_to_be_revoked
     assert stage.record.key(stray.facts.key_id).revocation
 
 
+def of_another_policy(stage):
+    """A fresh key in another policy's place: nobody is asked to revoke it."""
+    stray = stage.make_key()
+    stage.put(stage.another_policy("batch"), stray.secret.reveal())
+    return stray
+
+
+def test_a_key_that_is_handed_over_in_vain_is_refused_every_time(stage):
+    first = stage.make_key()
+    stage.look()
+    stage.submit(first.secret)
+    stray = of_another_policy(stage)
+    answers = [stage.submit(stray.secret, began=None, expires=Expiration(None)) for _ in range(3)]
+    assert [answer.taken for answer in answers] == [Taken.REFUSED] * 3
+    assert stage.record.key(stray.facts.key_id).state is KeyState.ORPHAN
+    assert stage.look().result is Result.OK
+
+
+def test_a_key_in_the_inbox_in_vain_that_could_not_be_destroyed_is_refused_and_destroyed_later(stage):
+    stage.use_inbox()
+    stage.look()
+    stage.submit(stage.make_key().secret)
+    stage.put_into_inbox(of_another_policy(stage).secret)
+    stage.clock.advance(6 * HOUR)
+    stage.backends["other"].fail("destroy", BackendUnavailable("sealed"))
+    assert stage.look().result is Result.FAILED
+    assert stage.inbox() is not None
+    assert stage.look().result is Result.OK
+    assert stage.inbox() is None
+
+
 def test_a_key_in_the_inbox_is_kept_while_the_provider_can_not_be_asked(stage):
     stage.use_inbox()
     stage.with_a_key_that_ends_soon()
