@@ -28,6 +28,7 @@ from rotator.domain.moves import (
     may_land,
     move,
     orphaned,
+    overtaken_by,
     prolonged,
     put_back,
     put_rotation,
@@ -95,8 +96,8 @@ def _(event: ev.RotationIntended, record: PolicyRecord) -> PolicyRecord:
     if record.in_flight:
         raise IllegalMove(f"{record.policy}: {record.in_flight.rotation_id} is still in flight")
     rotation = event.rotation
-    if record.rollback and not record.compromised:  # told since it was decided: the next look decides anew
-        raise Overtaken(f"{record.policy}: no new key is made, because a rollback was asked for meanwhile")
+    if why := overtaken_by(record, rotation.started_at):
+        raise Overtaken(f"{record.policy}: no new key is made, because {why}")
     if record.compromised:  # perhaps told since it was decided; no key is made yet, so it is the answer all the same
         rotation = replace(rotation, compromised=True, grace=timedelta(0))
     return replace(record, rotations=(*record.rotations, rotation), rollback=None)

@@ -322,6 +322,13 @@ def complete_quiet_rotations(record: PolicyRecord) -> PolicyRecord:
     return record
 
 
+def overtaken_by(record: PolicyRecord, at: datetime) -> str:
+    """What an operator has asked for since a rotation was decided, so that none begins; empty where nothing."""
+    if hold := record.held(at):
+        return f"the policy is on hold: {hold}"
+    return "a rollback was asked for meanwhile" if record.rollback and not record.compromised else ""
+
+
 def key_forgotten(record: PolicyRecord, key_id: str) -> PolicyRecord:
     """The record without the key, which is not found anew in the provider's list."""
     key = known_key(record, key_id)

@@ -9,7 +9,16 @@ from typing import Any
 
 from rotator.domain import request_events as ev
 from rotator.domain.events import Event
-from rotator.domain.moves import change_key, forget, known_key, known_rotation, move, orphaned, put_rotation
+from rotator.domain.moves import (
+    change_key,
+    forget,
+    known_key,
+    known_rotation,
+    move,
+    orphaned,
+    overtaken_by,
+    put_rotation,
+)
 from rotator.domain.record import KeyState, PersonRequest, Phase, PolicyRecord, RotationRecord
 from rotator.errors import IllegalMove, Overtaken
 
@@ -18,8 +27,8 @@ def _requested(event: ev.KeyRequested, record: PolicyRecord) -> PolicyRecord:
     open_one = record.in_flight or record.awaiting
     if open_one:
         raise IllegalMove(f"{record.policy}: {open_one.rotation_id} is still open")
-    if record.rollback and not record.compromised:
-        raise Overtaken(f"{record.policy}: no key is asked for, because a rollback was asked for meanwhile")
+    if why := overtaken_by(record, event.rotation.started_at):
+        raise Overtaken(f"{record.policy}: no key is asked for, because {why}")
     return replace(record, rotations=(*record.rotations, event.rotation), rollback=None)
 
 

@@ -214,7 +214,8 @@ class Executor:
         assert key is not None, "the plan was made from this record, and a key that is not ours has raised"
         session.happened(ev.ExpiryForwarded(key_id=key.key_id, expires_at=action.expires_at or key.expires_at))
         known = session.record.key(key.key_id)
-        if known and known.grace_limit != key.grace_limit:  # an operator has made the grace longer meanwhile
+        is_longer = known is not None and known.grace_limit != key.grace_limit
+        if is_longer or session.record.held(session.now()):  # an operator has asked for that meanwhile
             session.happened(ev.ExpiryUncertain(key_id=key.key_id))
             return
         if action.expires_at is None:
@@ -230,9 +231,7 @@ class Executor:
 
     def _revoke(self, session: Session, action: Revoke) -> None:
         session.happened(ev.RevocationIntended(key_id=action.key_id, why=action.why))
-        hold = session.record.held(session.now())
-        if hold:  # it came while we looked
-            raise Deferred(f"{action.key_id}: the policy is on hold: {hold}")
+        session.may_go_on()
         key = session.record.key(action.key_id)
         assert key is not None, "its revocation was just recorded"
         if key.state is KeyState.RETIRING and key.grace_until and key.grace_until > session.now():  # so did that

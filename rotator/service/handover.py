@@ -34,7 +34,7 @@ from rotator.domain.secret import SecretValue
 from rotator.domain.sightings import found_unrecorded, known_values
 from rotator.domain.snapshot import Reach
 from rotator.domain.verdict import Context
-from rotator.errors import BackendError, HandoverPostponed, HandoverRefused, ProviderError
+from rotator.errors import BackendError, HandoverPostponed, HandoverRefused, Overtaken, ProviderError
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.issue import known_key
 from rotator.service.publish import Publisher
@@ -188,7 +188,10 @@ class Acceptor:
         )
         key = replace(_key_of(session, offer, rotation, secret), jitter=self.draw())
         issued = ev.KeyIssued(rotation_id=rotation.rotation_id, key=key)
-        session.happened(*opened, taken, issued, ev.KeyVerified(rotation_id=rotation.rotation_id))
+        try:
+            session.happened(*opened, taken, issued, ev.KeyVerified(rotation_id=rotation.rotation_id))
+        except Overtaken as error:
+            raise HandoverPostponed(f"not taken now: {error}") from error
         world = session.gathered.world
         world = replace(world, identities={**world.identities, secret.fingerprint(): offer.identity})
         session.gathered = replace(session.gathered, world=world)

@@ -57,6 +57,7 @@ class PutBack:
                 session.still_ours()
                 self.backends(destination.backend).check_writable(destination)
             session.happened(ev.RollbackBegun(rollback_id=str(uuid.uuid4()), key_id=key.key_id))
+            session.may_go_on()
         self._give_expiration_back(session, key)
         if session.record.rollback is None:  # it came while its beginning was recorded
             raise RotationFailed("not rolled back: something else was asked for meanwhile")

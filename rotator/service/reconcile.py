@@ -18,6 +18,7 @@ from rotator.domain.actions import ConfirmRefusal, Issue
 from rotator.domain.key_checks import LARGEST_SKEW
 from rotator.domain.model import Policy
 from rotator.domain.planner import Plan, plan
+from rotator.domain.policy_checks import ASKED_FOR
 from rotator.domain.record import PolicyRecord
 from rotator.domain.request_actions import CheckInbox
 from rotator.domain.verdict import Decision
@@ -198,7 +199,7 @@ class Reconciler:
             structlog.get_logger().warning("alert", policy=policy.name, check="Deferred", reason=reason)
         if session.deferred:
             next_at = min(next_at, now + DEFERRED_AGAIN)
-        elif _slept_through(session, decided) or now - session.began > LONGEST_LOOK:
+        elif _is_left_over(session, decided) or now - session.began > LONGEST_LOOK:
             next_at = now
         if problems:
             next_at = min(next_at, now + self._backoff(policy, failures, _end_of(session.record)))
@@ -283,10 +284,15 @@ class Reconciler:
             structlog.get_logger().warning("lease.kept", policy=lease.policy, reason=str(error))
 
 
-def _slept_through(session: Session, decided: Plan) -> bool:
-    """Whether the key that this look has made has ended in it: one look makes no second one."""
+def _is_left_over(session: Session, decided: Plan) -> bool:
+    """Whether another key is needed at once after the one that this look has made: one look makes no second one.
+
+    An operator has asked for it meanwhile, or the key has ended in this look. Any other cause would come again and
+    again, as fast as keys can be made.
+    """
     ends = _end_of(session.record)
-    return ends is not None and ends <= session.now() and any(isinstance(one, Issue) for one in decided.actions)
+    is_pressing = decided.verdict.check in ASKED_FOR or (ends is not None and ends <= session.now())
+    return is_pressing and any(isinstance(one, Issue) for one in decided.actions)
 
 
 def _end_of(record: PolicyRecord) -> datetime | None:

@@ -15,7 +15,7 @@ from rotator.domain.record import KeyRecord, PolicyRecord, RotationRecord
 from rotator.domain.request_events import HandoverInterrupted
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.domain.text import text
-from rotator.errors import RotationFailed
+from rotator.errors import Deferred, RotationFailed
 from rotator.ports import Clock, Journal, Lease, Observer
 from rotator.service.gather import Gathered
 from rotator.service.observe import SILENT
@@ -71,6 +71,11 @@ class Session:
         if abs(now - self.beat) > self.lease.ttl * _BEAT:
             self.journal.renew(self.lease, now)
             self.beat = now
+
+    def may_go_on(self) -> None:
+        """After an entry in the journal: a hold may have come since the plan was made. Raises ``Deferred``."""
+        if hold := self.record.held(self.now()):
+            raise Deferred(f"the policy is on hold: {hold}")
 
     def has_not_ended(self, key: KeyRecord) -> None:
         """Before a key is written anywhere: a process that was paused may have slept through its whole life.

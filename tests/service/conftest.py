@@ -96,6 +96,11 @@ class Stage:
             outcomes.append(self.look())
         return outcomes
 
+    def change_policy(self, **changes: object) -> None:
+        """An edit of the configuration."""
+        index = self.policies.index(self.policy)
+        self.policy = self.policies[index] = replace(self.policy, **changes)
+
     def another_policy(self, name: str, **changes: object) -> Policy:
         """A second policy of the same project, with one destination of its own."""
         place = Destination(backend="other", name=f"other:{name}#KEY", options=(("field", "KEY"), ("path", name)))
