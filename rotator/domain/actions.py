@@ -176,6 +176,13 @@ class ForwardExpiry(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GiveExpirationBack(Action):
+    """Somebody has put a replaced key back, and that is left alone: it ends when it would have by itself."""
+
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BelieveExpiration(Action):
     """The provider's list shows an earlier end of a key than the journal has. Journal only."""
 

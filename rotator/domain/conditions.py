@@ -90,6 +90,7 @@ NEEDS: Mapping[str, Needs] = {
     "AwaitingRefusal": Needs("The provider still accepts a key that was revoked: look at it in the console.", _SOON),
     "CannotBeRevoked": Needs("Regenerate the legacy organisation key in the console.", escalates=None),
     "OfAnotherProvider": Needs("Revoke it by hand at the provider that made it.", escalates=None),
+    "HandedOverInVain": Needs("Ask whoever handed it over whether it is in use.", escalates=None),
     "NotTheKeyThatWeMade": Needs("Look at the key in the provider's console: it has another name than it was given."),
     "ClockSkewed": Needs("Set this machine's clock: nothing is revoked before.", _SOON),
     "UseUnknown": Needs("See why the provider gives no figures of use.", OVERDUE_AFTER, None),

@@ -317,11 +317,15 @@ class RollbackDropped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationRestored(Event):
-    """Somebody else had changed the destination; it holds the current key again."""
+    """Somebody else had changed the destination; it holds the current key again.
+
+    :param hooks: see ``GraceStarted``; none where the metadata alone had been changed.
+    """
 
     key_id: str
     destination: str
     was: str
+    hooks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

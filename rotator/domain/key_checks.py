@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from rotator.domain.naming import is_name_of
 from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.rollback import former_key
 from rotator.domain.snapshot import Reach
@@ -138,6 +139,25 @@ def of_another_provider(context: Context, key: KeyRecord) -> Verdict | None:
     return Verdict(check="OfAnotherProvider", decision=Decision.KEEP, reason=reason, alert=True)
 
 
+def handed_over_in_vain(context: Context, key: KeyRecord) -> Verdict | None:
+    """A person handed it over when nobody needed it; now the rotator makes keys, and may revoke them.
+
+    It was never used here: whoever made it was told to revoke it, unless somebody uses it elsewhere. The name that we
+    ask for says that it is ours all the same.
+    """
+    if key.state is not KeyState.ORPHAN or key.name or key.rotation_id or context.policy.assisted:
+        return None
+    facts, policy = context.world.facts(key.key_id), context.policy
+    if facts is None and context.world.listed is not None:
+        why = f"{key.key_id} was handed over and not needed; it is not in the provider's list any more"
+        return Verdict(check="HandedOverInVain", decision=Decision.CLOSE, reason=why)
+    if facts is not None and is_name_of(facts.name, policy.instance, policy.name):
+        return None
+    way = f"revoke it in the console, or 'rotator forget {policy.name} --key {key.key_id}'"
+    reason = f"{key.key_id} was handed over and not needed, and may be in use elsewhere: {way}"
+    return Verdict(check="HandedOverInVain", decision=Decision.KEEP, reason=reason, alert=True)
+
+
 def clock_skewed(context: Context, key: KeyRecord) -> Verdict | None:
     """Our clock and the provider's do not agree: nobody knows which graces are over."""
     skew = context.world.skew
@@ -250,6 +270,7 @@ KEY_CHAIN: tuple[Callable[[Context, KeyRecord], Verdict | None], ...] = (
     still_in_use,
     use_unknown,
     of_another_provider,
+    handed_over_in_vain,
     clock_skewed,
     places_unknown,
     replacement_not_proven,

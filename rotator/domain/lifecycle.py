@@ -340,8 +340,10 @@ def _(event: ev.RollbackDropped, record: PolicyRecord) -> PolicyRecord:
 
 @fold.register
 def _(event: ev.DestinationRestored, record: PolicyRecord) -> PolicyRecord:
-    known_key(record, event.key_id)
-    return record
+    def told_anew(key: KeyRecord) -> KeyRecord:
+        return replace(key, hooks_due=tuple(dict.fromkeys((*key.hooks_due, *event.hooks))))
+
+    return change_key(record, event.key_id, told_anew)
 
 
 @fold.register

@@ -14,6 +14,7 @@ from rotator.domain.actions import (
     ConfirmRefusal,
     ExtendGrace,
     ForwardExpiry,
+    GiveExpirationBack,
     Issue,
     RecordOrphan,
     RecordStray,
@@ -29,9 +30,11 @@ from rotator.domain.key_checks import (
     consumers_not_told,
     decide_key,
     may_still_land,
+    not_the_key_that_we_made,
+    of_another_provider,
     places_unknown,
 )
-from rotator.domain.model import Policy, Refused
+from rotator.domain.model import Drift, Policy, Refused
 from rotator.domain.naming import is_name_of
 from rotator.domain.policy_checks import ASKED_FOR, ON_SCHEDULE, POLICY_CHAIN, UNRELIABLE
 from rotator.domain.record import KeyRecord, KeyState, Origin
@@ -218,10 +221,28 @@ def _key_actions(context: Context, item: KeyVerdict) -> list[Action]:
             return [Revoke(key_id=key.key_id, why=verdict.reason)]
         case Decision.EXTEND if verdict.until is not None:
             return [ExtendGrace(key_id=key.key_id, until=verdict.until, why=verdict.reason)]
-        case Decision.WAIT | Decision.KEEP if _can_forward(context, key):
-            return [_forward(context, key)]
+        case Decision.WAIT | Decision.KEEP:
+            return _own_end_actions(context, key)
         case _:
             return []
+
+
+def _own_end_actions(context: Context, key: KeyRecord) -> list[Action]:
+    if _is_left_where_it_was_put_back(context, key):
+        return [GiveExpirationBack(key_id=key.key_id)]
+    return [_forward(context, key)] if _can_forward(context, key) else []
+
+
+def _is_left_where_it_was_put_back(context: Context, key: KeyRecord) -> bool:
+    """Whether nobody is to replace it there, though it ends by an expiration that we had brought forward."""
+    first, world = key.first_expiry, context.world
+    return (
+        context.policy.drift is Drift.ALERT
+        and first is not None
+        and first.at != key.expires_at
+        and not (key.leaked or key.condemned or context.hold or context.record.rollback or world.provider_problem)
+        and any(view.fingerprint == key.fingerprint for view in world.destinations)
+    )
 
 
 def _can_forward(context: Context, key: KeyRecord) -> bool:
@@ -243,6 +264,8 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         # What others put there is adopted first: the grace of what lay there until then begins with that.
         and (current is None or all(view.fingerprint == current.fingerprint for view in world.destinations))
         and not consumers_not_told(context, key)  # it would end by itself, whatever holds its revocation back
+        and not of_another_provider(context, key)
+        and not not_the_key_that_we_made(context, key)
         and not world.claims.get(key.key_id)
         and (world.skew is None or abs(world.skew) <= LARGEST_SKEW)
     )

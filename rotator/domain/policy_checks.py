@@ -122,6 +122,8 @@ def drifted(context: Context) -> Verdict | None:
         reason = f"{told}: put {key.key_id} back"
         return Verdict(check="Drifted", decision=Decision.RESTORE, reason=reason, alert=True)
     ends = f", which ends at {text(key.expires_at)}" if key.expires_at else ""
+    known = [found for view in views if view.fingerprint and (found := context.record.by_fingerprint(view.fingerprint))]
+    ends += "".join(f"; {one.key_id} ends at {text(one.expires_at)}" for one in known if one.expires_at)
     reason = f"{told}, instead of {key.key_id}{ends}: left alone, as the policy says"
     return Verdict(check="Drifted", decision=Decision.BLOCKED, reason=reason, alert=True)
 

@@ -68,6 +68,11 @@ def _(action: act.ForwardExpiry) -> str:
 
 
 @describe.register
+def _(action: act.GiveExpirationBack) -> str:
+    return f"give {action.key_id} its own expiration back: it lies in a place again"
+
+
+@describe.register
 def _(action: act.ExtendGrace) -> str:
     return f"extend the grace of {action.key_id} until {text(action.until)}"
 

@@ -250,8 +250,12 @@ def may_be_revoked(key: KeyRecord, now: datetime) -> bool:
 
 def _may_be_ended(key: KeyRecord, now: datetime) -> bool:
     """Whether this look may end the key's life, now or by an earlier expiration: nobody else may hold it then."""
-    brought_forward = key.state is KeyState.RETIRING and not key.expiry_forwarded
-    return brought_forward or may_be_revoked(key, now)
+    return _is_brought_forward(key) or may_be_revoked(key, now)
+
+
+def _is_brought_forward(key: KeyRecord) -> bool:
+    """Whether this look may give it an earlier expiration."""
+    return key.state is KeyState.RETIRING and not key.expiry_forwarded
 
 
 def _claim(record: PolicyRecord, key_id: str, now: datetime) -> Claim | None:
@@ -301,5 +305,7 @@ def _needs_list(record: PolicyRecord, world: World, now: datetime) -> bool:
             )
         if current is None or current.fingerprint != fingerprint or current.key_id != identity.key_id:
             return True
+    if any(key.origin is Origin.ISSUED and _is_brought_forward(key) for key in record.keys):
+        return True  # its name there says whether it is still ours to end
     # A key of ours that the journal had lost: perhaps a creation that comes late, too.
     return current.origin is Origin.ISSUED and not current.rotation_id

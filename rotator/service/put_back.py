@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from rotator.domain import events as ev
-from rotator.domain.actions import DropRollback, Restore, RollBack
+from rotator.domain.actions import DropRollback, GiveExpirationBack, Restore, RollBack
 from rotator.domain.model import Destination, Held, Identity, Refused
 from rotator.domain.moves import may_land
 from rotator.domain.record import KeyRecord, KeyState
@@ -58,7 +58,8 @@ class PutBack:
                 self.backends(destination.backend).check_writable(destination)
             session.happened(ev.RollbackBegun(rollback_id=str(uuid.uuid4()), key_id=key.key_id))
             session.may_go_on()
-        self._give_expiration_back(session, key)
+        if kept := self._give_expiration_back(session, key):
+            session.done.append(kept)
         if session.record.rollback is None:  # it came while its beginning was recorded
             raise RotationFailed("not rolled back: something else was asked for meanwhile")
         restored = session.record.key(key.key_id) or key  # the destinations tell the end that it has now
@@ -66,6 +67,13 @@ class PutBack:
         for destination, version in action.missing:
             self._write(session, known, destination, version, action.replaces)
         self._finish(session, key)
+
+    def give_expiration_back(self, session: Session, action: GiveExpirationBack) -> None:
+        """Of a replaced key that lies in a place again. Raises ``RotationFailed`` where the provider keeps the end."""
+        key = session.record.key(action.key_id)
+        if key is not None and (kept := self._give_expiration_back(session, key)):
+            raise RotationFailed(kept)
+        session.done.append(f"{action.key_id} has its own expiration again")
 
     def drop(self, session: Session, action: DropRollback) -> NoReturn:
         """Record that a rollback can't be carried out. Raises ``RotationFailed`` with the reason."""
@@ -79,9 +87,8 @@ class PutBack:
             raise RotationFailed(f"{action.key_id} is not put back: it was forgotten meanwhile")
         secret = self.find_secret(session, key)
         if secret is None:
-            raise RotationFailed(
-                f"no destination keeps the value of {key.key_id}: ask for a rotation, or let the policy adopt"
-            )
+            self._replace_instead(session, action)
+            return
         answer = self._provider(session).identify(secret)
         if isinstance(answer, Refused):
             session.happened(ev.KeyClosed(key_id=key.key_id, evidence=f"refused by the provider: {answer.evidence}"))
@@ -93,10 +100,20 @@ class PutBack:
         for destination, version, found, written in action.changed:
             self._give_time(session, found, destination)
             self._write(session, known, destination, version, found)
+            hooks = session.policy.hooks if found != key.fingerprint else ()
+            was = written or "not told"
             session.happened(
-                ev.DestinationRestored(key_id=key.key_id, destination=destination.name, was=written or "not told")
+                ev.DestinationRestored(key_id=key.key_id, destination=destination.name, was=was, hooks=hooks)
             )
             session.done.append(f"{key.key_id} put back into {destination}")
+
+    def _replace_instead(self, session: Session, action: Restore) -> None:
+        """Its value is kept nowhere: where nothing works another key is made; what works is left to people."""
+        why = f"no destination keeps the value of {action.key_id}"
+        if all(session.gathered.world.identity(found) for _, _, found, _ in action.changed):
+            raise RotationFailed(f"{why}: ask for a rotation, or let the policy adopt")
+        session.happened(ev.RotationRequested(reason=f"{why}, to put it back"))
+        session.done.append(f"{why}: another key is made")
 
     def find_secret(self, session: Session, key: KeyRecord) -> SecretValue | None:
         """The secret of a known key, from memory, from a destination that holds it, or from one that held it before.
@@ -162,19 +179,21 @@ class PutBack:
             limit = session.later() + session.policy.grace_limit
             session.happened(ev.GraceRestarted(key_ids=ids, grace_until=until, grace_limit=limit, why=why))
 
-    def _give_expiration_back(self, session: Session, key: KeyRecord) -> None:
-        """Sent before it is recorded: a crash between the two leaves a record that believes in the earlier end."""
+    def _give_expiration_back(self, session: Session, key: KeyRecord) -> str:
+        """Sent before it is recorded: a crash between the two leaves a record that believes in the earlier end.
+
+        Returns why it keeps that; empty where it does not.
+        """
         if key.first_expiry is None or key.first_expiry.at == key.expires_at:
-            return
+            return ""
         if session.policy.assisted:  # it was given before there was nobody but people to do it
-            session.done.append(f"{key.key_id} keeps its earlier end: the provider lets nobody change it")
-            return
+            return f"{key.key_id} keeps its earlier end: the provider lets nobody change it"
         try:
             self._provider(session).set_expiration(key.project, key.key_id, key.first_expiry.at)
         except ProviderRejected as error:
-            session.done.append(f"{key.key_id} keeps its earlier end: {error}")
-            return
+            return f"{key.key_id} keeps its earlier end: {error}"
         session.happened(ev.ExpirationRestored(key_id=key.key_id, expires_at=key.first_expiry.at))
+        return ""
 
     def _finish(self, session: Session, former: KeyRecord) -> None:
         now, policy = session.later(), session.policy

@@ -10,7 +10,7 @@ import structlog
 
 from rotator.domain.events import RotationRequested
 from rotator.domain.model import Drift
-from rotator.errors import ProviderUnavailable
+from rotator.errors import ProviderRejected, ProviderUnavailable
 from rotator.service.reconcile import Outcome, Result
 from tests.service.conftest import Stage
 from tests.service.test_lost_journal import restored, saved
@@ -224,3 +224,68 @@ def test_promise_2_a_replaced_key_that_somebody_put_back_gets_a_grace_when_resto
     assert first in stage.alive()
     stage.look_until_quiet(stage.policy.grace + timedelta(hours=1))
     assert first not in stage.alive()
+
+
+def of_ours_put_back(stage: Stage) -> str:
+    """Where drift is only told: a replaced key of ours whose end we have brought forward lies in every place again."""
+    first = managed(stage, Drift.ALERT)
+    value = stage.backends["one"].read(stage.policy.destinations[0]).value
+    assert value is not None
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    stage.clock.advance(timedelta(hours=1))
+    stage.put(stage.policy, value.reveal())
+    return first
+
+
+def test_promise_1_a_key_that_is_left_where_others_have_put_it_back_is_not_ended_by_us(stage: Stage) -> None:
+    stage.put_key_by_hand()  # it never ends by itself
+    first = of_ours_put_back(stage)
+    for _ in range(5 * 24):
+        stage.look()
+        stage.clock.advance(timedelta(hours=1))
+    assert stage.held() == [first, first]
+    assert first in stage.alive()
+
+
+def test_promise_9_an_end_that_can_not_be_given_back_is_told(stage: Stage) -> None:
+    stage.put_key_by_hand()
+    first = of_ours_put_back(stage)
+    stage.provider.fail("set_expiration", ProviderRejected("it can't be made later"))
+    outcome, _ = looked(stage)
+    assert outcome.result is Result.FAILED
+    assert f"{first} keeps its earlier end: it can't be made later" in outcome.problems
+    assert f"{first} ends at 2026-" in outcome.problems[-1]
+
+
+def emptied(stage: Stage, text: str | None) -> None:
+    """What lay in the places is kept nowhere, as with dotenv files, and nothing that works lies there."""
+    managed(stage, Drift.RESTORE)
+    for name in ("one", "two"):
+        stage.backends[name].read_previous = lambda _place: None
+    stage.restart()
+    stage.put(stage.policy, text)
+
+
+@pytest.mark.parametrize("text", [None, "change-me"])
+def test_promise_1_a_key_that_can_not_be_put_back_where_nothing_works_is_replaced(
+    stage: Stage, text: str | None
+) -> None:
+    emptied(stage, text)
+    outcome = stage.look()
+    assert outcome.result is Result.OK
+    (key_id,) = set(stage.held())
+    assert key_id in stage.alive()
+    assert stage.provider.calls.count("create_key") == 2
+
+
+def test_consumers_are_told_by_hooks_when_the_current_key_was_put_back(stage: Stage) -> None:
+    stage.change_policy(hooks=("reload",))
+    managed(stage, Drift.RESTORE)
+    stage.policies[0] = stage.policy
+    before = len(stage.hooks.told)
+    change(stage)
+    looked(stage)
+    assert len(stage.hooks.told) == before + 1
+    looked(stage)
+    assert len(stage.hooks.told) == before + 1

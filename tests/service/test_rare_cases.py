@@ -538,12 +538,12 @@ def test_promise_7_a_journal_that_was_lost_touches_no_key_of_another_instance(st
 def test_promise_2_a_stray_that_another_policy_holds_is_given_no_end(stage):
     rotate_now(stage)
     stage.look()
-    made = stage.provider.create_key(
-        POLICY.project, "rotator_prod_chat_20261101_abcdefgh", stage.clock.now() + 90 * DAY
-    )
     other = stage.another_policy("other", grace=6 * DAY, grace_limit=6 * DAY)
     rotate_now(stage)
     stage.look()
+    made = stage.provider.create_key(
+        POLICY.project, "rotator_prod_chat_20261101_abcdefgh", stage.clock.now() + 90 * DAY
+    )
     stage.put(other, made.secret.reveal())
     stage.clock.advance(POLICY.grace)
     stage.look()

@@ -90,7 +90,7 @@ def test_a_plain_rotation_asks_no_more_than_it_needs(stage):
     rotate_now(stage)
     calls = len(stage.provider.calls)
     stage.look()
-    assert stage.provider.calls[calls:] == ["identify", "create_key", "identify", "set_expiration"]
+    assert stage.provider.calls[calls:] == ["identify", "create_key", "identify", "list_keys", "set_expiration"]
 
 
 def test_a_key_that_a_person_made_is_asked_for_once_more_before_it_is_touched(stage):
