@@ -29,6 +29,9 @@ from rotator.domain.windows import margin
 PRESSING = timedelta(hours=1)
 """The time that a person has when consumers are without a key, or one has leaked."""
 
+WORD_COUNTS_AFTER = timedelta(minutes=5)
+"""How long after it a person's word that a key is revoked counts: a process that has the secret yet tries it first."""
+
 WATCH_FIRST = timedelta(seconds=30)
 WATCH_LAST = timedelta(hours=1)
 """How soon, and how rarely at last, it is looked whether an old key was revoked."""
@@ -127,7 +130,8 @@ def _deadline(context: Context, verdict: Verdict) -> datetime:
     """While there is time yet to repair what fails, and for a whole grace; or soon."""
     key, policy, now = context.record.current, context.policy, context.now
     latest = now + policy.renew_before
-    if verdict.check in UNRELIABLE:
+    is_gone = verdict.check == "DestinationEmpty" and key is not None  # from consumers that had one
+    if verdict.check in UNRELIABLE or is_gone:
         return now + PRESSING
     if key is None:
         return min(latest, now + timedelta(days=1))
@@ -150,7 +154,11 @@ def with_revocation(context: Context, key: KeyRecord, verdict: Verdict) -> Verdi
     level, since = level_of(request, assistance, context.now), context.now - request.opened_at
     watch = context.now + min(WATCH_LAST, max(WATCH_FIRST, since / 4))
     ends = f"; it ends by itself at {text(key.expires_at)}" if key.expires_at else ""
+    counts_at = (request.done_at or request.opened_at) + WORD_COUNTS_AFTER if request.done_by else None
     told = f"; {request.done_by} says that this is done" if request.done_by else ""
+    if counts_at and counts_at > context.now:
+        told += f", which counts from {text(counts_at)} on, unless it is seen to be accepted"
+        watch = min(watch, counts_at)
     return Verdict(
         check="AwaitingRevocation",
         decision=Decision.WATCH,

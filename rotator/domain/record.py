@@ -72,6 +72,7 @@ class PersonRequest:
     :param told_at: when it was announced last.
     :param urgent: consumers are without a key, or it has leaked.
     :param done_by: who says that it is done; empty where nobody does.
+    :param done_at: when they said so; ``None`` in older journals.
     :param link: to hand over what is asked for; the newest one alone opens the page.
     :param asked_before: expirations that a new key was asked to have before the one that it is asked to have now.
     """
@@ -81,6 +82,7 @@ class PersonRequest:
     told_at: datetime
     urgent: bool = False
     done_by: str = ""
+    done_at: datetime | None = None
     link: HandoverLink | None = None
     asked_before: tuple[datetime, ...] = ()
 

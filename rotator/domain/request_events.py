@@ -159,7 +159,19 @@ class RevocationWithdrawn(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationTold(Event):
-    """A person says that the key is revoked. Their word; where it can be observed, that counts."""
+    """A person says that the key is revoked. Their word; where it can be observed, that counts.
+
+    :param at: ``None`` in older journals.
+    """
+
+    key_id: str
+    by: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationContradicted(Event):
+    """The provider accepts a key after that word, which does not count any more."""
 
     key_id: str
     by: str

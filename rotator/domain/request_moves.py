@@ -108,7 +108,11 @@ def _withdrawn(event: ev.RevocationWithdrawn, record: PolicyRecord) -> PolicyRec
 
 
 def _told(event: ev.RevocationTold, record: PolicyRecord) -> PolicyRecord:
-    return _with_revocation(record, event.key_id, lambda request: replace(request, done_by=event.by))
+    return _with_revocation(record, event.key_id, lambda request: replace(request, done_by=event.by, done_at=event.at))
+
+
+def _contradicted(event: ev.RevocationContradicted, record: PolicyRecord) -> PolicyRecord:
+    return _with_revocation(record, event.key_id, lambda request: replace(request, done_by="", done_at=None))
 
 
 REQUEST_MOVES: Mapping[type[Event], Callable[[Any, PolicyRecord], PolicyRecord]] = {
@@ -123,6 +127,7 @@ REQUEST_MOVES: Mapping[type[Event], Callable[[Any, PolicyRecord], PolicyRecord]]
     ev.RevocationRequested: _revocation_requested,
     ev.RevocationWithdrawn: _withdrawn,
     ev.RevocationTold: _told,
+    ev.RevocationContradicted: _contradicted,
 }
 
 

@@ -199,8 +199,8 @@ def done(context: click.Context, policy: str, key_id: str, config: Path | None) 
             key = application.journal.load(policy).key(key_id)
             if key is None or key.revocation is None:
                 raise click.ClickException(f"{policy}: nobody is asked to revoke that key; see 'rotator requests'")
-            event = RevocationTold(key_id=key_id, by=operator())
-            application.journal.request(policy, event, application.clock.now())
+            now = application.clock.now()
+            application.journal.request(policy, RevocationTold(key_id=key_id, by=operator(), at=now), now)
             from rotator.entrypoints.steering import look_now  # noqa: PLC0415
 
             context.exit(look_now(application, known))

@@ -12,6 +12,7 @@ import structlog
 from rotator.domain import events as ev
 from rotator.domain import request_events as rev
 from rotator.domain.actions import Action
+from rotator.domain.assisted import WORD_COUNTS_AFTER
 from rotator.domain.model import Identity, Refused
 from rotator.domain.record import KeyRecord, KeyState
 from rotator.domain.request_actions import (
@@ -199,6 +200,7 @@ class People:
                 record_end(session, self.retired, key_id, f"refused by the provider: {answer.evidence}")
                 return True
             assert isinstance(answer, Identity)
+            self._is_contradicted(session, key)
             if told_end(key, session.now()):
                 session.happened(ev.ExpirationSeen(key_id=key_id, expires_at=None))
             return False
@@ -207,11 +209,19 @@ class People:
             record_end(session, self.retired, key_id, f"{told}; not observed")
         return bool(told)
 
+    def _is_contradicted(self, session: Session, key: KeyRecord) -> None:
+        if key.revocation is None or not key.revocation.done_by:
+            return
+        by = key.revocation.done_by
+        session.happened(rev.RevocationContradicted(key_id=key.key_id, by=by))
+        session.done.append(f"{key.key_id}: {by} says that it is revoked, and the provider accepts it")
+
 
 def _told_over(key: KeyRecord, now: datetime) -> str:
     """Why a key is taken for ended although nobody can try it; empty where it is not."""
-    if key.revocation and key.revocation.done_by:
-        return f"revoked, as {key.revocation.done_by} tells"
+    request = key.revocation
+    if request and request.done_by and (request.done_at is None or request.done_at + WORD_COUNTS_AFTER <= now):
+        return f"revoked, as {request.done_by} tells"
     if ends := told_end(key, now):
         return f"ended at {text(ends)}, by the expiration that it was told to have"
     return "revoked, as the provider had confirmed" if key.state is KeyState.REVOKED else ""

@@ -211,7 +211,7 @@ class World:
             if task.kind == "revoke":
                 self.revoke_by_hand(task.key_id)
                 if tells:
-                    told = RevocationTold(key_id=task.key_id, by="ada")
+                    told = RevocationTold(key_id=task.key_id, by="ada", at=self.now())
                     next(iter(self.holders.values())).journal.request(name, told, self.current)
 
     def new_key(self, name: str, ends: datetime | None, called: str = "by hand") -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain import request_events as rev
+from rotator.domain.assisted import WORD_COUNTS_AFTER
 from rotator.domain.events import Held, KeyClosed, RollbackRequested, RotationRequested
 from rotator.domain.handover import seen
 from rotator.domain.record import Expiration, KeyState, Phase
@@ -430,16 +431,46 @@ def test_where_nobody_has_its_secret_a_person_s_word_ends_a_key_and_is_recorded_
     forget_values(stage)
     stage.look()
     assert stage.record.key(old)
-    stage.journal.request(stage.policy.name, rev.RevocationTold(key_id=old, by="ada"), stage.clock.now())
-    assert stage.look().done == (f"{old}: revoked, as ada tells; not observed",)
+    tell_revoked(stage, old)
+    assert stage.look_until_quiet(WORD_COUNTS_AFTER)[-1].done == (f"{old}: revoked, as ada tells; not observed",)
     assert stage.happened(KeyClosed) == 1
+
+
+def tell_revoked(stage, key_id):
+    now = stage.clock.now()
+    stage.journal.request(stage.policy.name, rev.RevocationTold(key_id=key_id, by="ada", at=now), now)
+
+
+def test_promise_4_a_person_s_word_does_not_count_before_another_process_could_try_the_key(stage):
+    """The command is a process without a memory; the service beside it may have the secret yet."""
+    old = to_be_revoked(stage)
+    service = stage.reconciler
+    forget_values(stage)
+    tell_revoked(stage, old)
+    told = stage.look()
+    assert stage.record.key(old) is not None
+    assert told.next_at <= stage.clock.now() + WORD_COUNTS_AFTER
+    service.reconcile(stage.policy)
+    assert stage.happened(rev.RevocationContradicted) == 1
+    stage.clock.advance(DAY)
+    stage.look()
+    assert stage.record.key(old).revocation.done_by == "", "it was seen to be accepted after that word"
+
+
+def test_a_word_of_an_older_journal_has_no_moment_and_counts(stage):
+    old = to_be_revoked(stage)
+    forget_values(stage)
+    stage.journal.request(stage.policy.name, rev.RevocationTold(key_id=old, by="ada"), stage.clock.now())
+    stage.look()
+    assert stage.record.key(old) is None
 
 
 def test_a_person_s_word_is_not_believed_against_the_provider_s(stage):
     old = to_be_revoked(stage)
-    stage.journal.request(stage.policy.name, rev.RevocationTold(key_id=old, by="ada"), stage.clock.now())
-    stage.look()
-    assert stage.record.key(old).revocation.done_by == "ada"
+    tell_revoked(stage, old)
+    outcome = stage.look()
+    assert f"{old}: ada says that it is revoked, and the provider accepts it" in outcome.done
+    assert stage.record.key(old).revocation.done_by == ""
 
 
 def test_where_nobody_has_its_secret_the_told_expiration_ends_a_key_a_day_later(stage):
