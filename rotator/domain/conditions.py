@@ -94,8 +94,12 @@ NEEDS: Mapping[str, Needs] = {
     "NotTheKeyThatWeMade": Needs("Look at the key in the provider's console: it has another name than it was given."),
     "ClockSkewed": Needs("Set this machine's clock: nothing is revoked before.", _SOON),
     "UseUnknown": Needs("See why the provider gives no figures of use.", OVERDUE_AFTER, None),
+    "KeyRejected": Needs("Its consumers are refused: see what keeps a new key from coming ('rotator --dry-run'). "
+                         "'rotator rotate' waits for no canary and no budget.", CATCHES_UP, _LATER),
+    "Deferred": Needs("Its consumers have no key, or soon none. 'rotator rotate' waits for no canary and no budget; or "
+                      "raise max_rotations_per_run.", CATCHES_UP, _LATER),
 }  # fmt: skip
-"""By the check that raised the alert; others mend themselves, or end as a failure."""
+"""By the check that raised the alert; others mend themselves, or end as a failure. ``Deferred``: what is urgent was."""
 
 
 def conditions(

@@ -39,6 +39,7 @@ from rotator.domain.naming import is_name_of
 from rotator.domain.policy_checks import ASKED_FOR, ON_SCHEDULE, POLICY_CHAIN, UNRELIABLE
 from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.recovery import rebuild, resume
+from rotator.domain.request_actions import AskForKey
 from rotator.domain.rollback import roll_back
 from rotator.domain.sightings import found_unrecorded, known_values, sighting_of
 from rotator.domain.snapshot import Reach, Snapshot
@@ -74,6 +75,11 @@ class Plan:
         """Every verdict that a person should hear of."""
         verdicts = (self.verdict, *(item.verdict for item in self.key_verdicts))
         return tuple(verdict for verdict in verdicts if verdict.alert)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a key is to be made, or asked for, because consumers are without one, or soon will be."""
+        return any(isinstance(action, Issue | AskForKey) and action.urgent for action in self.actions)
 
 
 def plan(policy: Policy, snapshot: Snapshot, now: datetime) -> Plan:
@@ -343,7 +349,12 @@ def _issue(context: Context, verdict: Verdict) -> Issue:
 
 
 def _is_urgent(context: Context, verdict: Verdict) -> bool:
-    """Consumers are without a key, or soon will be."""
+    """Consumers are without a key, or soon will be.
+
+    An empty place of a policy that has a key may be a new one. Nobody can tell that from one that somebody has emptied,
+    so it is taken for that: there are consumers.
+    """
     key, half = context.record.current, context.policy.renew_before / 2
-    ends = key.expires_at if key else None
-    return verdict.check in {*UNRELIABLE, *ASKED_FOR} or bool(ends and ends < context.now + half)
+    if verdict.check in {*UNRELIABLE, *ASKED_FOR} or (key and verdict.check == "DestinationEmpty"):
+        return True
+    return bool(key and key.expires_at and key.expires_at < context.now + half)

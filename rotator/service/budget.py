@@ -2,8 +2,9 @@
 
 Counted by the journal, over all processes that share it: policies, not attempts, so that one which fails again and
 again does not use up what the others need; and those that have failed share half of the places, so that many of them
-don't either. What an operator asked for by name is not counted: a person has decided on
-that one. What is urgent waits for no canary, and has as much again: a limit must not leave consumers without a key.
+don't either. What an operator asked for by name is not counted: a person has decided on that one. What is urgent waits
+for no canary, and has as much again: a limit must not leave consumers without a key. Where it has to wait all the same,
+people are told (``conditions.NEEDS``); of what is on schedule they hear when it is overdue.
 """
 
 from __future__ import annotations

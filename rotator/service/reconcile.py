@@ -194,6 +194,9 @@ class Reconciler:
         if session.deferred and not problems and (last := self.journal.look(policy.name)):
             failures, problem = last.failures, last.problem  # whether what had failed is mended was not tried
         next_at = decided.next_look - session.correction
+        alerts = [(alert.check, alert.reason) for alert in decided.alerts]
+        if decided.is_urgent:  # of what is on schedule people hear when it is overdue
+            alerts += [("Deferred", reason) for reason in session.deferred]
         for reason in session.deferred:
             self.observer.alerted(policy.name, "Deferred")
             structlog.get_logger().warning("alert", policy=policy.name, check="Deferred", reason=reason)
@@ -208,7 +211,7 @@ class Reconciler:
             digest=policy.digest,
             failures=failures,
             problem=problem,
-            alerts=tuple((alert.check, alert.reason) for alert in decided.alerts),
+            alerts=tuple(alerts),
         )
         # Other policies believe it for a while: a look can take long, and its process be suspended.
         seen = observations_of(policy, session.record, session.gathered.world, session.began)

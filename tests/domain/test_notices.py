@@ -22,6 +22,7 @@ from rotator.domain.record import Level as PersonLevel
 from rotator.domain.record import Phase
 from rotator.domain.standing import after_telling, begun, is_to_be_told, level_now
 from rotator.ports import Look
+from rotator.service import reconcile
 from tests.domain.build import DAY, HOUR, MINUTE, NOW, POLICY, key, record, retiring, rotation
 
 ASKED = {"key_name": "rotator_x", "project": "proj_a", "deadline": NOW + DAY}
@@ -119,7 +120,8 @@ def test_an_event_may_say_its_own_level():
 
 def test_the_configuration_knows_every_kind_and_every_check_that_needs_a_person_exists():
     assert set(get_args(EventName)) == set(Kind)
-    sources = "".join(path.read_text() for path in Path(rotator.domain.__file__).parent.glob("*_checks.py"))
+    paths = [*Path(rotator.domain.__file__).parent.glob("*_checks.py"), Path(reconcile.__file__)]
+    sources = "".join(path.read_text() for path in paths)
     named = set(re.findall(r'(?:check=|_kept\(context, )"(\w+)"', sources))
     assert named >= NEEDS.keys()
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from rotator.domain import events as ev
+from rotator.domain.conditions import conditions
 from rotator.errors import BackendUnavailable, ProviderRejected
 from rotator.service.reconcile import Result
 from tests.domain.build import DAY, HOUR, MINUTE, POLICY
-from tests.service.test_hard_cases import look
+from tests.service.test_hard_cases import adopted, look, record
 
 AWAY = BackendUnavailable("sealed")
 
@@ -130,3 +131,57 @@ def test_what_was_put_off_is_still_failing(stage):
     assert put_off.result is Result.OK
     seen = stage.journal.look(first.name)
     assert (seen.failures, seen.problem) == (1, "the project has too many keys")
+
+
+def lasting(stage, policy):
+    """What people are told of a policy, without any patience."""
+    found = conditions(policy, record(stage, policy), stage.journal.look(policy.name), stage.clock.now(), 3)
+    return {one.key for one in found}
+
+
+def test_promise_9_an_emptied_place_with_consumers_waits_for_no_canary(stage):
+    canary = stage.another_policy("canary", canary=True)
+    adopted(stage)
+    stage.put(stage.policy, None)
+    stage.backends["other"].fail("read", AWAY)
+    assert look(stage, canary).result is Result.FAILED
+    stage.look()
+    assert None not in stage.held()
+
+
+def test_a_policy_that_never_had_a_key_waits_for_the_canary(stage):
+    canary = stage.another_policy("canary", canary=True)
+    stage.backends["other"].fail("read", AWAY)
+    assert look(stage, canary).result is Result.FAILED
+    assert "the canary canary is in trouble" in stage.look().reason
+    assert not lasting(stage, stage.policy)
+
+
+def test_consumers_that_wait_for_the_budget_without_a_key_are_told(stage):
+    stage.most = 1
+    stage.restart()
+    policies = [stage.another_policy(f"p{number}") for number in range(4)]
+    for policy in policies:
+        issued = stage.provider.create_by_hand(POLICY.project, policy.name)
+        stage.put(policy, issued.secret.reveal())
+        look(stage, policy)
+        stage.provider.revoke_by_hand(issued.facts.key_id)
+    stage.put(policies[-1], None)
+    for policy in policies:
+        look(stage, policy)
+    assert not lasting(stage, policies[1]), "as much again is allowed where consumers have no key"
+    assert lasting(stage, policies[2]) == {"needs-person:Deferred", "needs-person:KeyRejected"}
+    assert lasting(stage, policies[3]) == {"needs-person:Deferred"}
+    stage.clock.advance(2 * HOUR)
+    for policy in policies[2:]:
+        look(stage, policy)
+        assert not lasting(stage, policy)
+
+
+def test_a_rotation_on_schedule_that_waits_for_the_budget_alarms_nobody(stage):
+    stage.most = 1
+    stage.restart()
+    first, second = company(stage, 2)
+    look(stage, first)
+    assert "left for later" in look(stage, second).reason
+    assert not lasting(stage, second)
