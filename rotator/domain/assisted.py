@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from rotator.domain.actions import Action, ConfirmRefusal, ExtendGrace
+from rotator.domain.actions import Action, Close, ConfirmRefusal, ExtendGrace
 from rotator.domain.model import Assistance, Policy
 from rotator.domain.policy_checks import ON_SCHEDULE, UNRELIABLE
 from rotator.domain.record import KeyRecord, Level, PersonRequest, RotationRecord
@@ -172,6 +172,8 @@ def revocation_actions(context: Context, key: KeyRecord, verdict: Verdict) -> li
     """What is to be done about an old key. It is never revoked, and never given another end, by us."""
     assistance, request = context.policy.assistance, key.revocation
     assert assistance is not None, "asked for policies with people only"
+    if verdict.decision is Decision.CLOSE:
+        return [Close(key_id=key.key_id, evidence=verdict.reason)]
     taken_back: list[Action] = []
     if request and verdict.check in _NEEDED_AGAIN:
         taken_back = [WithdrawRevocation(key_id=key.key_id, why=verdict.reason)]

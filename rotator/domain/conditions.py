@@ -89,8 +89,9 @@ NEEDS: Mapping[str, Needs] = {
     "ReplacementNotProven": Needs("See that every destination can be read and holds the new key.", _LATER),
     "AwaitingRefusal": Needs("The provider still accepts a key that was revoked: look at it in the console.", _SOON),
     "CannotBeRevoked": Needs("Regenerate the legacy organisation key in the console.", escalates=None),
-    "OfAnotherProvider": Needs("Revoke it by hand at the provider that made it.", escalates=None),
     "HandedOverInVain": Needs("Ask whoever handed it over whether it is in use.", escalates=None),
+    "OfAnotherProvider": Needs("Revoke it by hand at its own provider, then 'rotator forget POLICY --key KEY'; else "
+                               "this ends a day after the key's own expiration.", escalates=None),
     "NotTheKeyThatWeMade": Needs("Look at the key in the provider's console: it has another name than it was given."),
     "ClockSkewed": Needs("Set this machine's clock: nothing is revoked before.", _SOON),
     "UseUnknown": Needs("See why the provider gives no figures of use.", OVERDUE_AFTER, None),

@@ -14,6 +14,7 @@ from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.rollback import former_key
 from rotator.domain.snapshot import Reach
 from rotator.domain.text import duration, text
+from rotator.domain.told_ends import told_end
 from rotator.domain.verdict import Context, Decision, Verdict
 
 LARGEST_SKEW = timedelta(minutes=5)
@@ -132,10 +133,18 @@ def use_unknown(context: Context, key: KeyRecord) -> Verdict | None:
 
 
 def of_another_provider(context: Context, key: KeyRecord) -> Verdict | None:
-    """The policy's provider was changed in the configuration: the new one can't end a key of the old one."""
+    """The policy's provider was changed in the configuration: the new one can't end a key of the old one.
+
+    Nobody here can see it refused either. It is over with its own expiration, or when an operator has it forgotten.
+    """
     if key.provider in {"", context.policy.provider}:
         return None
-    reason = f"{key.key_id} is a key of {key.provider}, which the policy does not name any more: revoke it by hand"
+    if ends := told_end(key, context.now):
+        evidence = f"ended at {text(ends)}, by its own expiration; not observed"
+        return Verdict(check="OfAnotherProvider", decision=Decision.CLOSE, reason=evidence)
+    whose = f"{key.key_id} is a key of {key.provider}, which the policy does not name any more"
+    command = f"rotator forget {context.policy.name} --key {key.key_id} --even-so --reason ..."
+    reason = f"{whose}: revoke it by hand, then '{command}'"
     return Verdict(check="OfAnotherProvider", decision=Decision.KEEP, reason=reason, alert=True)
 
 

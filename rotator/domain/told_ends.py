@@ -13,8 +13,13 @@ ZONES = timedelta(days=1)
 
 
 def told_end(key: KeyRecord, now: datetime) -> datetime | None:
-    """The last end that it may have, where that is over in every zone."""
+    """The last end that it may have, where that is over in every zone.
+
+    While it is not certain that the provider has an end that we brought forward, that is the one before.
+    """
     ends = key.ends_latest or key.expires_at
+    if key.first_expiry and not key.expiry_forwarded:
+        ends = key.first_expiry.at
     return ends if ends and ends + ZONES <= now else None
 
 

@@ -130,6 +130,14 @@ CASES = {
     "so has one that was known again by what lies beside it": (
         world("new", "new", listed=(facts("new"), facts("old", name="my first key"))),
         record(NEW, replace(OLD, name="")), "GraceOver", Decision.REVOKE),
+    "a key of a provider that the policy does not name any more is revoked by hand": (
+        BOTH_NEW, record(NEW, replace(OLD, provider="former")), "OfAnotherProvider", Decision.KEEP),
+    "a key of another provider is kept for a day after its end: its zone is not known": (
+        BOTH_NEW, record(NEW, replace(OLD, provider="former", expires_at=NOW - 23 * HOUR)),
+        "OfAnotherProvider", Decision.KEEP),
+    "a key of another provider is forgotten a day after its end": (
+        BOTH_NEW, record(NEW, replace(OLD, provider="former", expires_at=NOW - DAY)),
+        "OfAnotherProvider", Decision.CLOSE),
     "an orphan that a paused holder may still publish is kept": (
         world("k", "new", listed=LISTED_ORPHAN),
         record(NEW, replace(ORPHAN, lands_on={VAULT.name: fingerprint("k"), DOTENV.name: fingerprint("k")})),

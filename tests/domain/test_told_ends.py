@@ -1,9 +1,11 @@
 """What an end is worth that nobody can look up."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
+from rotator.domain.record import Expiration
 from rotator.domain.told_ends import told_beside, told_end, with_ends_of
 from tests.domain.build import DAY, NOW, key
 
@@ -25,6 +27,15 @@ def test_promise_4_a_told_end_is_over_a_day_after_the_last_one(
     expires: datetime | None, latest: datetime | None, over: datetime | None
 ) -> None:
     assert told_end(key("a", expires_at=expires, ends_latest=latest), NOW) == over
+
+
+@pytest.mark.parametrize(("first", "over"), [(None, None), (NOW, None), (NOW - DAY, NOW - DAY)])
+def test_promise_4_an_end_that_may_not_have_been_brought_forward_is_the_one_before(
+    first: datetime | None, over: datetime | None
+) -> None:
+    uncertain = key("a", expires_at=NOW - 5 * DAY, first_expiry=Expiration(first))
+    assert told_end(uncertain, NOW) == over
+    assert told_end(replace(uncertain, expiry_forwarded=True), NOW) == NOW - 5 * DAY
 
 
 @pytest.mark.parametrize(

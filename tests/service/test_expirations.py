@@ -1,14 +1,16 @@
 """The current key may end earlier than was known: somebody has set that, or nobody could know it before."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from rotator.domain.record import Expiration
 from rotator.service.desk import Taken
+from rotator.service.forget import Forgotten, forget
 from tests.domain.build import DAY
 from tests.service.people import PEOPLE, AssistedStage
-from tests.service.test_hard_cases import adopted, record
+from tests.service.test_hard_cases import adopted, record, rotate_now
 
 
 @pytest.fixture
@@ -70,3 +72,59 @@ def test_promise_1_a_look_that_was_suspended_for_days_looks_again_at_once(stage)
     assert stage.look().next_at == stage.clock.now()
     stage.look()
     assert set(stage.held()) <= stage.alive()
+
+
+def of_another_provider(stage):
+    """The policy's provider is another one now; the key that it had before is past its grace. Answers its id."""
+    rotate_now(stage)
+    stage.look()
+    old = stage.held()[0]
+    stage.policy = stage.policies[0] = replace(stage.policy, provider="another", digest="d2")
+    rotate_now(stage)
+    stage.look()
+    stage.clock.advance(2 * DAY)
+    stage.look()
+    assert alerts(stage) == ["OfAnotherProvider"]
+    return old
+
+
+def alerts(stage):
+    return [check for check, _ in stage.journal.look(stage.policy.name).alerts]
+
+
+def test_promise_4_the_alarm_of_a_key_of_another_provider_ends_with_the_key(stage):
+    old = of_another_provider(stage)
+    ends = record(stage).key(old).expires_at
+    stage.look_until_quiet(ends - stage.clock.now())
+    assert alerts(stage) == ["OfAnotherProvider"]
+    stage.look_until_quiet(2 * DAY)
+    assert (record(stage).key(old), alerts(stage)) == (None, [])
+    assert not stage.provider.is_revoked(old)
+
+
+def test_promise_4_where_people_make_the_keys_too_it_ends_with_the_key(people):
+    first = people.make_key(expires_at=people.clock.now() + 30 * DAY)
+    people.look()
+    assert people.submit(first.secret, expires=Expiration(people.clock.now() + 30 * DAY)).taken is Taken.ACCEPTED
+    people.change(provider="another", digest="d2")
+    rotate_now(people)
+    people.look()
+    assert people.submit(people.make_key().secret).taken is Taken.ACCEPTED
+    people.clock.advance(2 * DAY)
+    people.look()
+    assert alerts(people) == ["OfAnotherProvider"]
+    people.clock.advance(29 * DAY)
+    people.look()
+    assert people.record.key(first.facts.key_id) is None
+    assert "OfAnotherProvider" not in alerts(people)
+
+
+def test_a_key_of_another_provider_that_was_revoked_by_hand_can_be_forgotten(stage):
+    old = of_another_provider(stage)
+    stage.provider.revoke_by_hand(old)
+    (_, told), *_ = stage.journal.look(stage.policy.name).alerts
+    assert f"'rotator forget {stage.policy.name} --key {old} --even-so --reason ...'" in told
+    insisted = {"key_id": old, "is_configured": True, "even_so": True}
+    assert isinstance(forget(stage.reconciler, stage.policy.name, "revoked (ann)", **insisted), Forgotten)
+    stage.look_until_quiet(2 * DAY)
+    assert (record(stage).key(old), alerts(stage)) == (None, [])
