@@ -214,6 +214,8 @@ def _file_causes() -> Iterator[Cause | DoesNotApply]:
     yield from cause(permission, "search its directory", _with_mode(lambda path: path.parent, 0), **everywhere)
     readable = _with_mode(lambda path: path.parent, 0o555)
     yield from cause(permission, "write in its directory", readable, check_writable=denied, write=denied)
+    writable = _with_mode(lambda path: path.parent, 0o333)
+    yield from cause(permission, "list its directory", writable, check_writable=denied, write=denied)
     if ROOT:
         yield from cause(permission, "keep its owner", _of_another_owner, check_writable=denied, write=denied)
     yield from cause("not found", "the file", _without_file, read=None, check_writable=None)

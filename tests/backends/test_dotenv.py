@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -203,6 +204,37 @@ def test_a_directory_without_write_permission_is_denied(open_folder: Path) -> No
         DotenvBackend().write(at(open_folder / ".env"), NEW, some_metadata(), "")
     open_folder.chmod(0o755)
     assert list(open_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(errno.EBADF, WrongDestination), (errno.ENOLCK, BackendUnavailable)],
+)
+def test_a_directory_that_can_not_be_locked_is_found_before_a_key_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[RotatorError]
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))  # as NFS mounts do
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(error, match="can't be locked"):
+        DotenvBackend().check_writable(at(tmp_path / ".env"))
+
+
+def test_a_directory_that_another_writer_has_locked_is_writable(tmp_path: Path) -> None:
+    holder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        DotenvBackend().check_writable(at(tmp_path / ".env"))
+    finally:
+        os.close(holder)
+
+
+def test_a_directory_that_can_not_be_listed_is_found_before_a_key_is_made(open_folder: Path) -> None:
+    open_folder.chmod(0o333)
+    with unprivileged(), pytest.raises(BackendDenied, match="or to list it"):
+        DotenvBackend().check_writable(at(open_folder / ".env"))
+    open_folder.chmod(0o755)
 
 
 def test_a_file_that_can_not_be_read_is_denied(open_folder: Path) -> None:

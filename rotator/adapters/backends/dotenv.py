@@ -103,8 +103,10 @@ class DotenvBackend:
             _text(file, destination, _PROBE, {})
             if not stat.S_ISDIR(path.parent.stat().st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-            if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
-                raise BackendDenied(f"{destination}: no right to write in the directory {path.parent}")
+            if not os.access(path.parent, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+                raise BackendDenied(f"{destination}: no right to write in the directory {path.parent}, or to list it")
+            with _opened(path.parent) as directory, suppress(BlockingIOError):  # somebody has it: so it can be had
+                _lock(directory)
         if found is None or os.geteuid() == 0:
             return
         if found.st_uid != os.geteuid():
@@ -154,20 +156,36 @@ class DotenvBackend:
 
     @contextmanager
     def _locked(self, directory: Path, destination: Destination) -> Iterator[int]:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with _opened(directory) as descriptor:
             deadline = time.monotonic() + self._lock_timeout
             while True:
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _lock(descriptor)
                     break
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
                         raise BackendUnavailable(f"{destination}: {directory} is locked by another process") from None
                     time.sleep(0.005)  # flock has no time limit of its own
             yield descriptor
-        finally:
-            os.close(descriptor)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(directory: int) -> None:
+    """``BlockingIOError`` where somebody else has the lock; any other ``OSError`` where nobody can have one."""
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, f"its directory can't be locked ({error.strerror})") from error
 
 
 def _path(destination: Destination) -> Path:
