@@ -189,6 +189,7 @@ class Look:
     """When a policy is looked at next, and what the last look saw.
 
     :param digest: the policy's configuration at that look; another one makes the policy due at once.
+        Empty where it is due by every host's clock: something was asked for since, say.
     :param failures: looks in a row that ended in an error.
     :param problem: the last error, fit for people; empty when the last look was fine.
     :param alerts: what a person should hear of: pairs of a check's name and its reason.
@@ -293,7 +294,8 @@ class Journal(Protocol):
     ) -> None:
         """Record the end of a look, and give the lease back; ``LeaseLost`` when fenced off.
 
-        Where the record is no longer the ``known`` one, somebody asked for something: the policy is due ``now``.
+        Where the record is no longer the ``known`` one, somebody asked for something: the policy is due ``now``, and
+        by every other clock.
         """
         ...
 
@@ -314,7 +316,10 @@ class Journal(Protocol):
         ...
 
     def request(self, policy: str, event: Event, now: datetime) -> None:
-        """Record what an operator asked for, beside whoever holds the lease, and make the policy due now."""
+        """Record what an operator asked for, beside whoever holds the lease, and make the policy due.
+
+        By the clock of every host: that of the one where it is asked for may be ahead.
+        """
         ...
 
     def close(self) -> None:

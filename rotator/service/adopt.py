@@ -115,8 +115,8 @@ def _with_lease(
     later = session.later()
     event = ev.KeyAdopted(key=key, grace_until=later + policy.grace, grace_limit=later + policy.grace_limit, by=by)
     session.happened(event)
-    # Due at once: what was planned for the policy was planned without this.
-    look = Look(next_at=clock.now(), digest=policy.digest)
+    # Due at once, by every host's clock: what was planned for the policy was planned without this.
+    look = Look(next_at=clock.now(), digest="")
     journal.note_look(lease, look, (), known=session.record, now=clock.now())
     return Adopted(key=key, is_new=True, others=others)
 

@@ -23,7 +23,7 @@ from rotator.domain.request_actions import AskForKey
 from rotator.errors import Deferred
 from rotator.ports import Journal
 from rotator.service.session import Session
-from rotator.service.turns import too_near, waits_for_others
+from rotator.service.turns import NOT_SEEN, too_near, waits_for_others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +99,10 @@ class Budget:
 
     def _unproven(self, canary: Policy, now: datetime) -> str:
         """Why a canary does not yet show that all is well; empty when it does."""
-        look = self.journal.look(canary.name)
-        if look is None or look.digest != canary.digest:
-            return "was not looked at yet with this configuration"
         record = self.journal.load(canary.name)
         if record.held(now):
             return ""  # somebody decided that it tells nothing now
+        look = self.journal.look(canary.name)
+        if look is None or look.digest != canary.digest:
+            return NOT_SEEN
         return "is in trouble" if look.failures else "is being rotated" if record.in_flight else ""

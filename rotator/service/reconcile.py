@@ -310,6 +310,9 @@ def _told(error: Exception) -> str:
 def is_due(policy: Policy, looks: Mapping[str, Look], now: datetime) -> bool:
     """Whether a policy is to be looked at: its moment has come, its configuration changed, or it is new.
 
+    What was asked for of it counts as a change of its configuration, so that it is due also where the clock is behind
+    that of the host where it was asked for.
+
     A moment that is further away than any look can have set was set before the clock stepped back.
     """
     look = looks.get(policy.name)

@@ -15,6 +15,8 @@ from rotator.domain.renewal import renewal_at
 from rotator.domain.text import duration
 from rotator.ports import Journal
 
+NOT_SEEN = "was not looked at yet since its configuration changed, or something was asked for"
+
 
 def too_near(
     policy: Policy, policies: Sequence[Policy], journal: Journal, now: datetime, *, begin_now: Collection[str]
@@ -43,12 +45,12 @@ def waits_for_others(policy: Policy, policies: Sequence[Policy], journal: Journa
 
 
 def _not_done(other: Policy, journal: Journal, now: datetime) -> str:
-    look = journal.look(other.name)
-    if look is None or look.digest != other.digest:
-        return "was not looked at yet with this configuration"
     record = journal.load(other.name)
     if record.held(now):
         return ""  # somebody decided that it is not to be rotated now
+    look = journal.look(other.name)
+    if look is None or look.digest != other.digest:
+        return NOT_SEEN
     if look.failures:
         return "is in trouble"
     if record.in_flight:

@@ -14,7 +14,8 @@ from rotator.domain.model import Assistance, Drift
 from rotator.domain.record import KeyState, Phase
 from rotator.errors import BackendUnavailable, LeaseHeld, ProviderRejected, ProviderUnavailable
 from rotator.service.adopt import Adopted, NotAdopted, Told, adopt
-from tests.domain.build import rotation
+from rotator.service.reconcile import is_due
+from tests.domain.build import HOUR, rotation
 from tests.service.conftest import Stage
 from tests.service.test_rollback import rotated
 
@@ -56,6 +57,7 @@ def test_the_key_that_all_hold_is_current_at_once_with_the_end_that_a_person_tol
     look = stage.journal.look("chat")
     assert look is not None
     assert look.next_at == stage.clock.now(), "a running service looks at once"
+    assert is_due(stage.policy, stage.journal.looks(), stage.clock.now() - HOUR), "also one whose clock is behind"
     assert stage.alive() == {key_id}, "nothing was made and nothing was ended"
 
 

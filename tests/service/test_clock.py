@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain import events as ev
 from rotator.errors import BackendUnavailable
+from rotator.ports import Look
 from rotator.service.reconcile import BACKOFF_LAST, due_since, is_due
 from tests.domain.build import DAY, HOUR, POLICY
 from tests.service.test_hard_cases import adopted, record, rotate_now
@@ -85,6 +87,25 @@ def test_a_schedule_made_before_the_clock_stepped_back_is_not_waited_for(stage):
     looks = stage.journal.looks()
     assert not is_due(stage.policy, looks, now)
     assert is_due(stage.policy, looks, now - max(POLICY.check_every, BACKOFF_LAST) - DAY)
+
+
+def test_what_is_asked_for_from_a_host_whose_clock_is_ahead_is_due_now(stage):
+    adopted(stage)
+    leak = ev.RotationRequested(reason="leak", compromised=True)
+    stage.journal.request(POLICY.name, leak, stage.clock.now() + 2 * HOUR)
+    assert is_due(stage.policy, stage.journal.looks(), stage.clock.now())
+    assert due_since(stage.policy, stage.journal.looks(), stage.clock.now()) <= stage.clock.now()
+    stage.look()
+    assert not is_due(stage.policy, stage.journal.looks(), stage.clock.now())
+
+
+def test_what_is_asked_for_while_a_host_looks_whose_clock_is_ahead_is_due_now(stage):
+    adopted(stage)
+    known, ahead = record(stage), stage.clock.now() + 2 * HOUR
+    lease = stage.journal.acquire(POLICY.name, "elsewhere", ahead, timedelta(minutes=5))
+    rotate_now(stage, compromised=True)
+    stage.journal.note_look(lease, Look(next_at=ahead + HOUR, digest=POLICY.digest), (), known=known, now=ahead)
+    assert is_due(stage.policy, stage.journal.looks(), stage.clock.now())
 
 
 def test_a_lease_taken_before_the_clock_stepped_back_is_not_waited_for(stage):

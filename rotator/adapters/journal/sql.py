@@ -213,8 +213,7 @@ class SqlJournal:
         # As it is written there: an earlier version wrote the same record without the fields of this one.
         text = there.text if there and there.record == known else record_to_json(known)
         as_known = {**values, "s": text}
-        due = {**values, "next_at": time_to_text(min(look.next_at, now))}
-
+        due = {**values, **_due_at(min(look.next_at, now))}
         turn = trouble(there.failures, look) if there else None
 
         def note(connection: Connection) -> None:
@@ -263,7 +262,7 @@ class SqlJournal:
         def ask(connection: Connection) -> None:
             record = fold(event, record_from_json(self._locked(connection, policy).state))
             append(connection, policy, [event], By(self._who, now))
-            due = {"state": record_to_json(record), "next_at": time_to_text(now)}
+            due = {"state": record_to_json(record), **_due_at(now)}
             connection.execute(update(policy_state).where(policy_state.c.policy == policy).values(due))
 
         self._commits.carry_out(ask)
@@ -321,6 +320,11 @@ class SqlJournal:
             if self._writer is None:
                 self._writer = self._engine.connect().execution_options(write=True)
             yield self._writer
+
+
+def _due_at(now: datetime) -> dict[str, str]:
+    """At once: a clock that is behind does not wait for that moment, for no configuration has an empty digest."""
+    return {"next_at": time_to_text(now), "digest": ""}
 
 
 def _lost(lease: Lease) -> LeaseLost:
