@@ -84,7 +84,7 @@ def unrest_of(world: World) -> list[tuple[str, str]]:
             found.append(("4: the journal does not know the current key", f"{policy.name} holds {held[0]}"))
         if record.in_flight or (record.open_intents and not policy.assisted):  # without a list, that takes a lifetime
             found.append(("4: a rotation has no end", policy.name))
-    live = {key_id for key_id in truth.maker if truth.is_accepted(key_id)}
+    live = {key for key in truth.maker if truth.is_accepted(key) and not truth.is_left_to_its_owner(key)}
     for key_id in sorted(live - good - truth.unseen):
         if truth.maker[key_id] in truth.policies:
             known = any(world.holders[SEAT].journal.load(name).key(key_id) for name in truth.policies)

@@ -56,6 +56,7 @@ class History:
     lay_in: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # policy to what its places held
     ever_held: set[str] = field(default_factory=set)
     ever_written: set[str] = field(default_factory=set)  # by us, with our hints beside
+    in_vain: set[str] = field(default_factory=set)  # handed over when nobody needed it
     person_killed: dict[str, int] = field(default_factory=dict)
     configured: dict[str, int] = field(default_factory=dict)  # destination name to the tick of its configuration
     puts: dict[str, Put] = field(default_factory=dict)

@@ -37,6 +37,8 @@ class Truth(History):
     def about_to_revoke(self, turn: Turn, key_id: str) -> None:
         """Promises 2 and 7, at the moment of the revocation."""
         self.tell(f"{turn.holder} revokes {key_id} for {turn.policy.name}")
+        if key_id not in self.ever_held and self.is_left_to_its_owner(key_id):
+            self.blame("7: a key that was handed over in vain was revoked", f"{key_id} for {turn.policy.name}")
         self._may_end(turn, key_id)
 
     def recorded(self, turn: Turn, events: Sequence[Event]) -> None:
@@ -48,6 +50,9 @@ class Truth(History):
                 if event.key.key_id in self.ever_held - known:
                     self.waived.add(event.key.key_id)  # a person hands over what others use: they are told to look
                 self.maker[event.key.key_id] = turn.policy.name
+                self.in_vain.discard(event.key.key_id)
+                if turn.policy.assisted and isinstance(event, OrphanFound):
+                    self.in_vain.add(event.key.key_id)
                 if isinstance(event, KeyIssued):  # it may have lain there before: now it replaces what lies there
                     self.complete[turn.policy.name].discard(event.key.key_id)
                     for destination in turn.policy.destinations:
@@ -82,6 +87,13 @@ class Truth(History):
         """Where people make the keys, no endpoint is called that would."""
         if turn.policy.assisted:
             self.blame("assisted: an endpoint that manages keys was called", f"{call} for {turn.policy.name}")
+
+    def is_left_to_its_owner(self, key_id: str) -> bool:
+        """Handed over in vain, and the rotator makes the keys now: somebody may use it elsewhere."""
+        policy = self.policies.get(self.maker.get(key_id, ""))
+        is_api = policy is not None and not policy.assisted
+        name = self.provider._keys[key_id].facts.name
+        return key_id in self.in_vain and is_api and not is_name_of(name, policy.instance, policy.name)
 
     def _may_end(self, turn: Turn, key_id: str) -> None:
         policy = turn.policy
