@@ -70,7 +70,8 @@ def _told(entry: Entry, body: Mapping[str, Any]) -> dict[str, Any]:
         "rotation_id": _first(body, "rotation_id", "rollback_id") or rotation.get("rotation_id", ""),
         "key_id": ", ".join(filter(None, ids)),
         "place": _first(body, "destination", "hook"),
-        "why": _first(body, "why", "reason", "by") or rotation.get("reason", ""),
+        "why": ("compromised: " if body.get("compromised") else "")
+        + (_first(body, "why", "reason", "by") or rotation.get("reason", "")),
         "outcome": _outcome(entry.kind),
         "evidence": _first(body, "evidence"),
         "hash": entry.hash,

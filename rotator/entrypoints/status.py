@@ -102,18 +102,19 @@ def as_json(rows: Rows, now: datetime, others: Mapping[str, Sequence[str]]) -> s
 
 
 def _as_dict(policy: Policy, record: PolicyRecord, look: Look | None, now: datetime) -> dict[str, object]:
-    current, hold = record.current, record.held(now)
+    hold = record.held(now)
     return {
         "policy": policy.name,
         "provider": policy.provider,
         "project": policy.project,
         "destinations": [destination.name for destination in policy.destinations],
-        "next_rotation": _text(renewal_at(policy, current) if current else None),
+        "next_rotation": _text(_due(policy, record, now)),
         "next_window": _text(policy.windows.opens(now) if policy.windows else None),
         "next_look": _text(look.next_at if look else None),
         "failures": look.failures if look else 0,
         "problem": look.problem if look else "",
         "hold": {"reason": hold, "until": _text(record.hold_until)} if hold else None,
+        "requested": {"reason": record.requested, "compromised": record.compromised} if record.requested else None,
         "rollback": record.rollback.reason if record.rollback else None,
         "hooks_due": _untold(policy, record),
         "requests": [task_as_dict(task) for task in tasks_of(policy, record, now)],
@@ -166,6 +167,7 @@ def _table(rows: Rows, now: datetime) -> Table:
         current, untold = record.current, _untold(policy, record)
         trouble = (
             _hold(record, now),
+            _asked(record),
             record.rollback and f"rollback asked for: {record.rollback.reason}",
             untold and f"hooks still to run: {', '.join(untold)}",
             *(f"{task.level}: {task.what[0]}{_by(task)}" for task in tasks_of(policy, record, now)),
@@ -175,7 +177,7 @@ def _table(rows: Rows, now: datetime) -> Table:
             Text(policy.name),
             Text(current.key_id if current else "none yet"),
             Text(_end(current)),
-            Text(_next_rotation(policy, current, now)),
+            Text(_next_rotation(policy, record, now)),
             Text("\n".join(_other(key) for key in record.keys if key is not current)),
             Text(", ".join(_phase(rotation, policy) for rotation in record.rotations)),
             Text(text(look.next_at) if look else "never looked at"),
@@ -194,10 +196,16 @@ def _by(task: Task) -> str:
     return f", by {text(task.deadline)}" if task.deadline else ""
 
 
-def _next_rotation(policy: Policy, current: KeyRecord | None, now: datetime) -> str:
-    due = renewal_at(policy, current) if current else now
-    told = [text(due)] if current else []
-    if policy.windows:
+def _due(policy: Policy, record: PolicyRecord, now: datetime) -> datetime | None:
+    if record.requested:
+        return now
+    return renewal_at(policy, record.current) if record.current else None
+
+
+def _next_rotation(policy: Policy, record: PolicyRecord, now: datetime) -> str:
+    due = _due(policy, record, now) or now
+    told = ["asked for"] if record.requested else [text(due)] if record.current else []
+    if policy.windows and not record.compromised:
         opens = policy.windows.opens(max(due, now))
         told.append(f"window: {text(opens) if opens else 'never again'}")
     return "\n".join(told)
@@ -205,6 +213,11 @@ def _next_rotation(policy: Policy, current: KeyRecord | None, now: datetime) -> 
 
 def _untold(policy: Policy, record: PolicyRecord) -> list[str]:
     return [hook for hook in (record.current.hooks_due if record.current else ()) if hook in policy.hooks]
+
+
+def _asked(record: PolicyRecord) -> str:
+    what = "told to have leaked" if record.compromised else "a new key is asked for"
+    return f"{what}: {record.requested}" if record.requested else ""
 
 
 def _hold(record: PolicyRecord, now: datetime) -> str:

@@ -15,7 +15,6 @@ from rotator.entrypoints.shared import CONFIG, REASON, configured, failures, loa
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.bootstrap import Application
-    from rotator.domain.events import Event
     from rotator.domain.model import Policy
     from rotator.service.reconcile import Outcome
 
@@ -27,11 +26,24 @@ if TYPE_CHECKING:  # see ``shared``
 @click.option("--compromised", is_flag=True, help="The key has leaked: at once, and without a grace.")
 @click.pass_context
 def rotate(context: click.Context, policy: str, config: Path | None, reason: str, *, compromised: bool) -> None:
-    """Ask for a new key for POLICY; a running service begins within seconds, cron at its next run."""
+    """Ask for a new key for POLICY; a running service begins within seconds, cron at its next run.
+
+    On a policy that is on hold it waits for the release, a leaked key too (exit 75).
+    """
     from rotator.domain.events import RotationRequested  # noqa: PLC0415
 
     reason = f"{reason} ({operator()})"
-    _request(config or context.obj, policy, RotationRequested(reason=reason, compromised=compromised))
+    event = RotationRequested(reason=reason, compromised=compromised)
+    with failures():
+        settings = load_settings(config or context.obj)
+        configured(settings, policy)
+        with wired(settings) as application:
+            now = application.clock.now()
+            application.journal.request(policy, event, now)
+            held = application.journal.load(policy).held(now)
+    if held:
+        say(f"{policy}: on hold ({held}): a new key is made when the policy is released")
+        context.exit(exits.LOCKED)
     click.echo(f"{policy}: a new key is asked for")
 
 
@@ -85,11 +97,3 @@ def register(group: click.Group) -> None:
     """Add these commands to the command line."""
     for command in (rotate, hold, release, extend_grace, rollback, adopt, forget):
         group.add_command(command)
-
-
-def _request(config: Path | None, policy: str, event: Event) -> None:
-    with failures():
-        settings = load_settings(config)
-        configured(settings, policy)
-        with wired(settings) as application:
-            application.journal.request(policy, event, application.clock.now())

@@ -104,10 +104,13 @@ def _with_lease(
     assert sighting is not None, "a refused key is not adopted"
     key = _key(sighting, session, reconciler.draw())
     if told is not None:
-        if why := _contradicted(sighting.facts, session.record.key(key.key_id), told, now):
+        # Where people make the keys no list is read: all that is known of an end was told by somebody.
+        facts = None if policy.assisted else sighting.facts
+        before = None if policy.assisted else session.record.key(key.key_id)
+        if why := _contradicted(facts, before, told, now):
             return NotAdopted("Expiration", f"{key.key_id}: {why}")
-        if sighting.facts is None:
-            key = replace(key, expires_at=told.at, expires_told_by=told.by)
+        if facts is None:
+            key = replace(key, expires_at=told.at, expires_told_by=told.by, ends_latest=None)
     records = journal.others_with(key.key_id, policy.name)
     others = tuple(one.policy for one in records if one.key(key.key_id) or one.has_found(key.key_id))
     if _says_the_same(session.record.current, key):

@@ -118,6 +118,7 @@ def test_a_key_that_ends_soon_is_asked_for_with_a_whole_day_as_expiration_and_ti
         (record(key("a"), requested="leak", compromised=True), None),
         (record(key("a")), world("a", "a", identities={fingerprint("a"): REFUSED})),
         (record(key("a", expires_at=NOW + MINUTE, condemned=True)), None),
+        (record(key("a")), world("a", None)),
     ],
 )
 def test_what_can_not_wait_is_asked_for_within_the_hour(remembered, seen):

@@ -39,6 +39,23 @@ def test_a_program_reads_the_status_as_json(rotator: Rotator) -> None:
     assert (batch["hold"], batch["keys"], batch["next_rotation"]) == (None, [], None)
 
 
+@pytest.mark.parametrize("leak", [[], ["--compromised"]], ids=["rotation", "leak"])
+def test_what_is_asked_for_on_a_policy_on_hold_is_told_and_waits(rotator: Rotator, leak: list[str]) -> None:
+    assert rotator.call("rotate", "batch", "--reason", "new team", *leak).returncode == 0
+    assert rotator.call("hold", "chat", "--reason", "a freeze").returncode == 0
+    held = rotator.call("rotate", "chat", "--reason", "found it on a page", *leak)
+    assert held.returncode == 75
+    assert "chat: on hold (a freeze (" in held.stdout
+    shown = rotator.call("status").stdout
+    assert ("told to have leaked" if leak else "asked for") in " ".join(shown.split())
+    chat, _ = json.loads(rotator.call("status", "--json").stdout)["policies"]
+    assert chat["requested"]["reason"].startswith("found it on a page (")
+    assert chat["requested"]["compromised"] is bool(leak)
+    assert chat["next_rotation"] is not None
+    *_, asked = json.loads(rotator.call("history", "chat", "--json").stdout)["events"]
+    assert asked["why"].startswith("compromised: found it" if leak else "found it")
+
+
 def test_one_policy_is_shown_alone(rotator: Rotator) -> None:
     assert rotator.call("release", "chat").returncode == 0  # there is a journal from here on
 

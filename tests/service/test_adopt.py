@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,11 @@ from rotator.domain.model import Assistance, Drift
 from rotator.domain.record import KeyState, Phase
 from rotator.errors import BackendUnavailable, LeaseHeld, ProviderRejected, ProviderUnavailable
 from rotator.service.adopt import Adopted, NotAdopted, Told, adopt
+from rotator.service.desk import Taken
 from rotator.service.reconcile import is_due
 from tests.domain.build import HOUR, rotation
 from tests.service.conftest import Stage
+from tests.service.people import PEOPLE, AssistedStage
 from tests.service.test_rollback import rotated
 
 DAY = timedelta(days=1)
@@ -79,6 +82,27 @@ def test_with_assisted_issuance_no_list_is_asked_for_and_a_persons_word_counts(s
     stage.put_key_by_hand(expires_at=stage.clock.now() + 30 * DAY)
     assert adopted(stage, told(stage, 20)).key.expires_told_by == "ann"
     assert "list_keys" not in stage.provider.calls
+
+
+@pytest.mark.parametrize("days", [9, 60, None], ids=["earlier", "later", "never"])
+@pytest.mark.parametrize("is_lost", [False, True], ids=["", "journal lost"])
+def test_an_end_that_a_person_told_wrongly_can_be_corrected(
+    tmp_path: Path, days: float | None, *, is_lost: bool
+) -> None:
+    """What lies beside the key in its places is what we were told, and no word of the provider's."""
+    stage = AssistedStage(f"sqlite:///{tmp_path}/state.db")
+    stage.change(assistance=PEOPLE)
+    stage.look()
+    assert stage.submit(stage.make_key().secret).taken is Taken.ACCEPTED
+    if is_lost:
+        stage.lose_the_journal()
+        stage.look()
+    corrected = told(stage, days)
+    key = adopted(stage, corrected).key
+    assert (key.expires_at, key.expires_told_by, key.ends_latest) == (corrected.at, "ann", None)
+    stage.look()
+    assert stage.record.current.expires_at == corrected.at
+    stage.journal.close()
 
 
 def test_told_a_second_time_nothing_is_recorded(stage: Stage) -> None:
