@@ -13,7 +13,8 @@ from typing import Protocol
 from rotator.domain.model import Policy
 from rotator.domain.notices import Kind, Level
 from rotator.domain.record import KeyRecord, KeyState, PolicyRecord
-from rotator.domain.renewal import renewal_at
+from rotator.domain.renewal import half_gone_at, renewal_at
+from rotator.domain.requests import asked_in_time, open_request
 from rotator.domain.text import duration, text
 
 OVERDUE_AFTER = timedelta(hours=6)
@@ -73,6 +74,9 @@ class Needs:
     patience: timedelta = timedelta(0)
     escalates: timedelta | None = DAY
 
+
+_HAND_OVER = "A person is asked to make the new key, and to hand it over: 'rotator requests' says what to do exactly."
+_WAITS = "See 'rotator status': a canary in trouble, depends_on or max_rotations_per_run may keep it waiting."
 
 _SOON, _LATER = timedelta(minutes=30), timedelta(hours=1)
 
@@ -134,25 +138,27 @@ def is_certain(key: str, record: PolicyRecord, seen: Seen | None, now: datetime)
 
 def _ending(policy: Policy, record: PolicyRecord, now: datetime) -> Iterator[Condition]:
     key = record.current
-    if key is None or key.expires_at is None:
+    half = half_gone_at(policy, key) if key else None
+    if key is None or key.expires_at is None or half is None or now <= half:
         return
-    left, whole = key.expires_at - now, key.expires_at - renewal_at(policy, key)
-    if left >= whole / 2:
+    is_over = key.expires_at <= now
+    if not is_over and asked_in_time(policy, record, now, by=half):
         return
-    ends = "ends" if left > timedelta(0) else "has ended"
+    ends = "has ended" if is_over else "ends"
+    rotate = f"Mend what 'rotator status' names, then 'rotator rotate {policy.name} --reason ...'."
     yield Condition(
         key="ending",
         kind=Kind.OVERDUE,
         level=Level.CRITICAL,
         what=f"The key {key.key_id} {ends} at {text(key.expires_at)}, and has no successor.",
-        advice=f"Mend what 'rotator status' names, then 'rotator rotate {policy.name} --reason ...'.",
+        advice=_HAND_OVER if open_request(policy, record, now) else rotate,
         key_ids=(key.key_id,),
     )
 
 
 def _overdue(policy: Policy, record: PolicyRecord, now: datetime) -> Iterator[Condition]:
-    key = record.current
-    if key is None or record.in_flight:
+    key, request = record.current, open_request(policy, record, now)
+    if key is None or record.in_flight or (request and now < request.deadline):
         return
     due: datetime | None = renewal_at(policy, key)
     if policy.windows is not None and due is not None:
@@ -164,7 +170,7 @@ def _overdue(policy: Policy, record: PolicyRecord, now: datetime) -> Iterator[Co
         kind=Kind.OVERDUE,
         level=Level.WARNING,
         what=f"The rotation of {key.key_id} was due at {text(due)}, and did not come.",
-        advice="See 'rotator status': a canary in trouble, depends_on or max_rotations_per_run may keep it waiting.",
+        advice=_HAND_OVER if request else _WAITS,
         key_ids=(key.key_id,),
         patience=CATCHES_UP,
         escalates=DAY,

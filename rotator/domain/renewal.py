@@ -21,6 +21,11 @@ def renewal_at(policy: Policy, key: KeyRecord) -> datetime:
     return max(due, min(key.rest_until, last))
 
 
+def half_gone_at(policy: Policy, key: KeyRecord) -> datetime | None:
+    """When half of the time in which a key is to be replaced is gone; ``None`` where it never ends."""
+    return key.expires_at and key.expires_at - (key.expires_at - renewal_at(policy, key)) / 2
+
+
 def _due_at(policy: Policy, key: KeyRecord) -> datetime:
     ends = (key.created_at or key.since) + policy.lifetime
     if key.expires_at:

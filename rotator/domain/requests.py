@@ -42,6 +42,21 @@ def told_next(request: PersonRequest, assistance: Assistance) -> datetime:
     return min([*moments, request.deadline] if request.deadline > last else moments)
 
 
+def open_request(policy: Policy, record: PolicyRecord, now: datetime) -> PersonRequest | None:
+    """By which a person is asked for a new key; ``None`` where nobody is, or where it is on hold."""
+    if policy.assistance is None or record.awaiting is None or record.held(now):
+        return None
+    return record.awaiting.request
+
+
+def asked_in_time(policy: Policy, record: PolicyRecord, now: datetime, by: datetime) -> bool:
+    """Whether a person was asked for a new key by then, and has time: the request itself tells when that is over."""
+    request, assistance = open_request(policy, record, now), policy.assistance
+    if request is None or assistance is None:
+        return False
+    return request.opened_at <= by and level_of(request, assistance, now) is Level.ASKED
+
+
 def ways_to_hand_over(policy: Policy) -> tuple[str, ...]:
     """How a person gives a new key to the rotator."""
     ways, assistance = [f"rotator submit {policy.name}"], policy.assistance

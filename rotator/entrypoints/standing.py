@@ -13,7 +13,8 @@ from enum import StrEnum
 from rotator.domain.conditions import NEEDS
 from rotator.domain.model import Policy
 from rotator.domain.record import KeyState, Phase, PolicyRecord
-from rotator.domain.renewal import renewal_at
+from rotator.domain.renewal import half_gone_at, renewal_at
+from rotator.domain.requests import asked_in_time
 from rotator.domain.text import text
 from rotator.ports import Look
 
@@ -124,11 +125,15 @@ def key_is_over(case: Case) -> _Said | None:
 
 
 def end_is_near(case: Case) -> _Said | None:
-    """Half of the time in which a key is to be replaced is gone; as ``RotatorExpiryNear`` has it."""
+    """Half of the time in which a key is to be replaced is gone; as ``RotatorExpiryNear`` has it.
+
+    A person who was asked for the new key before may have time yet.
+    """
     current = case.record.current
-    if current is None or current.expires_at is None or current.rest_until is not None:
+    half = half_gone_at(case.policy, current) if current else None
+    if current is None or current.expires_at is None or half is None or current.rest_until is not None:
         return None
-    if current.expires_at - case.now >= (current.expires_at - renewal_at(case.policy, current)) / 2:
+    if case.now <= half or asked_in_time(case.policy, case.record, case.now, by=half):
         return None
     return (
         State.PROBLEM,

@@ -10,7 +10,8 @@ import pytest
 
 from rotator.domain import policy_checks
 from rotator.domain.conditions import NEEDS
-from rotator.domain.record import Phase
+from rotator.domain.model import Assistance
+from rotator.domain.record import PersonRequest, Phase
 from rotator.entrypoints.http.overview import distance
 from rotator.entrypoints.http.timeline import MOST, timeline
 from rotator.entrypoints.standing import _ADVICE, CHAIN, standings
@@ -57,6 +58,18 @@ def test_orders_of_an_operator_and_hooks_are_told() -> None:
         "by hand": "A person is asked to make its new key, since 2026-11-23T11:00:00Z: TooOld",
         "hold over": "Nothing is due.",
     }
+
+
+def test_a_key_that_ends_is_no_problem_while_a_person_who_was_asked_in_time_has_time() -> None:
+    request = PersonRequest(opened_at=NOW - 5 * DAY, deadline=NOW + DAY, told_at=NOW)
+    waits = rotation(Phase.AWAITING, request=request)
+    policy = replace(POLICY, assistance=Assistance(console_url="", owners=(), escalate_before=12 * HOUR))
+    ending = key("a", expires_at=NOW + 2 * DAY)
+    rows = [
+        row("asked", ending, rotations=(waits,), policy=policy),
+        row("escalated", ending, rotations=(replace(waits, request=replace(request, urgent=True)),), policy=policy),
+    ]
+    assert [one.state for one in standings(rows, NOW)] == ["problem", "due"]
 
 
 def test_what_the_last_look_saw_and_no_machine_mends_is_a_problem_and_an_old_key_in_use_has_advice() -> None:

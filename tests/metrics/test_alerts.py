@@ -16,6 +16,9 @@ EXPIRY, NEXT = "rotator_policy_key_expiry_timestamp_seconds", "rotator_policy_ne
 STARTED, HOLD = "rotator_policy_rotation_started_timestamp_seconds", "rotator_policy_on_hold"
 LOOK = "rotator_policy_next_look_timestamp_seconds"
 FROM, UNTIL = "rotator_certificate_start_timestamp_seconds", "rotator_certificate_expiry_timestamp_seconds"
+ASKED, ESCALATED, OVERDUE = (
+    f'rotator_policy_requests{{kind="create",level="{level}"}}' for level in ("asked", "escalated", "overdue")
+)
 BEAT, STUCK = "rotator_heartbeat_timestamp_seconds", "rotator_stuck"
 
 # Rule, moment, series that must fire it, series that must not. Prometheus' time begins at 0, one sample a minute;
@@ -72,6 +75,24 @@ CASES = {
         {"rotator_notification_failures": "2+0x30"},
     ),
     "overdue": ("RotatorRotationOverdue", "420m", {NEXT: "0+0x50"}, {NEXT: "9000+0x50"}),
+    "person late": (
+        "RotatorRotationOverdue",
+        "420m",
+        {NEXT: "0+0x50", OVERDUE: "1+0x50"},
+        {NEXT: "0+0x50", ESCALATED: "1+0x50"},
+    ),
+    "person asked": (
+        "RotatorExpiryNear",
+        "60m",
+        {EXPIRY: "5000+0x70", NEXT: "1000+0x70", ESCALATED: "1+0x70"},
+        {EXPIRY: "5000+0x70", NEXT: "1000+0x70", ASKED: "1+0x70"},
+    ),
+    "another is to be revoked": (
+        "RotatorExpiryNear",
+        "60m",
+        {EXPIRY: "5000+0x70", NEXT: "1000+0x70", ASKED.replace("create", "revoke"): "1+0x70"},
+        {EXPIRY: "10000+0x70", NEXT: "1000+0x70"},
+    ),
     "hold": ("RotatorOnHoldTooLong", "1510m", {HOLD: "1+0x160"}, {HOLD: "1+0x70 0+0x7 1+0x90"}),
     "hold over pods": (
         "RotatorOnHoldTooLong",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from rotator.domain import request_events as rev
 from rotator.domain.assisted import WORD_COUNTS_AFTER
+from rotator.domain.conditions import conditions
 from rotator.domain.events import Held, KeyClosed, RollbackRequested, RotationRequested
 from rotator.domain.handover import seen
 from rotator.domain.record import Expiration, KeyState, Phase
-from rotator.domain.requests import tasks_of
+from rotator.domain.requests import escalated_at, tasks_of
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendDenied, BackendUnavailable, OutcomeUnknown, ProviderUnavailable
 from rotator.service.desk import Taken
@@ -73,6 +75,36 @@ def test_nobody_comes_and_the_current_key_stays_until_it_ends(stage):
     assert stage.happened(rev.PersonReminded) >= 6
     (task,) = tasks_of(stage.policy, stage.record, stage.clock.now())
     assert (task.kind, task.level) == ("create", "overdue")
+
+
+def lasting(stage, now):
+    """What people are told of the policy at that moment, beside its requests."""
+    return {one.key for one in conditions(stage.policy, stage.record, None, now, 3)}
+
+
+def test_while_a_person_who_was_asked_in_time_has_time_nothing_else_is_alarming(stage):
+    """Also where ``renew_before`` is so long that half of it is gone days before the escalation."""
+    stage.change(renew_before=14 * DAY)
+    stage.with_a_key_that_ends_soon()
+    request, ends = stage.record.awaiting.request, stage.record.current.expires_at
+    escalated = escalated_at(request, PEOPLE)
+    assert stage.clock.now() < ends - 7 * DAY < escalated - DAY < escalated < request.deadline < ends
+    assert lasting(stage, escalated - MINUTE) == set()
+    assert lasting(stage, escalated) == lasting(stage, request.deadline - MINUTE) == {"ending"}
+    assert lasting(stage, request.deadline) == {"ending", "overdue"}
+
+
+def test_a_request_that_came_late_or_is_on_hold_or_outlived_by_the_end_hides_no_alarm(stage):
+    stage.with_a_key_that_ends_soon()
+    current, rotation = stage.record.current, stage.record.awaiting
+    late = replace(rotation.request, opened_at=current.expires_at - 3 * DAY, deadline=current.expires_at + 5 * DAY)
+    asked = replace(stage.record, rotations=(replace(rotation, request=late),))
+    assert {one.key for one in conditions(stage.policy, asked, None, late.opened_at, 3)} == {"ending"}
+    in_time = replace(late, opened_at=rotation.request.opened_at)
+    asked = replace(stage.record, rotations=(replace(rotation, request=in_time),))
+    assert {one.key for one in conditions(stage.policy, asked, None, current.expires_at, 3)} == {"ending"}
+    held, near = replace(stage.record, hold="a freeze"), current.expires_at - 3 * DAY
+    assert {one.key for one in conditions(stage.policy, held, None, near, 3)} == {"ending"}
 
 
 def test_a_handover_after_the_deadline_is_taken(stage):
