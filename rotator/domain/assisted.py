@@ -92,7 +92,7 @@ def _ask(context: Context, verdict: Verdict, *, urgent: bool) -> AskForKey:
         reason=f"{verdict.check}: {verdict.reason}",
         expires_at=whole_day(context.now, context.policy),
         deadline=_deadline(context, verdict),
-        pressing=verdict.check in UNRELIABLE,
+        pressing=_is_pressing(context, verdict),
         urgent=urgent,
         can_wait=verdict.check in ON_SCHEDULE,
     )
@@ -103,7 +103,7 @@ def _kept(
 ) -> list[Action]:
     """The request goes on: changed where it must be, or announced again where it is time."""
     policy, now = context.policy, context.now
-    presses = verdict.check in UNRELIABLE and not request.urgent
+    presses = _is_pressing(context, verdict) and not request.urgent
     deadline = min(request.deadline, _deadline(context, verdict)) if presses or not request.urgent else request.deadline
     is_short = rotation.expires_at <= now + max(policy.renew_before, policy.lifetime / 2)
     if presses or deadline < request.deadline or is_short:
@@ -121,6 +121,12 @@ def _kept(
     return []
 
 
+def _is_pressing(context: Context, verdict: Verdict) -> bool:
+    """Whether consumers are without a key; an empty place counts where there was one, for it may have been emptied."""
+    has_key = context.record.current is not None
+    return verdict.check in UNRELIABLE or (has_key and verdict.check == "DestinationEmpty")
+
+
 def whole_day(now: datetime, policy: Policy) -> datetime:
     """The expiration to ask for: the console gives a date, of which neither zone nor granularity is documented."""
     return (now + policy.lifetime).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -130,8 +136,7 @@ def _deadline(context: Context, verdict: Verdict) -> datetime:
     """While there is time yet to repair what fails, and for a whole grace; or soon."""
     key, policy, now = context.record.current, context.policy, context.now
     latest = now + policy.renew_before
-    is_gone = verdict.check == "DestinationEmpty" and key is not None  # from consumers that had one
-    if verdict.check in UNRELIABLE or is_gone:
+    if _is_pressing(context, verdict):
         return now + PRESSING
     if key is None:
         return min(latest, now + timedelta(days=1))
