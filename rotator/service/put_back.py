@@ -19,7 +19,7 @@ from rotator.domain.record import KeyRecord, KeyState
 from rotator.domain.secret import Fingerprint, SecretValue
 from rotator.errors import BackendError, OutcomeUnknown, ProviderRejected, RotationFailed, VersionConflict
 from rotator.ports import KeyProvider, SecretBackend
-from rotator.service.publish import PUBLISH_ATTEMPTS, metadata_of, saw
+from rotator.service.publish import PUBLISH_ATTEMPTS, completed, metadata_of, saw
 from rotator.service.session import RetiredSecrets, Session
 
 
@@ -147,12 +147,15 @@ class PutBack:
         for _ in range(PUBLISH_ATTEMPTS):
             session.still_ours()
             session.has_not_ended(known.key)
+            metadata, is_answered = metadata_of(session, known.key, known.token), False
             try:
-                backend.write(destination, known.secret, metadata_of(session, known.key, known.token), expected=version)
+                backend.write(destination, known.secret, metadata, expected=version)
+                is_answered = True
             except (VersionConflict, OutcomeUnknown) as error:
                 problem = str(error)
             held = backend.read(destination)
             if held.value is not None and held.value.same_as(known.secret):
+                held = held if is_answered else completed(backend, destination, held, known.secret, metadata)
                 saw(session, destination, held)
                 return
             if _fingerprint(held) not in {replaces, None}:

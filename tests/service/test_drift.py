@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog
 
-from rotator.domain.events import RotationRequested
+from rotator.domain.events import RollbackRequested, RotationRequested
 from rotator.domain.model import Drift
-from rotator.errors import ProviderRejected, ProviderUnavailable
+from rotator.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable
 from rotator.service.reconcile import Outcome, Result
 from tests.service.conftest import Stage
 from tests.service.test_lost_journal import restored, saved
@@ -153,6 +153,61 @@ def test_metadata_that_others_changed_is_told_and_repaired_where_the_policy_says
     assert alerts[0] == "MetadataDrifted"
     assert (stage.backends["two"].read(place).metadata == was) == repaired
     assert stage.held() == [ours, ours]
+
+
+def without_hints(stage: Stage, *, most: int) -> list[str]:
+    """So many writes to ``two`` end after the value: the hints stay as they were. Answers a list that gets each one."""
+    backend, write, written = stage.backends["two"], stage.backends["two"].write, []
+
+    def ending(destination, value, metadata, expected):
+        written.append(destination.name)
+        if len(written) > most:
+            return write(destination, value, metadata, expected)
+        place, _ = backend._find(destination)
+        before = dict(place.metadata)
+        write(destination, value, metadata, expected)
+        place.metadata = before
+        raise OutcomeUnknown("the value is written, its metadata is not (503)")
+
+    backend.write = ending
+    return written
+
+
+def told_as_drift(stage: Stage) -> list[str]:
+    return [alert.check for alert in stage.reconciler.preview(stage.policy).alerts if alert.check == "MetadataDrifted"]
+
+
+def test_metadata_that_could_not_be_written_for_a_moment_is_no_change_by_others(stage: Stage) -> None:
+    managed(stage, Drift.ALERT)
+    written = without_hints(stage, most=1)
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    assert looked(stage)[0].problems == ()
+    assert (len(written), told_as_drift(stage)) == (2, [])
+
+
+def test_the_value_counts_where_its_metadata_can_not_be_written_at_all(stage: Stage) -> None:
+    managed(stage, Drift.ALERT)
+    written = without_hints(stage, most=100)
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    assert looked(stage)[0].problems == ()
+    assert (len(written), told_as_drift(stage)) == (2, ["MetadataDrifted"])
+
+
+def test_a_place_that_carries_no_metadata_is_not_written_twice(stage: Stage) -> None:
+    written = without_hints(stage, most=100)
+    managed(stage, Drift.ALERT)
+    assert written == [stage.policy.destinations[1].name]
+
+
+def test_metadata_is_completed_after_a_rollback_too(stage: Stage) -> None:
+    former = managed(stage, Drift.ALERT)
+    stage.journal.request("chat", RotationRequested(reason="test"), stage.clock.now())
+    stage.look()
+    written = without_hints(stage, most=1)
+    stage.journal.request("chat", RollbackRequested(reason="it does not work"), stage.clock.now())
+    stage.look()
+    assert stage.held() == [former, former]
+    assert (len(written), told_as_drift(stage)) == (2, [])
 
 
 def test_the_time_and_the_person_are_told_where_the_backend_knows(stage: Stage) -> None:

@@ -11,7 +11,8 @@
   the same secret, keep theirs. Limits (KV v2 API, "Create/update metadata"): 64 pairs, keys of 128 and values of 512
   bytes; that is seven managed fields in one secret.
 - The value and the fields beside it are written first, in one step. When the hints then fail, ``OutcomeUnknown``
-  says that the value is there: the caller looks, finds it, and goes on. A missing right is found before.
+  says that the value is there: the caller looks, finds it, writes once more, and goes on. A missing right is found
+  before.
 
 **Requests of a rotation**, five with ``patch``: read; capabilities; write; hints; read back. None of them can go: the
 first tells what is there, the second that nothing is created in vain, value and metadata are never one request in
