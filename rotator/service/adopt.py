@@ -83,23 +83,15 @@ def _with_lease(
     reconciler: Reconciler, policy: Policy, lease: Lease, told: Told | None, by: str
 ) -> Adopted | NotAdopted:
     journal, clock = reconciler.journal, reconciler.clock
-    gathered = reconciler.gatherer.look(policy)
-    gathered = replace(gathered, world=_listed(reconciler.gatherer, policy, gathered.world))
-    session = Session(
-        policy=policy,
-        lease=lease,
-        journal=journal,
-        clock=clock,
-        record=journal.taken(lease),
-        gathered=gathered,
-        beat=clock.now(),
-        observer=reconciler.observer,
-    )
+    session = reconciler.begin(policy, lease)
+    session.still_ours()
+    world = _listed(reconciler.gatherer, policy, session.gathered.world)
+    session.gathered = replace(session.gathered, world=world)
     now = session.now()
-    context = Context(policy=policy, snapshot=gathered.world.beside(session.record), now=now)
+    context = Context(policy=policy, snapshot=world.beside(session.record), now=now)
     if found := refusal(context):
         return NotAdopted(found.check, found.reason)
-    (held,) = gathered.world.held
+    (held,) = world.held
     sighting = sighting_of(context, held)
     assert sighting is not None, "a refused key is not adopted"
     key = _key(sighting, session, reconciler.draw())

@@ -45,6 +45,7 @@ class Gatherer:
 
     :param policies: all policies of the configuration: a key may lie in the destination of another one.
     :param began_at: what others have seen before is not believed.
+    :param pulse: called before each question outside: many slow ones take longer than a lease lasts.
     """
 
     providers: Callable[[str], KeyProvider]
@@ -52,6 +53,11 @@ class Gatherer:
     journal: Journal
     policies: Sequence[Policy]
     began_at: datetime
+    pulse: Callable[[], None] = lambda: None
+
+    def beating(self, pulse: Callable[[], None]) -> Gatherer:
+        """The same one, for a look whose lease must be kept. What ``pulse`` raises ends the look."""
+        return replace(self, pulse=pulse)
 
     def look(self, policy: Policy) -> Gathered:
         """Read every destination, and ask the provider about each different value that they hold.
@@ -89,6 +95,7 @@ class Gatherer:
         return last.ok_at < self.began_at or last.ok_at.date() != now.date()
 
     def _view(self, destination: Destination, secrets: dict[Fingerprint, SecretValue]) -> DestinationView:
+        self.pulse()
         return view_of(destination, self.backends, secrets)
 
     def _identify(
@@ -97,12 +104,14 @@ class Gatherer:
         identities: dict[Fingerprint, Identity | Refused] = {}
         try:
             for fingerprint, secret in secrets.items():
+                self.pulse()
                 identities[fingerprint] = self.providers(policy.provider).identify(secret)
         except (ProviderError, BackendError) as error:  # a backend's, where that holds the management key
             return identities, str(error)
         return identities, ""
 
     def _with_list(self, policy: Policy, world: World) -> World:
+        self.pulse()
         try:
             rows = self.providers(policy.provider).list_keys(policy.project)
             listed = tuple({facts.key_id: facts for facts in rows}.values())
@@ -205,6 +214,7 @@ class Gatherer:
             if asking is None:
                 return world
             fingerprint, identity = asking
+            self.pulse()
             used = self.providers(policy.provider).used_until(
                 [key.key_id for key in keys], since, gathered.secrets[fingerprint], identity.organization
             )

@@ -127,6 +127,7 @@ class PutBack:
             return kept
         failure: BackendError | None = None
         for destination in session.policy.destinations:
+            session.still_ours()
             try:
                 previous = self.backends(destination.backend).read_previous(destination)
             except BackendError as error:  # another one may have it

@@ -93,17 +93,7 @@ class Reconciler:
 
     def preview(self, policy: Policy) -> Plan:
         """What ``reconcile`` would begin with now; changes nothing anywhere. The whole of a dry run."""
-        record = self.journal.load(policy.name)
-        session = Session(
-            policy=policy,
-            lease=_NO_LEASE,
-            journal=self.journal,
-            clock=self.clock,
-            record=record,
-            gathered=self.gatherer.look(policy),
-            beat=self.clock.now(),
-        )
-        return self.decide(session)
+        return self.decide(self._session(policy, _NO_LEASE, self.journal.load(policy.name)))
 
     def reconcile(self, policy: Policy) -> Outcome:
         """One look at one policy. Never raises: what failed is in the outcome, and in the log."""
@@ -144,17 +134,21 @@ class Reconciler:
         return self.finish(session, self.rounds(session))
 
     def begin(self, policy: Policy, lease: Lease) -> Session:
-        """Look at the world."""
-        return Session(
+        """Look at the world, and keep the lease for as long as that takes."""
+        return self._session(policy, lease, self.journal.taken(lease))
+
+    def _session(self, policy: Policy, lease: Lease, record: PolicyRecord) -> Session:
+        session = Session(
             policy=policy,
             lease=lease,
             journal=self.journal,
             clock=self.clock,
-            record=self.journal.taken(lease),
+            record=record,
             beat=self.clock.now(),
-            gathered=self.gatherer.look(policy),
             observer=self.observer,
         )
+        session.gathered = self.gatherer.beating(session.still_ours).look(policy)
+        return session
 
     def rounds(self, session: Session) -> Plan:
         """Plan and apply until nothing is left to do now; returns the last plan."""
@@ -179,7 +173,8 @@ class Reconciler:
     def decide(self, session: Session) -> Plan:
         """Gather what the next decision needs, and decide."""
         policy, now = session.policy, session.now()
-        session.gathered = self.gatherer.complete(policy, session.record, session.gathered, now)
+        gatherer = self.gatherer.beating(session.still_ours)
+        session.gathered = gatherer.complete(policy, session.record, session.gathered, now)
         # By the time of the provider, where the two clocks are far apart: it ends keys by its own.
         return plan(policy, session.gathered.world.beside(session.record), session.now())
 
@@ -327,5 +322,5 @@ def due_since(policy: Policy, looks: Mapping[str, Look], now: datetime) -> datet
     return min(look.next_at, now) if look else now
 
 
-_NO_LEASE = Lease(policy="", holder="", token=0, ttl=timedelta(0))
-"""What a preview has: the journal refuses every entry by it."""
+_NO_LEASE = Lease(policy="", holder="", token=0, ttl=timedelta.max)
+"""What a preview has: it never has to be prolonged, and the journal refuses every entry by it."""

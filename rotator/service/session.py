@@ -28,6 +28,7 @@ _BEAT = 0.1
 class Session:
     """The state of one ``reconcile``. ``record`` is always what is durable.
 
+    :param gathered: what was seen. The first look sets it: the session keeps the lease already while that takes.
     :param began: when the world was about to be looked at.
     :param beat: when the lease was prolonged last.
     :param cause: of the first problem: the name of its error.
@@ -39,13 +40,13 @@ class Session:
     journal: Journal
     clock: Clock
     record: PolicyRecord
-    gathered: Gathered
     beat: datetime
     observer: Observer = SILENT
     done: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     cause: str = ""
     deferred: list[str] = field(default_factory=list)
+    gathered: Gathered = field(init=False)
     began: datetime = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +67,10 @@ class Session:
         return max(self.clock.now(), self.now())
 
     def still_ours(self) -> None:
-        """The heartbeat, before an effect that no entry of the journal directly precedes. Raises ``LeaseLost``."""
+        """The heartbeat, before what may take long and an effect that no entry of the journal directly precedes.
+
+        Raises ``LeaseLost``, ``JournalUnavailable``.
+        """
         now = self.clock.now()
         if abs(now - self.beat) > self.lease.ttl * _BEAT:
             self.journal.renew(self.lease, now)

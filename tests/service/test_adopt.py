@@ -20,6 +20,7 @@ from rotator.service.reconcile import is_due
 from tests.domain.build import HOUR, rotation
 from tests.service.conftest import Stage
 from tests.service.people import PEOPLE, AssistedStage
+from tests.service.test_hard_cases import many_places, slow
 from tests.service.test_rollback import rotated
 
 DAY = timedelta(days=1)
@@ -259,6 +260,14 @@ def test_an_adoption_waits_for_a_look_that_is_under_way_but_not_for_ever(stage: 
     assert timedelta(seconds=10) <= stage.clock.now() - begun < timedelta(seconds=12)
     stage.journal.release(lease)
     assert adopted(stage).is_new
+
+
+def test_promise_5_an_adoption_from_many_slow_places_keeps_the_lease(stage: Stage) -> None:
+    stage.put_key_by_hand()
+    many_places(stage)
+    read = slow(stage, stage.backends["one"], "read")
+    assert adopt(stage.reconciler, stage.policy, None, "ann").is_new
+    assert len(read) == 8
 
 
 def test_a_key_of_an_older_journal_was_told_by_nobody() -> None:

@@ -9,7 +9,7 @@ from rotator.domain import events as ev
 from rotator.domain.record import KeyState, Origin
 from rotator.errors import BackendUnavailable, LeaseHeld, OutcomeUnknown, ProviderUnavailable
 from rotator.service.reconcile import Result
-from tests.domain.build import DAY, HOUR, POLICY
+from tests.domain.build import DAY, HOUR, MINUTE, POLICY
 from tests.service.conftest import PLACES
 
 AWAY = BackendUnavailable("sealed")
@@ -244,6 +244,76 @@ def test_promise_5_work_that_takes_long_keeps_its_lease_by_a_heartbeat(stage):
     stage.provider.identify = watched
     assert stage.look().result is Result.OK
     assert len(refused) > 10
+
+
+def slow(stage, of, call):
+    """Each such call takes a minute, and another host would take the policy over. Answers a list that gets each one."""
+    carry_out, calls = getattr(of, call), []
+    stage.journal._is_dead = lambda _holder: False
+
+    def slowly(*arguments):
+        calls.append(arguments)
+        stage.clock.advance(MINUTE)
+        with pytest.raises(LeaseHeld):
+            stage.journal.acquire(POLICY.name, "another host", stage.clock.now(), timedelta(minutes=5))
+        return carry_out(*arguments)
+
+    setattr(of, call, slowly)
+    return calls
+
+
+def many_places(stage):
+    value = secret_of(stage)
+    options = [(("field", "KEY"), ("path", str(number))) for number in range(8)]
+    places = tuple(replace(PLACES[0], name=f"one:{of[1][1]}#KEY", options=of) for of in options)
+    stage.policy = stage.policies[0] = replace(stage.policy, destinations=places, digest="d2")
+    stage.put(stage.policy, value)
+
+
+def test_promise_5_reading_many_slow_places_keeps_the_lease(stage):
+    adopted(stage)
+    many_places(stage)
+    read = slow(stage, stage.backends["one"], "read")
+    assert stage.look().result is Result.OK
+    assert len(read) == 8
+
+
+def test_promise_5_asking_which_keys_they_hold_keeps_the_lease(stage):
+    adopted(stage)
+    many_places(stage)
+    for number, place in enumerate(stage.policy.destinations):
+        issued = stage.provider.create_by_hand(POLICY.project, f"key {number}")
+        stage.backends["one"].put_by_hand(place, issued.secret.reveal())
+    asked = slow(stage, stage.provider, "identify")
+    stage.reconciler.begin(stage.policy, stage.journal.acquire(POLICY.name, "me", stage.clock.now(), 5 * MINUTE))
+    assert len(asked) == 8
+
+
+def test_promise_5_reading_the_slow_places_of_other_policies_keeps_the_lease(stage):
+    old = adopted(stage)
+    rotate_now(stage)
+    stage.look()
+    for number in range(8):
+        stage.another_policy(f"other-{number}")
+    stage.clock.advance(POLICY.grace)
+    read = slow(stage, stage.backends["other"], "read")
+    assert stage.look().result is Result.OK
+    assert len(read) >= 8
+    assert old not in stage.alive()
+
+
+def test_promise_6_a_dry_run_over_slow_places_renews_no_lease(stage):
+    adopted(stage)
+    many_places(stage)
+    carry_out = stage.backends["one"].read
+
+    def slowly(place):
+        stage.clock.advance(MINUTE)
+        return carry_out(place)
+
+    stage.backends["one"].read = slowly
+    stage.journal.renew = None
+    assert stage.reconciler.preview(stage.policy).verdict.check == "NothingDue"
 
 
 # --- publications that stay unfinished ------------------------------------------------------------------------
