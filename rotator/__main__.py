@@ -11,8 +11,9 @@ def main() -> None:
         sys.stdout.write(f"rotator {__version__}\n")
         return
     from rotator.entrypoints.cli import cli  # noqa: PLC0415 - see the module's docstring
+    from rotator.entrypoints.output import end_with  # noqa: PLC0415 - likewise
 
-    cli(prog_name="rotator")
+    end_with(lambda: cli(prog_name="rotator"))
 
 
 if __name__ == "__main__":

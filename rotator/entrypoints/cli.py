@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # see ``shared``
 EPILOG = """\b
 Exit codes:
   0   fine
-  1   something failed, or a pass was ended early
+  1   something failed, a pass was ended early, or its output can't be written
   2   usage or configuration
   3   --dry-run found work to do; audit found what --fail-on names
   75  another process holds the lock

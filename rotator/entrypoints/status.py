@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +69,7 @@ def _channels(application: Application) -> list[str]:
 
 
 def watch_status(opened: Callable[[], AbstractContextManager[Application]], policy: str | None) -> None:
-    """The table on a terminal, anew every two seconds, until Ctrl-C.
+    """The table on a terminal, anew every two seconds, until Ctrl-C or until the terminal has gone.
 
     :param opened: the application, with a journal that is opened for reading: that shows one moment for ever.
     """
@@ -80,7 +81,7 @@ def watch_status(opened: Callable[[], AbstractContextManager[Application]], poli
 
     try:
         with Live(table(), auto_refresh=False) as shown:
-            while True:
+            while os.isatty(sys.stdout.fileno()):
                 time.sleep(AGAIN.total_seconds())
                 shown.update(table(), refresh=True)
     except KeyboardInterrupt:
