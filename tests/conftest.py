@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.parts.once import compile_modules_once, compile_statements_once, read_certificates_once
@@ -25,6 +28,13 @@ settings.load_profile("rotator")
 compile_modules_once()
 compile_statements_once()
 read_certificates_once()
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own() -> Iterator[None]:
+    """A command that runs in this process sets the log up for itself; the next test begins without."""
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

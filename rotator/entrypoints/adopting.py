@@ -10,7 +10,7 @@ import click
 
 from rotator.entrypoints import exits
 from rotator.entrypoints.holding import Moment
-from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, wired
+from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, log_from, operator, wired
 from rotator.errors import LeaseHeld
 
 if TYPE_CHECKING:  # see ``shared``
@@ -126,6 +126,7 @@ def _search(
         settings = load_settings(config, secrets=False)
         asked = _one_provider(settings, provider)
         where = [_where(settings, one) for one in searches]
+        log_from(settings, "error")
         return search(settings, where, provider=asked, named=fields, output=output, overwrite=overwrite)
 
 

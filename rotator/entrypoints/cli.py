@@ -17,7 +17,7 @@ from rotator.entrypoints.health import health
 from rotator.entrypoints.history import history
 from rotator.entrypoints.people import requests, submit
 from rotator.entrypoints.policy import policy
-from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, wired
+from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, log_from, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.config import Settings
@@ -95,15 +95,19 @@ def cli(
         raise click.UsageError(f"{trial} goes alone")
     with failures():
         settings = load_settings(config)
-        from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
-
-        quiet = "warning" if run_once or dry_run or trial else settings.log.level
-        telemetry.configure(level=log_level or quiet, style=settings.log.format)
+        level = log_level or ("warning" if run_once or dry_run or trial else settings.log.level)
+        if run_once:
+            context.exit(_pass(settings, level))
+        if dry_run:
+            context.exit(_dry_run(settings, style, level))
+        log_from(settings, level)
         if trial:
             from rotator.entrypoints.trial import try_hooks, try_notifications  # noqa: PLC0415
 
             context.exit(try_hooks(settings) if test_hooks else try_notifications(settings))
-        context.exit(_dry_run(settings, style) if dry_run else _pass(settings, once=run_once))
+        from rotator.entrypoints.serve import serve  # noqa: PLC0415 - the scheduler is slow to import
+
+        context.exit(serve(settings))
 
 
 @cli.command()
@@ -183,21 +187,17 @@ def simulator(host: str, port: int, seed: Path | None, faults: Path | None) -> N
         raise click.ClickException(str(error)) from error
 
 
-def _pass(settings: Settings, *, once: bool) -> int:
-    if not once:
-        from rotator.entrypoints.serve import serve  # noqa: PLC0415 - the scheduler is slow to import
+def _pass(settings: Settings, log_level: str) -> int:
+    from rotator.entrypoints.once import run_once  # noqa: PLC0415 - see ``shared``
 
-        return serve(settings)
-    from rotator.entrypoints.once import run_once  # noqa: PLC0415
-
-    with wired(settings, who="once") as application:
+    with wired(settings, who="once", log_level=log_level) as application:
         return run_once(application)
 
 
-def _dry_run(settings: Settings, style: str) -> int:
-    from rotator.entrypoints.dry import dry_run  # noqa: PLC0415
+def _dry_run(settings: Settings, style: str, log_level: str) -> int:
+    from rotator.entrypoints.dry import dry_run  # noqa: PLC0415 - see ``shared``
 
-    with wired(settings, read_only=True) as application:
+    with wired(settings, read_only=True, log_level=log_level) as application:
         return dry_run(application, style)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.entrypoints.holding import Length
-from rotator.entrypoints.shared import CONFIG, Recorded, configured, failures, load_settings, operator, silence, wired
+from rotator.entrypoints.shared import CONFIG, Recorded, configured, failures, load_settings, operator, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.config import HttpSettings
@@ -45,7 +45,6 @@ def link(policy: str, config: Path | None, name: str | None, valid: timedelta) -
         if name is not None and not (name.isprintable() and 0 < len(name.strip()) <= _LONGEST_NAME):
             raise click.UsageError("--for takes one name")
         with wired(settings) as application:
-            silence(settings.log.format)
             rotation = application.journal.load(policy).awaiting
             if rotation is None:
                 raise click.ClickException(f"{policy}: no key is asked for now; see 'rotator requests'")

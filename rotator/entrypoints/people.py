@@ -12,7 +12,7 @@ import click
 
 from rotator.entrypoints import exits
 from rotator.entrypoints.links import link
-from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, say, silence, wired
+from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, operator, say, wired
 
 if TYPE_CHECKING:  # see ``shared``
     from rotator.bootstrap import Application
@@ -51,7 +51,6 @@ def submit(context: click.Context, words: tuple[str, ...], config: Path | None, 
             _usage(f"there is no such policy; allowed: {known}. {_NEVER_AN_ARGUMENT}")
         told = _expiration(expires) if expires is not None else None
         with wired(settings) as application:
-            silence(settings.log.format)
             code = _submit(application, policy, told, is_told=expires is not None)
         context.exit(code)
 
@@ -195,7 +194,6 @@ def done(context: click.Context, policy: str, key_id: str, config: Path | None) 
         settings = load_settings(config or context.obj)
         known = configured(settings, policy)
         with wired(settings) as application:
-            silence(settings.log.format)
             key = application.journal.load(policy).key(key_id)
             if key is None or key.revocation is None:
                 raise click.ClickException(f"{policy}: nobody is asked to revoke that key; see 'rotator requests'")

@@ -89,25 +89,27 @@ def load_settings(config: Path | None, *, secrets: bool = True) -> Settings:
 
 @contextmanager
 def wired(
-    settings: Settings, *, read_only: bool = False, must_exist: bool = False, who: str = ""
+    settings: Settings, *, read_only: bool = False, must_exist: bool = False, who: str = "", log_level: str = "error"
 ) -> Iterator[Application]:
-    """The application, closed at the end.
+    """The application, closed at the end, and before it the log: nothing that has a runtime goes without redaction.
 
     :param must_exist: see ``bootstrap.application``.
     :param who: on whose behalf it records; the operator's, where it is not said.
+    :param log_level: ``error``, because a command tells the rest itself.
     """
     from rotator.bootstrap import application  # noqa: PLC0415 - SQLAlchemy is slow to import
 
+    log_from(settings, log_level)
     who = who or f"operator {operator()}"
     with application(settings, read_only=read_only, must_exist=must_exist, who=who) as made:
         yield made
 
 
-def silence(style: str) -> None:
-    """Log errors alone: the command itself tells the rest."""
+def log_from(settings: Settings, level: str) -> None:
+    """Set up the log as the configuration says; for what does without ``wired``."""
     from rotator import telemetry  # noqa: PLC0415 - a command that fails early needs no logging
 
-    telemetry.configure(level="error", style=style)
+    telemetry.configure(level=level, style=settings.log.format)
 
 
 def configured(settings: Settings, name: str) -> Policy:

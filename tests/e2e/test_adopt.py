@@ -39,6 +39,7 @@ def test_a_service_goes_on_with_the_adopted_key_within_seconds(
 
         assert (done.exit_code, done.stderr) == (0, ""), done.stderr
         assert f"chat: {second.key_id} is the current key; it ends at {end:%Y-%m-%d}" in done.stdout
+        assert all(line.startswith("chat: ") for line in done.stdout.splitlines()), "no log is among what it prints"
         service.wait_for_event("looked", check="NothingDue", times=2, seconds=20)
         assert "is the current key already" in here(rotator, "adopt", "chat").stdout
         assert service.stop() == 0

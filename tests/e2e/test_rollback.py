@@ -53,6 +53,8 @@ def test_the_former_key_is_put_back_into_every_place_by_the_command_itself(insta
     assert done.returncode == 0
     assert f"chat: {installed.former_id} is to be put back" in done.stdout
     assert f"{installed.former_id} everywhere again" in done.stdout
+    assert done.stderr == ""
+    assert all(line.startswith("chat: ") for line in done.stdout.splitlines()), "no log is among what it prints"
     assert installed.places.held() == {installed.former}
     assert installed.expiration() == ENDS
     assert {hints["key_id"] for hints in installed.places.hints().values()} == {installed.former_id}

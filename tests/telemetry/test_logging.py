@@ -12,7 +12,10 @@ import pytest
 import structlog
 
 from rotator import telemetry
+from rotator.config import load
 from rotator.domain.secret import SecretValue
+from rotator.entrypoints.shared import wired
+from tests.e2e.installation import document, in_file, policy
 
 TEXT = "tgp_v1_" + "Q" * 43
 ODD = "a-credential-without-any-known-shape"
@@ -35,6 +38,19 @@ def out():
 def raise_with(text):
     local = text
     raise ValueError(f"a library's message with {local}")
+
+
+def test_promise_3_every_command_with_a_runtime_logs_as_configured_and_no_secret(tmp_path, monkeypatch, out):
+    structlog.reset_defaults()
+    monkeypatch.setattr(sys, "stderr", out)
+    file = tmp_path / "rotator.yaml"
+    file.write_text(json.dumps(document(tmp_path, "http://127.0.0.1:9", [policy(in_file(tmp_path / ".env"))])))
+    with wired(load(file, {}, secrets=False), read_only=True):
+        structlog.get_logger().info("not told")
+        structlog.get_logger().error("told", value=TEXT)
+    assert [(line["event"], line["value"]) for line in map(json.loads, out.getvalue().splitlines())] == [
+        ("told", telemetry.MASK)
+    ]
 
 
 @pytest.mark.parametrize("text", [TEXT, ODD])
@@ -81,7 +97,10 @@ def test_libraries_that_log_requests_and_bodies_stay_silent_at_debug_level(out, 
 def test_an_uncaught_exception_shows_neither_secret_nor_local_variables():
     script = f"""
 from rotator import telemetry
+from rotator.config import load
 from rotator.domain.secret import SecretValue
+from rotator.entrypoints.shared import wired
+from tests.e2e.installation import document, in_file, policy
 telemetry.configure(level="debug", style="console")
 kept = SecretValue("{ODD}")
 def crash():

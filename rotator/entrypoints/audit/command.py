@@ -69,14 +69,12 @@ def audit(
     with failures():
         settings = load_settings(config or context.obj)
         _check(settings, policies, projects)
-        from rotator import telemetry  # noqa: PLC0415 - see ``shared``
-        from rotator.domain.audit.finding import Severity  # noqa: PLC0415
+        from rotator.domain.audit.finding import Severity  # noqa: PLC0415 - see ``shared``
         from rotator.domain.audit.seen import Limits  # noqa: PLC0415
         from rotator.entrypoints.audit.accepted import read_baseline  # noqa: PLC0415
         from rotator.entrypoints.audit.run import Wanted, audited  # noqa: PLC0415
         from rotator.service.audit import Scope  # noqa: PLC0415
 
-        telemetry.configure(level="error", style=settings.log.format)
         wanted = Wanted(
             scope=Scope(policies=frozenset(policies), projects=frozenset(projects)),
             baseline=read_baseline(baseline) if baseline else (),
