@@ -88,7 +88,7 @@ def look_now(application: Application, policy: Policy) -> int:
     from rotator.service.reconcile import Result  # noqa: PLC0415
 
     outcome: Outcome = application.reconciler.reconcile(policy)
-    click.echo(outcome_line(outcome))
+    click.echo(outcome_line(outcome), nl=False)
     codes: dict[Result, int] = {Result.OK: exits.OK, Result.BUSY: exits.LOCKED}
     return codes.get(outcome.result, exits.FAILED)
 
