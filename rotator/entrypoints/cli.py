@@ -163,7 +163,7 @@ def status(context: click.Context, policy: str | None, config: Path | None, *, a
 
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback, unless you know why.")
-@click.option("--port", default=8555, show_default=True, help="0 picks a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8555, show_default=True, help="0 picks a free one.")
 @click.option("--seed", type=click.Path(path_type=Path, exists=True), help="Organisations and projects to begin with.")
 @click.option("--faults", type=click.Path(path_type=Path, exists=True), help="What goes wrong, and when.")
 def simulator(host: str, port: int, seed: Path | None, faults: Path | None) -> None:

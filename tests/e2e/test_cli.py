@@ -110,6 +110,8 @@ def test_version_is_that_of_the_package() -> None:
         (["no-such-command"], "No such command 'no-such-command'"),
         (["rotate", "chat"], "Missing option '--reason'"),
         (["simulator", "--seed", "/nowhere/seed.yaml"], "'/nowhere/seed.yaml' does not exist"),
+        (["simulator", "--port", "99999"], "99999 is not in the range 0<=x<=65535"),
+        (["simulator", "--port", "-1"], "-1 is not in the range 0<=x<=65535"),
     ],
 )
 def test_wrong_usage_exits_2_with_one_error_line(arguments: list[str], said: str) -> None:
