@@ -88,9 +88,11 @@ def hold(
 @click.argument("policy", required=False)
 @CONFIG
 @click.option("--all", "every", is_flag=True, help="Every policy of the configuration.")
-@click.option("--reason", default="", type=Recorded(), help="Why; it is recorded.")
+@click.option("--reason", type=Recorded(), help="Why; it is recorded.")
 @click.pass_context
-def release(context: click.Context, policy: str | None, config: Path | None, reason: str, *, every: bool) -> None:
+def release(
+    context: click.Context, policy: str | None, config: Path | None, reason: str | None, *, every: bool
+) -> None:
     """Take POLICY off hold, whether it was held by its name or by --all."""
     from rotator.domain.events import Held  # noqa: PLC0415
 
@@ -98,7 +100,7 @@ def release(context: click.Context, policy: str | None, config: Path | None, rea
         settings = load_settings(config or context.obj)
         names = _names(settings, policy, every=every)
         with wired(settings) as application:
-            by = f"{reason} ({operator()})".strip()
+            by = f"{reason or ''} ({operator()})".strip()
             for name in names:
                 application.journal.request(name, Held(reason="", by=by), application.clock.now())
                 click.echo(f"{name}: released")

@@ -33,15 +33,21 @@ CONFIG = click.option(
 
 
 class Recorded(click.ParamType):  # type: ignore[type-arg]
-    """Words that the journal keeps for ever, and shows: none with something of a credential's shape in them."""
+    """Words that the journal keeps for ever, and shows: some, not too many, and nothing of a credential's shape."""
 
     name = "text"
+    longest = 500
+    """Characters: it is shown in a cell of a table, and in a line of the log."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """See ``click.ParamType``. What was given is never repeated."""
         from rotator.config.secrets import holds_secret  # noqa: PLC0415 - see above
 
-        words = str(value)
+        words = str(value).strip()
+        if not words:
+            self.fail("it is recorded, and can't be blank", param, ctx)
+        if len(words) > self.longest:
+            self.fail(f"it has {len(words)} characters; {self.longest} at most are recorded", param, ctx)
         if holds_secret(words):
             self.fail("it is recorded, and takes no key; revoke the key, it was in the list of processes", param, ctx)
         return words

@@ -87,6 +87,29 @@ def test_promise_3_an_order_whose_reason_holds_a_credential_is_refused_and_not_r
     assert secret not in run(config, "history", "--export", "-").stdout
 
 
+@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [("", "can't be blank"), (" \t\n", "can't be blank"), (501 * "x", "501 characters; 500 at most are recorded")],
+    ids=["empty", "blank", "long"],
+)
+def test_an_order_whose_reason_says_nothing_or_too_much_is_refused_and_not_recorded(
+    config: Path, order: tuple[str, ...], reason: str, said: str
+) -> None:
+    before = run(config, "history", "--export", "-").stdout
+
+    done = run(config, *order, "--reason", reason)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert run(config, "history", "--export", "-").stdout == before
+
+
+def test_a_reason_may_have_500_characters(config: Path) -> None:
+    assert run(config, "hold", "chat", "--reason", 500 * "x").exit_code == 0
+    assert json.loads(run(config, "status", "--json").stdout)["policies"][0]["hold"]["reason"].startswith(500 * "x")
+
+
 def test_a_reason_about_keys_is_no_key(config: Path) -> None:
     assert run(config, "hold", "chat", "--reason", "tgp_v1 keys of https://example.com are moved").exit_code == 0
 
