@@ -43,7 +43,7 @@ VOLUME /var/lib/rotator
 WORKDIR /var/lib/rotator
 # A number: Kubernetes can tell that it is not root (runAsNonRoot).
 USER 10001:10001
-# With the section http in the configuration: whether the service gets on. Without: whether the journal can be read.
+# With the section http in the configuration: whether the service gets on. Without: whether the journal is there and can be read.
 HEALTHCHECK --interval=1m --timeout=30s --start-period=30s CMD ["/opt/rotator/bin/rotator", "health"]
 # No shell stands between: signals reach rotator, which as process 1 buries what its hooks leave behind.
 ENTRYPOINT ["/opt/rotator/bin/rotator"]

@@ -19,6 +19,7 @@
     ├── JournalError
     │   ├── JournalUnavailable      it can't be read or written (locked, disk full, read-only)        retryable
     │   │   └── JournalUnusable     it is no journal, or of a newer version; or a library is missing
+    │   │       └── JournalEmpty    it is there, and nothing was ever recorded in it
     │   ├── LeaseHeld               another holder is at work on this policy                          retryable
     │   └── LeaseLost               this holder's lease was taken over; it must stop
     ├── HookFailed                  a hook did not succeed: consumers may not have learnt of a key        retryable
@@ -168,6 +169,10 @@ class JournalUnusable(JournalUnavailable):
     """What is there is no journal, or one of a newer version, or a library for it is missing: a person has to look."""
 
     retryable = False
+
+
+class JournalEmpty(JournalUnusable):
+    """Nothing was ever recorded in it, or all was taken out: whoever needs its past can't use it."""
 
 
 class LeaseHeld(JournalError):

@@ -10,6 +10,7 @@ import click
 
 from rotator.entrypoints import exits
 from rotator.entrypoints.shared import CONFIG, failures, load_settings, wired
+from rotator.errors import JournalEmpty
 
 if TYPE_CHECKING:  # see ``shared``
     from ssl import SSLContext
@@ -30,7 +31,7 @@ _MOST = 64 * 1024  # bytes of an answer that are read
 def health(context: click.Context, config: Path | None, url: str | None, *, ready: bool) -> None:
     """Ask the running service whether it is alive: exit code 0, or 1 and why not.
 
-    A configuration without the section http has nothing to ask: then it is whether the journal can be read.
+    Without the section http there is nobody to ask: then it is whether the journal is there and can be read.
     """
     path = "/readyz" if ready else "/healthz"
     if url is not None:
@@ -101,7 +102,10 @@ def _ask(host: str, port: int, trusted: SSLContext | None, path: str) -> int:
 
 
 def _read_journal(settings: Settings) -> int:
-    with wired(settings, read_only=True) as application:
-        application.journal.looks()
+    try:
+        with wired(settings, read_only=True, must_exist=True) as application:
+            application.journal.looks()
+    except JournalEmpty:  # as a service that has no policy yet has made it
+        pass
     click.echo("the journal can be read; without the section http nobody can ask the service itself")
     return exits.OK

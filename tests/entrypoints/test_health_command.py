@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from rotator.adapters.journal.sql import SqlJournal
 from rotator.entrypoints.cli import cli
 from tests.e2e.installation import document, in_file, policy
 from tests.pages.sample import TOKEN, Stage, serving
@@ -62,9 +64,19 @@ def test_by_https_it_trusts_the_certificate_of_the_configuration_and_no_other(tm
         assert health("--config", missing).exit_code == 2
 
 
-def test_without_http_it_is_whether_the_journal_can_be_read(tmp_path: Path) -> None:
+def test_without_http_it_is_whether_the_journal_is_there_and_can_be_read(tmp_path: Path) -> None:
     config = configured(tmp_path)
-    assert "nobody can ask the service itself" in health("--config", config).stdout
+    missing = health("--config", config)
+    assert (missing.exit_code, missing.stdout) == (1, "")
+    assert missing.stderr.startswith("rotator: there is no journal ")
+    journal = SqlJournal.open(f"sqlite:///{tmp_path}/state.db", is_dead=lambda _holder: True)
+    fresh = health("--config", config)
+    journal.acquire("chat", "the service", datetime.now(UTC), timedelta(minutes=5))
+    journal.close()
+    used = health("--config", config)
+    for done in (fresh, used):
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert "nobody can ask the service itself" in done.stdout
     (tmp_path / "state.db").write_text("no database")
     broken = health("--config", config)
     assert broken.exit_code == 1

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.journal import sqlite, tables
 from rotator.domain.secret import SecretValue
-from rotator.errors import JournalUnavailable, JournalUnusable
+from rotator.errors import JournalEmpty, JournalUnavailable, JournalUnusable
 
 Password = Callable[[], SecretValue]
 """Asked for each new connection, so that a password can change while rotator runs. Raises ``MissingSecret``."""
@@ -47,7 +47,8 @@ def open_engine(url: str, *, pool_size: int, password: Password | None = None) -
 def open_read_only(url: str, *, password: Password | None = None, must_exist: bool = False) -> Engine:
     """The journal for reading alone; nothing is created or migrated.
 
-    :param must_exist: one that is not there, or has never had anything in it, is ``JournalUnusable``; else it is empty.
+    :param must_exist: one that is not there is ``JournalUnusable``, one that has never had anything in it
+        ``JournalEmpty``; else either is an empty one.
     """
     parsed = make_url(url)
     name = _named(parsed)
@@ -65,7 +66,7 @@ def open_read_only(url: str, *, password: Password | None = None, must_exist: bo
                     f"the journal {name} has schema {found or 'none'}, this version reads {tables.REVISION}"
                 )
             if found and must_exist and not connection.execute(_ANYTHING).scalar():
-                raise JournalUnusable(f"the journal {name} is empty: nothing was ever recorded, or all was taken out")
+                raise JournalEmpty(f"the journal {name} is empty: nothing was ever recorded, or all was taken out")
     if found is None:
         engine.dispose()
         return _nothing(name, must_exist=must_exist)
