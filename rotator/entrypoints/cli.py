@@ -81,6 +81,8 @@ def cli(
     it, and revokes the old key after a grace period. Without a command it runs as a service.
     """
     context.obj = config
+    if not dry_run and context.get_parameter_source("style") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--format goes with --dry-run")
     trials = {"--test-hooks": test_hooks, "--test-notifications": test_notifications}
     trial = next((option for option, given in trials.items() if given), None)
     if context.invoked_subcommand is not None:
