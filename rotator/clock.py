@@ -21,7 +21,7 @@ class SystemClock:
     def sleep(self, duration: timedelta) -> None:
         """See ``ports.Clock``."""
         if self._stopping.wait(duration.total_seconds()):
-            raise Stopping("the service is shutting down")
+            raise Stopping("told to end before it was done")
 
     @property
     def stopping(self) -> bool:

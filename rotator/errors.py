@@ -32,7 +32,7 @@
     ├── IllegalMove                 a lifecycle move that the table does not allow: a defect of ours
     ├── ListenFailed                the HTTP listener can't be opened (port taken, foreign address)       retryable
     ├── Deferred                    due, and left for a later run: the budget, or a canary                 retryable
-    └── Stopping                    the service is shutting down; the work is left where it is        retryable
+    └── Stopping                    the process was told to end; the work is left where it is         retryable
 
 ``retryable`` says whether the same call may succeed later without a person doing anything.
 
@@ -254,6 +254,6 @@ class Overtaken(IllegalMove):
 
 
 class Stopping(RotatorError):
-    """The service is shutting down; what is in flight is resumed by the next start."""
+    """The service, or the pass, was told to end; what is in flight is resumed by the next one."""
 
     retryable = True

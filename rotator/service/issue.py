@@ -158,8 +158,8 @@ class Issuer:
                 self._give_up(session, rotation, problem)
             try:
                 session.clock.sleep(pause)
-            except Stopping:
-                self._give_up(session, rotation, f"the service is shutting down; {problem}")
+            except Stopping as told:
+                self._give_up(session, rotation, f"{told}; {problem}")
             pause = min(pause * 2, timedelta(seconds=5))
 
     def _look_for_it(self, session: Session, rotation: RotationRecord, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,19 @@ def test_a_pass_that_is_told_to_end_begins_no_other_look_and_exits_1(due: Rotato
     simulator.clear_faults()
     assert due.run_once().returncode == 0
     assert created(simulator) == POLICIES
+
+
+def test_a_pass_that_is_interrupted_in_a_look_says_so_and_speaks_of_no_service(
+    due: Rotator, simulator: Simulator
+) -> None:
+    simulator.fault("hang", delay=0.5, method="GET")
+    with due.service(arguments=["--run-once"]) as one_pass:
+        until(lambda: simulator.counters()["requests"], every=0.02)
+        one_pass.process.send_signal(signal.SIGINT)
+        assert one_pass.wait(seconds=20) == 1
+    assert any("stopped: told to end before it was done" in line for line in one_pass.output), one_pass.output
+    assert "service" not in "".join(one_pass.output)
+    simulator.clear_faults()
 
 
 def test_a_pass_that_is_told_to_end_leaves_what_hangs_and_exits_1(due: Rotator, simulator: Simulator) -> None:
