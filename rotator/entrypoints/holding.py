@@ -93,7 +93,7 @@ def hold(
 def release(
     context: click.Context, policy: str | None, config: Path | None, reason: str | None, *, every: bool
 ) -> None:
-    """Take POLICY off hold, whether it was held by its name or by --all."""
+    """Take POLICY off hold, whether it was held by its name or by --all; one that is not on hold is left as it is."""
     from rotator.domain.events import Held  # noqa: PLC0415
 
     with failures():
@@ -102,7 +102,11 @@ def release(
         with wired(settings) as application:
             by = f"{reason or ''} ({operator()})".strip()
             for name in names:
-                application.journal.request(name, Held(reason="", by=by), application.clock.now())
+                now = application.clock.now()
+                if not application.journal.load(name).held(now):
+                    click.echo(f"{name}: was not on hold")
+                    continue
+                application.journal.request(name, Held(reason="", by=by), now)
                 click.echo(f"{name}: released")
 
 

@@ -296,6 +296,11 @@ def test_hold_and_release_are_recorded_with_who_and_why(rotator: Rotator) -> Non
     assert (done.returncode, done.stdout, done.stderr) == (0, "chat: released\n", "")
     assert "on hold" not in rotator.call("status").stdout
 
+    before = rotator.call("history").stdout
+    done = rotator.call("release", "chat")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "chat: was not on hold\n", "")
+    assert rotator.call("history").stdout == before
+
 
 # --- simulator -------------------------------------------------------------------------------------------
 
