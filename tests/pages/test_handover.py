@@ -59,6 +59,20 @@ def complaints(visit: Visit) -> list[str]:
     return [one for one in visit.complaints if "404" not in one]
 
 
+def test_an_old_key_is_spoken_of_where_there_is_one(stage: AssistedStage) -> None:
+    with serving(stage) as address:
+        asked = f"{stage.record.awaiting.expires_at:%Y-%m-%d}"
+        said = send(address, stage.make_key().secret.reveal(), expires="as-requested", asked=asked).text
+        assert "is accepted" in said
+        assert "old key" not in said
+        stage.clock.current = stage.record.current.expires_at - stage.policy.renew_before
+        stage.look()
+        give_link(stage, another := TOKEN[::-1])
+        said = send(address, stage.make_key().secret.reveal(), path=f"{PREFIX}chat/{another}").text
+    assert "is accepted" in said
+    assert "Leave the old key alone" in said
+
+
 def test_what_is_refused_is_said_and_the_link_takes_another_key(chromium: Chromium, stage: AssistedStage) -> None:
     legacy = stage.make_key("proj_other")
     good = stage.make_key()

@@ -18,7 +18,7 @@ import structlog
 from rotator.domain.handover import seen
 from rotator.domain.links import PREFIX, opened
 from rotator.domain.model import Policy
-from rotator.domain.record import HandoverLink, PolicyRecord
+from rotator.domain.record import HandoverLink, KeyState, PolicyRecord
 from rotator.domain.secret import Unjudged
 from rotator.entrypoints.http import form
 from rotator.entrypoints.http.answer import Answer
@@ -97,7 +97,9 @@ class Handing:
         if told is None:
             return _drawn(HTTPStatus.NOT_FOUND, "unknown")
         page, handover = told.stands(record)
-        return _drawn(HTTPStatus.OK, page, handover=handover, name=name, policy=policy, unneeded=told.unneeded)
+        replaced = record.in_state(KeyState.RETIRING)
+        facts = {"name": name, "policy": policy, "replaced": replaced, "unneeded": told.unneeded}
+        return _drawn(HTTPStatus.OK, page, handover=handover, **facts)
 
     def _take(
         self, application: Served, policy: Policy, record: PolicyRecord, link: HandoverLink, sent: Unjudged
