@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from rotator.config.check import Faults, shown
-from rotator.config.secrets import SecretRef
+from rotator.config.secrets import Follow
 from rotator.config.settings import AssumeRoleSettings, AwsSettings, LimitsSettings, WebIdentitySettings
 from rotator.config.shapes.aws import AssumeRoleShape, AwsShape, WebIdentityShape
 from rotator.config.source import FieldPath
@@ -26,7 +26,7 @@ def aws_settings(
     path: FieldPath,
     faults: Faults,
     *,
-    reference: Callable[[object, FieldPath], SecretRef | None],
+    reference: Follow,
     file: Callable[[str | None, FieldPath], str | None],
 ) -> AwsSettings | None:
     """One backend of type ``aws-secrets-manager``; ``None`` after its faults were added.
@@ -58,9 +58,7 @@ def aws_settings(
     )
 
 
-def _assume_role(
-    shape: AssumeRoleShape, path: FieldPath, faults: Faults, reference: Callable[[object, FieldPath], SecretRef | None]
-) -> AssumeRoleSettings:
+def _assume_role(shape: AssumeRoleShape, path: FieldPath, faults: Faults, reference: Follow) -> AssumeRoleSettings:
     _check_role(shape.arn, (*path, "arn"), faults)
     _check_session(shape.session_name, (*path, "session_name"), faults)
     if shape.duration is not None and not _SHORTEST <= shape.duration <= _LONGEST:

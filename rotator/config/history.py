@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from rotator.config.check import Faults
-from rotator.config.secrets import SecretRef
+from rotator.config.secrets import IN_HEADER, Follow
 from rotator.config.settings import HistorySettings
 from rotator.config.shapes.state import StateShape
 from rotator.config.source import FieldPath
@@ -24,7 +24,7 @@ def history_settings(
     folder: Path,
     faults: Faults,
     *,
-    reference: Callable[[object, FieldPath], SecretRef | None],
+    reference: Follow,
     url: Callable[[str, FieldPath], None],
 ) -> HistorySettings:
     """The settings; what is wrong goes to ``faults``."""
@@ -37,7 +37,7 @@ def history_settings(
         url(anchor.url, (*where, "url"))
     elif anchor.token is not None:
         faults.add((*where, "token"), "a token without a url", "allowed: with a url")
-    token = None if anchor.token is None else reference(anchor.token, (*where, "token"))
+    token = None if anchor.token is None else reference(anchor.token, (*where, "token"), form=IN_HEADER)
     return HistorySettings(
         retention=given.retention,
         anchor_every=anchor.every,

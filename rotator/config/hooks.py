@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from rotator.config.check import Faults, shown
-from rotator.config.secrets import SecretRef
+from rotator.config.secrets import IN_HEADER, Follow
 from rotator.config.settings import CommandHookSettings, HookSettings, HttpHookSettings
 from rotator.config.shapes.fields import Shape
 from rotator.config.shapes.hooks import HOOKS, CommandHookShape, HttpHookShape, SystemdHookShape
@@ -25,7 +25,7 @@ class HookReader:
         self,
         faults: Faults,
         *,
-        reference: Callable[[object, FieldPath], SecretRef | None],
+        reference: Follow,
         url: Callable[[str, FieldPath], None],
     ) -> None:
         self._faults = faults
@@ -51,7 +51,8 @@ class HookReader:
                 return CommandHookSettings(command=(*_SYSTEMCTL, checked.action, "--", checked.unit), timeout=timeout)
             case HttpHookShape():
                 self._url(checked.url, (*path, "url"))
-                token = None if checked.token is None else self._reference(checked.token, (*path, "token"))
+                given, where = checked.token, (*path, "token")
+                token = None if given is None else self._reference(given, where, form=IN_HEADER)
                 return HttpHookSettings(url=checked.url, token=token, timeout=timeout)
             case _:
                 return None

@@ -7,7 +7,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 
 from rotator.config.check import Faults
-from rotator.config.secrets import SecretRef
+from rotator.config.secrets import Follow
 from rotator.config.settings import AppriseSettings, ChannelSettings, WebhookSettings
 from rotator.config.shapes.notifications import CHANNELS, AppriseShape, ChannelShape, WebhookShape
 from rotator.config.source import FieldPath
@@ -24,7 +24,7 @@ class ChannelReader:
         self,
         faults: Faults,
         *,
-        reference: Callable[[object, FieldPath], SecretRef | None],
+        reference: Follow,
         url: Callable[[str, FieldPath], None],
     ) -> None:
         self._faults = faults

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from rotator.config.source import FieldPath
 from rotator.domain.model import Destination
 from rotator.domain.secret import SecretValue
 from rotator.errors import MissingSecret
+from rotator.secret_file import secret_text
 
 _SHAPES = re.compile(
     r"tgp_v1_[\w-]{8}"  # Together; the random part is base64url, so it may have a '-' anywhere
@@ -61,21 +64,59 @@ class BackendRef:
 SecretRef = EnvRef | FileRef | CredentialRef | BackendRef
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a secret is like where it is of use: told when it is looked for, not when it is needed.
+
+    :param found: what is wrong with one that does not fit, without the secret.
+    """
+
+    fits: Callable[[SecretValue], bool]
+    found: str
+    allowed: str
+
+
+IN_HEADER = Form(
+    SecretValue.is_header_safe,
+    "which has blanks or characters that can't be sent",
+    "allowed: printable ASCII without blanks, as it is sent in a header",
+)
+
+
+class Follow(Protocol):
+    """Makes a reference of what is written, after a look whether a secret of this form is where it leads."""
+
+    def __call__(self, given: object, path: FieldPath, *, form: Form | None = None) -> SecretRef | None:
+        """``None`` after its faults were added."""
+        ...
+
+
 def resolve(ref: EnvRef | FileRef | CredentialRef, environ: Mapping[str, str]) -> SecretValue:
     """The secret itself; blanks alone are none. Raises ``MissingSecret``."""
     match ref:
         case EnvRef(name):
-            text, where = environ.get(name, ""), f"environment variable {name}, which is not set or empty"
+            text, empty = environ.get(name, ""), "which is not set or empty"
         case FileRef(path):
-            text, where = _read(path), f"file {path}, which is empty"
+            text, empty = secret_text(path), "which is empty"
         case CredentialRef(name):
             directory = environ.get("CREDENTIALS_DIRECTORY")
             if not directory:
                 raise MissingSecret(f"credential {name}, but no CREDENTIALS_DIRECTORY in the environment")
-            text, where = _read(Path(directory) / name), f"credential {name}, which is empty"
+            text, empty = secret_text(Path(directory) / name), "which is empty"
     if not text.strip():
-        raise MissingSecret(where)
+        raise MissingSecret(f"{named(ref)}, {empty}")
     return SecretValue(text)
+
+
+def named(ref: EnvRef | FileRef | CredentialRef) -> str:
+    """Where it leads, in words."""
+    match ref:
+        case EnvRef(name):
+            return f"environment variable {name}"
+        case FileRef(path):
+            return f"file {path}"
+        case CredentialRef(name):
+            return f"credential {name}"
 
 
 def looks_like_secret(text: str) -> bool:
@@ -92,14 +133,3 @@ def comments_with_secrets(text: str) -> list[int]:
     """The lines, counted from 1, whose YAML comment has a credential in it."""
     comments = ((number, _COMMENT.search(line)) for number, line in enumerate(text.splitlines(), 1))
     return [number for number, comment in comments if comment and holds_secret(comment[0])]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise MissingSecret(f"file {path}, which can't be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise MissingSecret(f"file {path}, which is no text") from None
-    except ValueError:  # what the system can't have as a name
-        raise MissingSecret("a file whose name is not possible") from None

@@ -18,13 +18,16 @@ from rotator.config.notifications import ChannelReader
 from rotator.config.places import place
 from rotator.config.plugged import PluggedReader
 from rotator.config.secrets import (
+    IN_HEADER,
     BackendRef,
     CredentialRef,
     EnvRef,
     FileRef,
+    Form,
     SecretRef,
     holds_secret,
     looks_like_secret,
+    named,
     resolve,
 )
 from rotator.config.settings import (
@@ -162,7 +165,7 @@ class SectionReader:
         if checked is None:
             return None
         self._url(checked.base_url, (*path, "base_url"), plain_http=False)
-        key = self._reference(checked.management_key, (*path, "management_key"), backends)
+        key = self._reference(checked.management_key, (*path, "management_key"), backends, form=IN_HEADER)
         return _together(checked, key) if key else None
 
     def _assisted(self, value: Mapping[str, object], path: FieldPath) -> TogetherSettings | None:
@@ -251,11 +254,17 @@ class SectionReader:
         )
 
     def _reference(
-        self, given: object, path: FieldPath, backends: Mapping[str, BackendSettings] | None = None
+        self,
+        given: object,
+        path: FieldPath,
+        backends: Mapping[str, BackendSettings] | None = None,
+        *,
+        form: Form | None = None,
     ) -> SecretRef | None:
         """A reference, after a look whether it leads somewhere.
 
         :param backends: where it may lead besides; a backend's own credential never comes from a backend.
+        :param form: of the secret; what lies in a backend is not looked at.
         """
         allowed = _LOGIN if backends is None else _REFERENCE
         if not isinstance(given, Mapping):
@@ -275,20 +284,25 @@ class SectionReader:
             return None
         if self._faults.check(REFERENCES[kind], given, path, hide=True) is None:
             return None
-        return self._followed(self._made(kind, str(given[kind])), str(given[kind]), path)
+        return self._followed(self._made(kind, str(given[kind])), str(given[kind]), path, form)
 
-    def _followed(self, ref: EnvRef | FileRef | CredentialRef, name: str, path: FieldPath) -> SecretRef | None:
+    def _followed(
+        self, ref: EnvRef | FileRef | CredentialRef, name: str, path: FieldPath, form: Form | None
+    ) -> SecretRef | None:
         """The reference, if a secret is where it leads."""
         if not self._secrets:
             return ref
         try:
-            resolve(ref, self._environ)
+            secret = resolve(ref, self._environ)
         except MissingSecret as error:
-            hidden = looks_like_secret(name)
-            found = "a reference whose name looks like a secret" if hidden else one_line(str(error))
-            self._faults.add(path, found, "allowed: a secret that is there")
-            return None
-        return ref
+            found, allowed = str(error), "allowed: a secret that is there"
+        else:
+            if form is None or form.fits(secret):
+                return ref
+            found, allowed = f"{named(ref)}, {form.found}", form.allowed
+        hidden = looks_like_secret(name)
+        self._faults.add(path, "a reference whose name looks like a secret" if hidden else one_line(found), allowed)
+        return None
 
     def _made(self, kind: str, text: str) -> EnvRef | FileRef | CredentialRef:
         match kind:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from rotator.config.check import Faults, shown
-from rotator.config.secrets import SecretRef
+from rotator.config.secrets import IN_HEADER, Follow
 from rotator.config.settings import LimitsSettings, VaultSettings
 from rotator.config.shapes.backends import (
     AUTHS,
@@ -58,7 +58,7 @@ class VaultReader:
         faults: Faults,
         folder: Path,
         *,
-        reference: Callable[[object, FieldPath], SecretRef | None],
+        reference: Follow,
         url: _CheckUrl,
     ) -> None:
         self._faults = faults
@@ -145,11 +145,12 @@ class VaultReader:
     ) -> AuthSettings | None:
         match shape:
             case TokenShape():
-                token = self._reference(shape.token, (*path, "token"))
+                token = self._reference(shape.token, (*path, "token"), form=IN_HEADER)
                 return TokenSettings(token=token) if token else None
             case AppRoleShape(mount=mount, wrapped_for_role=role):
                 role_id = self._reference(shape.role_id, (*path, "role_id"))
-                secret_id = self._reference(shape.secret_id, (*path, "secret_id"))
+                sent = IN_HEADER if role else None  # the wrapping token; a secret id is in the body
+                secret_id = self._reference(shape.secret_id, (*path, "secret_id"), form=sent)
                 if not (role_id and secret_id):
                     return None
                 return AppRoleSettings(role_id=role_id, secret_id=secret_id, mount=_mount(mount), wrapped_for_role=role)

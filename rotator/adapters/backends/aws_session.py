@@ -31,7 +31,8 @@ from botocore.exceptions import BotoCoreError, CredentialRetrievalError
 from botocore.loaders import Loader, create_loader
 
 from rotator.domain.secret import SecretValue
-from rotator.errors import BackendDenied
+from rotator.errors import BackendDenied, MissingSecret
+from rotator.secret_file import secret_text
 
 _READ_ATTEMPTS = 3
 
@@ -243,6 +244,6 @@ def _with(
 
 def _token(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CredentialRetrievalError(provider="web identity", error_msg=type(error).__name__) from None
+        return secret_text(path).strip()
+    except MissingSecret as error:
+        raise CredentialRetrievalError(provider="web identity", error_msg=str(error)) from None

@@ -7,7 +7,6 @@ to, which may be the whole environment. ``mount`` is where the method is enabled
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from rotator.adapters.backends.vault_errors import Refusal, translated
 from rotator.adapters.backends.vault_wire import Wire
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendDenied, BackendUnavailable, MissingSecret, OutcomeUnknown, WrongDestination
+from rotator.secret_file import secret_text
 
 Credential = SecretValue | Callable[[], SecretValue]
 
@@ -177,7 +177,7 @@ def read(credential: Credential) -> SecretValue:
 def given_token(auth: TokenAuth | TokenFileAuth) -> SecretValue:
     """A token that somebody else made. Raises ``BackendDenied`` or ``BackendUnavailable``, without its text."""
     try:
-        token = read(auth.token) if isinstance(auth, TokenAuth) else _in_file(auth.path)
+        token = read(auth.token) if isinstance(auth, TokenAuth) else SecretValue(secret_text(auth.path).strip())
     except MissingSecret as error:
         raise BackendUnavailable(f"no token: {error}") from None
     if token.reveal().startswith("{"):
@@ -251,12 +251,3 @@ def _about_wrapping(request: Callable[[], Any], what: str, *, changes: bool = Fa
     if not isinstance(data, dict):
         raise BackendUnavailable(f"{what}: the answer is not what Vault sends")
     return data
-
-
-def _in_file(path: Path) -> SecretValue:
-    try:
-        return SecretValue(path.read_text(encoding="utf-8").strip())
-    except OSError as error:
-        raise MissingSecret(f"file {path}, which can't be read ({os.strerror(error.errno or 0)})") from None
-    except UnicodeDecodeError:
-        raise MissingSecret(f"file {path}, which is no text") from None
