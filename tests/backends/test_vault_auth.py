@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rotator.adapters.backends.vault_auth import (
 )
 from rotator.domain.secret import SecretValue
 from rotator.errors import BackendDenied, BackendUnavailable
+from tests.backends.conftest import a_destination
 from tests.backends.proxy import Answer, Fault, Proxy
 from tests.backends.vault_help import FIELD, JSON, READING, at, is_login, kinds, method, policy, through
 from tests.backends.vault_logins import (
@@ -248,6 +250,63 @@ def test_a_given_token_is_not_revoked(openbao: OpenBao, proxy: Proxy, kv_mount: 
     backend.close()
     assert kinds(proxy) == ["data", "lookup-self"]
     assert openbao.root.auth.token.lookup(token.reveal())["data"]["ttl"] > 0
+
+
+@pytest.mark.parametrize("version", [{"kv_version": "2"}, {}], ids=["version 2", "a version that is found out"])
+@pytest.mark.parametrize("token", ["s.made-up", None], ids=["made up", "revoked"])
+def test_a_given_token_that_is_none_is_told_from_a_missing_right(
+    openbao: OpenBao, proxy: Proxy, tmp_path: Path, token: str | None, version: dict[str, str]
+) -> None:
+    if token is None:
+        token = str(openbao.root.auth.token.create(ttl="1h")["auth"]["client_token"])
+        openbao.root.auth.token.revoke(token)
+    sink = tmp_path / "sink"
+    sink.write_text(token)
+    ways = {"where auth.token leads": TokenAuth(token=SecretValue(token)), f"into {sink}": TokenFileAuth(path=sink)}
+    for place, auth in ways.items():
+        backend = through(proxy, auth)
+        with pytest.raises(BackendDenied) as denied:
+            backend.read(a_destination("vault", mount="secret", path="app", field=FIELD, **version))
+        backend.close()
+        told = f"the token is not valid (any more), or not from this address: put a new one {place}"
+        assert str(denied.value).startswith(told)
+        assert token not in str(denied.value)
+
+
+@pytest.mark.parametrize("asks", [{}, {"no_default_policy": True}], ids=["may look itself up", "may not"])
+def test_a_given_token_that_lives_has_a_missing_right(
+    openbao: OpenBao, proxy: Proxy, kv_mount: str, asks: dict[str, bool]
+) -> None:
+    rights = [policy(openbao, 'path "elsewhere" { capabilities = ["read"] }')]
+    made = openbao.root.auth.token.create(policies=rights, **asks)
+    backend = through(proxy, TokenAuth(token=SecretValue(made["auth"]["client_token"])))
+    with pytest.raises(BackendDenied, match=f"read on {kv_mount}/data/app: denied"):
+        backend.read(at(kv_mount))
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n", "the token is not valid"),
+        ("permission denied", "the token is not valid"),
+        ("1 error occurred:\n\t* permission denied\n\n", "read on"),
+    ],
+    ids=["newer Vault", "older Vault", "a policy"],
+)
+def test_what_each_server_says_of_a_token_that_is_none_is_understood(
+    openbao: OpenBao, kv_mount: str, words: str, expected: str
+) -> None:
+    with Proxy(openbao.url) as proxy:
+        proxy.break_once(lambda _request: True, Answer(403, b"{}", JSON))
+        proxy.break_once(
+            lambda request: request.path.endswith("/lookup-self"),
+            Answer(403, json.dumps({"errors": [words]}).encode(), JSON),
+        )
+        backend = through(proxy, TokenAuth(token=openbao.token))
+        with pytest.raises(BackendDenied, match=f"^{expected}"):
+            backend.read(at(kv_mount))
+        backend.close()
 
 
 def test_a_sink_that_is_wrapped_or_encrypted_is_refused_by_what_it_is(proxy: Proxy, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from rotator.adapters.backends.vault_auth import Auth, TokenAuth, TokenFileAuth, given_token
-from rotator.adapters.backends.vault_tokens import RENEW_AT, Held, Now, OwnTokens, Tokens, known, span
+from rotator.adapters.backends.vault_tokens import RENEW_AT, Held, Now, OwnTokens, Tokens, is_unknown, known, span
 from rotator.adapters.backends.vault_wire import Adapter, Wire
-from rotator.errors import BackendError, BackendUnavailable
+from rotator.errors import BackendDenied, BackendError, BackendUnavailable
 
 
 class GivenToken(Tokens):
@@ -47,7 +47,7 @@ class GivenToken(Tokens):
         return Held(adapter=self._wire.adapter(given_token(self._auth)), since=self._now())
 
     def _better(self, held: Held) -> Held | None:
-        other = _if_other(self._acquired(), held)
+        other = _if_other(self._acquired(), held, "where auth.token leads (for a variable: and start anew)")
         self._looked = self._looked and other is None
         return other
 
@@ -75,7 +75,7 @@ class TokenFromFile(Tokens):
         return Held(adapter=self._wire.adapter(given_token(self._auth)), since=self._now())
 
     def _better(self, held: Held) -> Held | None:
-        return _if_other(self._acquired(), held)
+        return _if_other(self._acquired(), held, f"into {self._auth.path}")
 
     def _mark(self) -> tuple[int, int, int] | None:
         try:
@@ -96,6 +96,11 @@ def tokens(auth: Auth, wire: Wire, now: Now) -> Tokens:
             return OwnTokens(auth, wire, now)
 
 
-def _if_other(made: Held, held: Held) -> Held | None:
+def _if_other(made: Held, held: Held, place: str) -> Held | None:
+    """``made``, unless it is the one that was refused. Raises ``BackendDenied`` where that one has ended."""
     new, old = made.adapter.secret, held.adapter.secret
-    return None if new is not None and old is not None and new.same_as(old) else made
+    if new is None or old is None or not new.same_as(old):
+        return made
+    if is_unknown(held.adapter):
+        raise BackendDenied(f"the token is not valid (any more), or not from this address: put a new one {place}")
+    return None

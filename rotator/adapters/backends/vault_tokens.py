@@ -6,7 +6,7 @@ auth          first use                   2/3 of its lease is over            re
 a login       the login (one request;     renew-self (one request); a new     lookup-self; ended: a new login and the
               a wrapped secret id: three) login where that gains too little   request again, whichever it was
 token         none; after the first       renew-self, where it is renewable   the reference is read again, and a new
-              success one lookup-self     and the policy allows it            token tried
+              success one lookup-self     and the policy allows it            token tried; the same: lookup-self
 token file    none                        none: others renew it               the file is read again, likewise
 ============  ==========================  ==================================  =====================================
 
@@ -27,6 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -44,6 +45,7 @@ RENEW_AT = 2 / 3
 _GAIN = 1 / 3
 _AGAIN_AT = 1 / 4  # of what is left, after a renewal that failed for a passing reason
 _ROLE_CHANGES = timedelta(minutes=5)
+_DENIED = "permission denied"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +246,23 @@ def known(adapter: Adapter) -> dict[str, Any] | None:
         return None
     data = answer.get("data") if isinstance(answer, dict) else None
     return data if isinstance(data, dict) else None
+
+
+def is_unknown(adapter: Adapter) -> bool:
+    """Whether the server takes the token for none of its own; ``False`` where that is not certain.
+
+    For a message alone: a token that lives and may not ask is answered with 403 as well, in other words. Source: Vault
+    and OpenBao, ``vault/request_handling.go``: ``fetchACLTokenEntryAndEntity`` ends in a bare "permission denied" (with
+    "invalid token" beside it in newer Vaults); a check of policies ends in a list with that error in it.
+    """
+    try:
+        Token(adapter).lookup_self()
+    except Refusal as refusal:
+        errors = refusal.body.get("errors")
+        return refusal.status == HTTPStatus.FORBIDDEN and (errors == [_DENIED] or refusal.says("invalid token"))
+    except (requests.RequestException, OSError):
+        return False
+    return False
 
 
 def span(seconds: object) -> timedelta:
