@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,21 @@ class Desks:
     """Reads how people make the keys of each policy, and keeps inboxes apart from everything else."""
 
     def __init__(
-        self, providers: Mapping[str, ProviderSettings], backends: Mapping[str, BackendSettings], folder: Path
+        self,
+        providers: Mapping[str, ProviderSettings],
+        backends: Mapping[str, BackendSettings],
+        folder: Path,
+        *,
+        is_reported: Callable[[object], bool],
     ) -> None:
+        """No desk yet.
+
+        :param is_reported: whether a backend of this name is configured and can't be made, which is a fault of its own.
+        """
         self._providers = providers
         self._backends = backends
         self._folder = folder
+        self._is_reported = is_reported
         self._inboxes: dict[tuple[str, ...], str] = {}  # secret to the policy whose inbox it is
         self._used: dict[tuple[str, ...], str] = {}  # secret to what lies there
 
@@ -56,10 +66,9 @@ class Desks:
         inbox = said.pop("inbox", None)
         console: str = said.pop("console_url", CONSOLE)
         owners = tuple(said.pop("owners", ()))
-        at = (*where, "inbox") if own.inbox is not None else path
         return Assistance(
             console_url=console.replace("{project}", shape.project),
-            inbox=None if inbox is None else self._inbox(inbox, shape, at, faults),
+            inbox=None if inbox is None else self._inbox(inbox, shape, (*where, "inbox"), faults),
             owners=owners,
             **{**DEFAULTS, **said},
         )
@@ -71,6 +80,8 @@ class Desks:
         if isinstance(named, str) and isinstance(self._backends.get(named), DotenvSettings):
             allowed = "allowed: a backend that can destroy what was taken: vault, aws-secrets-manager"
             faults.add(path, "an inbox that is a file, where the key would lie about", allowed)
+            return None
+        if self._is_reported(named):
             return None
         placed = place(filled, path, self._backends, self._folder, faults)
         if placed is None:

@@ -62,7 +62,7 @@ class PolicyReader:
         self._fields: dict[tuple[str, ...], str] = {}  # whole places with a field in use, to whose it is
         self._known: set[str] = set()
         self._dependencies = Dependencies()
-        self._desks = Desks(providers, backends, folder)
+        self._desks = Desks(providers, backends, folder, is_reported=self._is_backend_reported)
         self.made: list[Policy] = []
 
     def read(self, given: object, faults: Faults) -> None:
@@ -172,6 +172,11 @@ class PolicyReader:
         """Whether an entry is configured, or can't be: its faults are reported where it stands."""
         return section in self._broken or (isinstance(given, Mapping) and isinstance(name, str) and name in given)
 
+    def _is_backend_reported(self, name: object) -> bool:
+        if name is None or (isinstance(name, str) and name in self._backends):
+            return False
+        return self._is_reported("backends", self._document.backends, name)
+
     def _destinations(self, shape: PolicyShape, path: FieldPath, faults: Faults) -> list[Placed]:
         given: object = shape.destinations
         if not isinstance(given, list) or not given:
@@ -183,8 +188,7 @@ class PolicyReader:
         for number, value in enumerate(given):
             where = (*path, "destinations", number)
             named = value.get("backend") if isinstance(value, Mapping) else None
-            is_made = isinstance(named, str) and named in self._backends
-            if not is_made and named is not None and self._is_reported("backends", self._document.backends, named):
+            if self._is_backend_reported(named):
                 continue
             placed = place(value, where, self._backends, self._folder, faults)
             if placed is not None:

@@ -86,6 +86,7 @@ class SectionReader:
         self._environ = environ
         self._secrets = secrets
         self._folder = folder
+        self._unmade: set[str] = set()  # backends with faults of their own
         self.reserved: dict[tuple[str, ...], str] = {}
         """Places that hold credentials of ours: no policy may write there."""
 
@@ -124,6 +125,7 @@ class SectionReader:
             checked = self._faults.check(shape, value, path) if shape else None
             if settings := self._backend(checked, path):
                 made[name] = settings
+        self._unmade = set(given if isinstance(given, Mapping) else ()) - set(made)
         return made
 
     def _backend(self, checked: Shape | None, path: FieldPath) -> BackendSettings | None:
@@ -273,6 +275,8 @@ class SectionReader:
             self._faults.add(path, found, f"{allowed}; never the secret itself")
             return None
         if "backend" in given and backends is not None:
+            if isinstance(given["backend"], str) and given["backend"] in self._unmade:
+                return None
             made = place(given, path, backends, self._folder, self._faults)
             if made is not None:
                 self.reserved[made.identity] = as_written(path)

@@ -72,22 +72,25 @@ WRONG = {
         LINE,
         "      inbox: {backend: dotenv, path: /srv/inbox, field: KEY}\n",
         (
-            "policies[0] (a): found an inbox that is a file, where the key would lie about; allowed: a backend that "
-            "can destroy what was taken: vault, aws-secrets-manager"
+            "policies[0].assisted.inbox (a): found an inbox that is a file, where the key would lie about; allowed: a "
+            "backend that can destroy what was taken: vault, aws-secrets-manager"
         ),
     ),
     "one inbox for all": (
         "inbox/{policy}",
         "inbox/all",
         (
-            "policies[1] (b): found v:secret/inbox/all#key, beside the inbox of 'a'; allowed: a secret of its own "
-            "({policy} in its path): it is destroyed as a whole"
+            "policies[1].assisted.inbox (b): found v:secret/inbox/all#key, beside the inbox of 'a'; allowed: a "
+            "secret of its own ({policy} in its path): it is destroyed as a whole"
         ),
     ),
     "an inbox that is a destination": (
         "inbox/{policy}",
         "apps/{policy}",
-        "policies[1] (b): found v:secret/apps/b#key, beside v:secret/apps/b#KEY; allowed: a secret of its own",
+        (
+            "policies[1].assisted.inbox (b): found v:secret/apps/b#key, beside v:secret/apps/b#KEY; allowed: a secret "
+            "of its own"
+        ),
     ),
     "an inbox that is a destination of a later policy": (
         "    project: proj_a\n",
@@ -97,7 +100,7 @@ WRONG = {
     "an inbox with a form": (
         "field: key}\n",
         "field: key, template: {a: '{key}'}}\n",
-        "policies[0].template (a): found a form; allowed: the key alone, as a person puts it there",
+        "policies[0].assisted.inbox.template (a): found a form; allowed: the key alone, as a person puts it there",
     ),
     "a life of less than days": (
         "    project: proj_a\n",
@@ -126,7 +129,7 @@ WRONG = {
     "an unknown backend": (
         "inbox: {backend: v,",
         "inbox: {backend: w,",
-        "policies[0].backend (a): found 'w'; allowed: a configured backend: dotenv, v",
+        "policies[0].assisted.inbox.backend (a): found 'w'; allowed: a configured backend: dotenv, v",
     ),
 }
 
@@ -144,3 +147,19 @@ def test_people_are_for_assisted_providers_only(tmp_path):
     document["providers"]["people"] = {"type": "together", "management_key": {"env": "TOKEN"}}
     with pytest.raises(ConfigError, match="allowed: with a provider that has 'issuance: assisted'"):
         loaded(tmp_path, yaml.safe_dump(document))
+
+
+@pytest.mark.parametrize("spoilt", ["token: {env: NOPE}", "tokn: {env: TOKEN}"])
+def test_a_backend_with_a_fault_of_its_own_is_not_said_to_be_unknown_where_it_is_an_inbox(tmp_path, spoilt):
+    with pytest.raises(ConfigError) as wrong:
+        loaded(tmp_path, GOOD.replace("token: {env: TOKEN}", spoilt))
+    assert {problem.field.partition(".auth.")[0] for problem in wrong.value.problems} == {"backends.v"}
+
+
+def test_nor_where_a_management_key_lies_in_it(tmp_path):
+    document = yaml.safe_load(GOOD.replace("{env: TOKEN}", "{env: NOPE}"))
+    key = {"backend": "v", "mount": "secret", "path": "m", "field": "k"}
+    document["providers"]["people"] = {"type": "together", "management_key": key}
+    with pytest.raises(ConfigError) as wrong:
+        loaded(tmp_path, yaml.safe_dump(document))
+    assert [problem.field for problem in wrong.value.problems] == ["backends.v.auth.token"]
