@@ -15,7 +15,8 @@ if TYPE_CHECKING:  # see ``shared``
     from rotator.config import Settings
     from rotator.domain.record import KeyRecord, PolicyRecord
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LONGEST = timedelta(days=3650)
 
 
 class Length(click.ParamType):  # type: ignore[type-arg]
@@ -25,11 +26,15 @@ class Length(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """See ``click.ParamType``."""
-        found = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", str(value))
-        length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
-        if length is None or length > timedelta(days=3650):
+        from rotator.domain.text import duration  # noqa: PLC0415 - see ``shared``
+
+        found = re.fullmatch(r"([1-9][0-9]{0,15})([smhd])", str(value))
+        if found is None:
             self.fail(f"{value!r} is no duration; like 90s, 30m, 8h or 2d", param, ctx)
-        return length
+        seconds = int(found[1]) * _UNITS[found[2]]
+        if seconds > _LONGEST.total_seconds():
+            self.fail(f"{value!r} is too long; allowed: a duration of at most {duration(_LONGEST)}", param, ctx)
+        return timedelta(seconds=seconds)
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]

@@ -341,6 +341,7 @@ WRONG_STEERING = {
     "a past end": (["hold", "chat", "--reason", "x", "--until", "2001-01-01T00:00Z"], 2, "is past"),
     "no zone": (["hold", "chat", "--reason", "x", "--until", "2999-01-01T00:00"], 2, "no time with a zone"),
     "no duration": (["hold", "chat", "--reason", "x", "--for", "8 hours"], 2, "is no duration"),
+    "too long": (["hold", "chat", "--reason", "x", "--for", "9999d"], 2, "is too long; allowed: a duration of at most"),
     "no end of the grace": (["extend-grace", "chat", "--reason", "x"], 2, "say --by or --until"),
     "no grace": (["extend-grace", "chat", "--reason", "x", "--by", "1h"], 1, "no key is in its grace"),
 }
