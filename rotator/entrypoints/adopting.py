@@ -10,7 +10,7 @@ import click
 
 from rotator.entrypoints import exits
 from rotator.entrypoints.holding import Moment
-from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, log_from, operator, wired
+from rotator.entrypoints.shared import CONFIG, configured, failures, load_settings, log_from, one_of, operator, wired
 from rotator.errors import LeaseHeld
 
 if TYPE_CHECKING:  # see ``shared``
@@ -124,7 +124,7 @@ def _search(
         raise click.UsageError("--overwrite goes with --output")
     with failures():
         settings = load_settings(config, secrets=False)
-        asked = _one_provider(settings, provider)
+        asked = one_of(settings.providers, provider, option="--provider", what="provider")
         where = [_where(settings, one) for one in searches]
         log_from(settings, "error")
         return search(settings, where, provider=asked, named=fields, output=output, overwrite=overwrite)
@@ -136,13 +136,6 @@ def _where(settings: Settings, given: str) -> tuple[str, str]:
         known = ", ".join(settings.backends)
         raise click.BadParameter(f"{given!r} is no BACKEND:PATTERN; backends: {known}", param_hint="--search")
     return backend, pattern
-
-
-def _one_provider(settings: Settings, wanted: str | None) -> str:
-    known = list(settings.providers)
-    if wanted in known or (wanted is None and len(known) == 1):
-        return wanted or known[0]
-    raise click.BadParameter(f"allowed: {', '.join(known)}", param_hint="--provider")
 
 
 def _tell(policy: Policy, outcome: Adopted) -> None:

@@ -28,7 +28,7 @@ def plan(context: click.Context, config: Path | None, length: timedelta, style: 
     with failures():
         settings = load_settings(config or context.obj)
         for name in names:
-            configured(settings, name)
+            configured(settings, name, said_by="--policy")
         from rotator.domain.forecast import forecast  # noqa: PLC0415 - see ``shared``
 
         with wired(settings, read_only=True) as application:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from rotator.entrypoints.shared import CONFIG, failures, load_settings
+from rotator.entrypoints.shared import CONFIG, failures, load_settings, one_of
 
 if TYPE_CHECKING:  # start-up is measured: what a command needs is imported where it begins
     from rotator.adapters.backends.vault_policy import Use
@@ -38,7 +38,7 @@ def vault(context: click.Context, config: Path | None, backend: str | None, *, r
 
     with failures():
         settings = load_settings(config or context.obj, secrets=False)
-    name, chosen = one_backend(settings, VaultSettings, backend)
+    name, chosen = one_backend(settings, VaultSettings, "vault", backend)
     in_namespace = f" in namespace {chosen.namespace}" if chosen.namespace else ""
     heading = [
         f"What rotator needs of '{name}' ({chosen.url}){in_namespace}, by {settings.source.name}",
@@ -62,7 +62,7 @@ def aws(context: click.Context, config: Path | None, backend: str | None, *, rea
 
     with failures():
         settings = load_settings(config or context.obj, secrets=False)
-    name, chosen = one_backend(settings, AwsSettings, backend)
+    name, chosen = one_backend(settings, AwsSettings, "aws-secrets-manager", backend)
     if caller:
         if chosen.assume_role is None:
             raise click.UsageError(f"backend {name!r} takes on no role")
@@ -91,12 +91,11 @@ def uses_of(settings: Settings, backend: str) -> Iterator[Use]:
             yield Use(destination=ref.destination, who=f"management key of provider {name}", writes=False)
 
 
-def one_backend(settings: Settings, kind: type[_Kind], wanted: str | None) -> tuple[str, _Kind]:
-    """The backend of that kind, by its name where there are several."""
+def one_backend(settings: Settings, kind: type[_Kind], type_: str, wanted: str | None) -> tuple[str, _Kind]:
+    """The backend of that kind, by its name where there are several.
+
+    :param type_: the kind as the configuration calls it.
+    """
     of_kind = {name: one for name, one in settings.backends.items() if isinstance(one, kind)}
-    if wanted is None and len(of_kind) == 1:
-        return next(iter(of_kind.items()))
-    if wanted is not None and wanted in of_kind:
-        return wanted, of_kind[wanted]
-    known = ", ".join(of_kind) or "none is configured"
-    raise click.BadParameter(f"allowed: {known}", param_hint="--backend")
+    name = one_of(of_kind, wanted, option="--backend", what=f"backend of type {type_}")
+    return name, of_kind[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +93,17 @@ def load_settings(config: Path | None, *, secrets: bool = True) -> Settings:
     return load(config, os.environ, secrets=secrets)
 
 
+def one_of(known: Collection[str], wanted: str | None, *, option: str, what: str) -> str:
+    """The one that an option names, or the only one there is; otherwise a usage error."""
+    if wanted in known or (wanted is None and len(known) == 1):
+        return wanted or next(iter(known))
+    if not known:
+        raise click.UsageError(f"no {what} is configured")
+    if wanted is None:
+        raise click.UsageError(f"say {option}, one of: {', '.join(known)}")
+    raise click.BadParameter(f"allowed: {', '.join(known)}", param_hint=option)
+
+
 @contextmanager
 def wired(
     settings: Settings, *, read_only: bool = False, must_exist: bool = False, who: str = "", log_level: str = "error"
@@ -118,9 +129,12 @@ def log_from(settings: Settings, level: str) -> None:
     telemetry.configure(level=level, style=settings.log.format)
 
 
-def configured(settings: Settings, name: str) -> Policy:
-    """The policy of that name, or a usage error."""
+def configured(settings: Settings, name: str, *, said_by: str = "POLICY") -> Policy:
+    """The policy of that name, or a usage error.
+
+    :param said_by: the argument or option in which it was given.
+    """
     for policy in settings.policies:
         if policy.name == name:
             return policy
-    raise click.BadParameter(f"no policy {name!r} in {settings.source}", param_hint="POLICY")
+    raise click.BadParameter(f"no policy {name!r} in {settings.source}", param_hint=said_by)

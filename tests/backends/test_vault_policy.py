@@ -46,6 +46,12 @@ policies:
       - {{backend: vault, mount: {KV2}, path: fresh, field: KEY, kv_version: 2}}
       - {{backend: vault, mount: {KV1}, path: fresh, field: KEY, kv_version: 1, beside: {{KEY_ID: key_id}}}}
 """
+WITHOUT_VAULT = """
+version: 1
+instance: prod
+providers: {together: {type: together, management_key: {env: NOT_SET}}}
+policies: []
+"""
 
 
 def configured(folder: Path) -> Settings:
@@ -151,11 +157,21 @@ def test_of_several_backends_one_must_be_named(tmp_path: Path) -> None:
     answer = run(cli, ["policy", "vault", "--config", str(file)])
     assert answer.exit_code == 2
     assert "allowed: dotenv" not in answer.output
-    assert "vault, spare" in answer.output
+    assert "say --backend, one of: vault, spare" in answer.output
+    assert "Invalid value" not in answer.output
     assert 'path "least/kv2/data/app"' in run(cli, ["policy", "vault", "-c", str(file), "--backend", "vault"]).output
     assert "least" not in run(cli, ["policy", "vault", "-c", str(file), "--backend", "spare"]).output.replace(
         "The least", ""
     )
+
+
+def test_a_configuration_without_vault_is_told_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "rotator.yaml"
+    file.write_text(WITHOUT_VAULT)
+    for options in ([], ["--backend", "vault"]):
+        answer = CliRunner().invoke(cli, ["policy", "vault", "--config", str(file), *options])
+        assert answer.exit_code == 2
+        assert "Error: no backend of type vault is configured" in answer.output
 
 
 def test_where_the_version_is_not_said_the_policy_says_what_it_takes_it_for(tmp_path: Path) -> None:

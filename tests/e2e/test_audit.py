@@ -172,7 +172,7 @@ def test_findings_that_are_accepted_narrowed_or_mild_enough_fail_nothing(
     ("arguments", "said"),
     [
         (["--format", "pdf"], "'pdf' is not one of"),
-        (["--policy", "chta"], "no policy 'chta'"),
+        (["--policy", "chta"], "Invalid value for --policy: no policy 'chta'"),
         (["--project", "proj_x"], "no policy is of project 'proj_x'"),
         (["--fail-on", "severe"], "'severe' is not one of"),
         (["--baseline", "/nowhere.yaml"], "/nowhere.yaml"),

@@ -141,6 +141,7 @@ WRONG = {
     "no backend": (["--search", "/srv/*/.env"], "is no BACKEND:PATTERN; backends: dotenv, vault, aws"),
     "an unknown backend": (["--search", "vualt:secret/*"], "'vualt:secret/*' is no BACKEND:PATTERN"),
     "an unknown provider": (["--search", "dotenv:/x", "--provider", "openai"], "allowed: together"),
+    "one of several providers": (["--search", "dotenv:/x"], "Error: say --provider, one of: together, people"),
     "an end": (["--search", "dotenv:/x", "--expires", "never"], "--expires goes with a POLICY"),
     "an output of a policy": (["chat", "--output", "x.yaml"], "go with --search"),
     "an overwriting of nothing": (["--search", "dotenv:/x", "--overwrite"], "--overwrite goes with --output"),
@@ -153,8 +154,10 @@ def test_a_wrong_search_is_a_usage_error(tmp_path: Path, arguments: list[str], s
         "vault": {"type": "vault", "url": "http://127.0.0.1:9", "auth": {"method": "token", "token": {"env": "T"}}},
         "aws": {"type": "aws-secrets-manager", "region": "eu-central-1"},
     }
-    rotator = Rotator(tmp_path, document(tmp_path, "http://127.0.0.1:9", [], backends), {})
-    done = here(rotator, "adopt", *arguments)
+    configuration = document(tmp_path, "http://127.0.0.1:9", [], backends)
+    if said.endswith("people"):
+        configuration["providers"]["people"] = {"type": "together", "issuance": "assisted"}
+    done = here(Rotator(tmp_path, configuration, {}), "adopt", *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
 

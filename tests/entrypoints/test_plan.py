@@ -124,7 +124,7 @@ def test_nothing_is_changed(config: Path) -> None:
         (["--until", "soon"], "'soon' is no duration; like 90s, 30m, 8h or 2d"),
         (["--until", "36500d"], "'36500d' is too long; allowed: a duration of at most 3650d"),
         (["--until", "1000000000000d"], "'1000000000000d' is too long; allowed: a duration of at most 3650d"),
-        (["--policy", "caht"], "no policy 'caht'"),
+        (["--policy", "caht"], "Invalid value for --policy: no policy 'caht'"),
     ],
     ids=["a wrong length", "eleven years", "what no date can say", "an unknown policy"],
 )

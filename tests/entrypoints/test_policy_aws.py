@@ -50,8 +50,8 @@ def test_whoever_takes_on_the_role_needs_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "allowed: aws, production"),
-        (("--backend", "nothing"), "allowed: aws, production"),
+        ((), "say --backend, one of: aws, production"),
+        (("--backend", "nothing"), "Invalid value for --backend: allowed: aws, production"),
         (("--backend", "aws", "--caller"), "backend 'aws' takes on no role"),
     ],
 )

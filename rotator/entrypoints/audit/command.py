@@ -90,7 +90,7 @@ def audit(
 
 def _check(settings: Settings, policies: tuple[str, ...], projects: tuple[str, ...]) -> None:
     for name in policies:
-        configured(settings, name)
+        configured(settings, name, said_by="--policy")
     known = {policy.project for policy in settings.policies}
     for project in projects:
         if project not in known:
