@@ -196,7 +196,9 @@ def refused(error: Exception, source: Path) -> None:
     log = structlog.get_logger()
     if isinstance(error, ConfigError):
         for one in error.problems[:MOST_TOLD]:
-            log.error("configuration.fault", **{part.name: getattr(one, part.name) for part in fields(one)})
+            told = {part.name: getattr(one, part.name) for part in fields(one)}
+            told["allowed"] = one.allowed.removeprefix("allowed: ")  # a word of the sentence; here the field says it
+            log.error("configuration.fault", **told)
         reason = f"faults: {len(error.problems)}"
     elif isinstance(error, RotatorError):
         reason = str(error)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from apscheduler.events import EVENT_JOB_EXECUTED, JobExecutionEvent
+from structlog.testing import capture_logs
 
 from rotator.bootstrap import Application, application
 from rotator.clock import SystemClock
@@ -20,12 +21,12 @@ from rotator.config import Settings, Watched, load
 from rotator.domain.record import PolicyRecord
 from rotator.entrypoints.daemon import _PULSE, Daemon
 from rotator.entrypoints.front import Front
-from rotator.entrypoints.reload import Reloader, changes, need_a_restart
+from rotator.entrypoints.reload import Reloader, changes, need_a_restart, refused
 from rotator.entrypoints.runtimes import Runtimes
 from rotator.entrypoints.serve import AGAIN_LAST, Opener
 from rotator.entrypoints.signals import Signals
 from rotator.entrypoints.supervisor import Supervisor
-from rotator.errors import BackendDenied, BackendUnavailable, JournalUnavailable, ProviderUnavailable
+from rotator.errors import BackendDenied, BackendUnavailable, ConfigError, JournalUnavailable, ProviderUnavailable
 from rotator.metrics.counted import Counted
 from rotator.ports import Look
 from rotator.service.guard import GuardedProvider
@@ -168,6 +169,19 @@ def test_a_file_that_can_not_be_read_keeps_the_last_good_configuration(new_desk:
     desk.write(policies=[])
     desk.reloader.look(asked=False)
     assert desk.names() == []
+
+
+def test_a_fault_says_once_what_is_allowed(tmp_path: Path) -> None:
+    file = tmp_path / "rotator.yaml"
+    file.write_text("a: [")
+    with pytest.raises(ConfigError) as wrong:
+        load(file, {})
+    with capture_logs() as logs:
+        refused(wrong.value, file)
+    assert [(one["event"], one.get("allowed")) for one in logs] == [
+        ("configuration.fault", "a readable YAML file"),
+        ("configuration.kept", None),
+    ]
 
 
 @pytest.mark.parametrize(
