@@ -7,7 +7,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 
 from rotator.config.check import Faults
-from rotator.config.secrets import Follow
+from rotator.config.secrets import SIGNING, Follow
 from rotator.config.settings import AppriseSettings, ChannelSettings, WebhookSettings
 from rotator.config.shapes.notifications import CHANNELS, AppriseShape, ChannelShape, WebhookShape
 from rotator.config.source import FieldPath
@@ -57,7 +57,7 @@ class ChannelReader:
             case WebhookShape():
                 self._faults.bound(checked.timeout, _LONGEST, (*path, "timeout"))
                 self._url(checked.url, (*path, "url"))
-                secret = self._reference(checked.secret, (*path, "secret"))
+                secret = self._reference(checked.secret, (*path, "secret"), form=SIGNING)
                 if secret is None:
                     return None
                 return WebhookSettings(rules=rules, url=checked.url, secret=secret, timeout=checked.timeout)

@@ -11,6 +11,7 @@ from typing import Protocol
 from rotator.config.source import FieldPath
 from rotator.domain.model import Destination
 from rotator.domain.secret import SecretValue
+from rotator.domain.signing import SIGNING_FORM, signing_keys
 from rotator.errors import MissingSecret
 from rotator.secret_file import secret_text
 
@@ -80,6 +81,12 @@ IN_HEADER = Form(
     SecretValue.is_header_safe,
     "which has blanks or characters that can't be sent",
     "allowed: printable ASCII without blanks, as it is sent in a header",
+)
+
+SIGNING = Form(
+    lambda secret: bool(signing_keys(secret)),
+    "which is of another form",
+    f"allowed: {SIGNING_FORM}; several with blanks between them",
 )
 
 

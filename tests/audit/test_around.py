@@ -33,7 +33,7 @@ class Installation:
         (self.folder / "log" / "anchors.jsonl").touch()
         (self.folder / "log" / "anchors.jsonl").chmod(0o644)
         for name in ("anchor.token", "hook.secret", "http.token"):
-            (self.folder / name).write_text("0123456789abcdef" * 3)
+            (self.folder / name).write_text("whsec_" + "0123456789abcdef" * 3)
             (self.folder / name).chmod(0o600)
         tls = Authority(self.folder).sign("localhost")
         self.key = tls[1]

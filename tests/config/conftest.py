@@ -19,7 +19,7 @@ policies:
     destinations:
       - {backend: dotenv, path: /srv/a.env, field: KEY}
 """
-ENVIRON = {"MANAGEMENT_KEY": "a-secret-that-must-not-be-shown"}
+ENVIRON = {"MANAGEMENT_KEY": "a-secret-that-must-not-be-shown", "SIGNING": "whsec_bWFkZSB1cCBmb3IgdGhlc2UgdGVzdHMu"}
 
 
 class Configuration:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from rotator.config import load, schema
+from tests.config.conftest import ENVIRON
 from tests.parts.certificates import Authority
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -17,7 +18,7 @@ README = CONFIG.parent / "README.md"
 
 
 def environ_of(text):
-    return dict.fromkeys(re.findall(r"\{env: (\w+)\}", text), "x")
+    return {**dict.fromkeys(re.findall(r"\{env: (\w+)\}", text), "x"), "WEBHOOK_SECRET": ENVIRON["SIGNING"]}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

@@ -8,7 +8,7 @@ from rotator.config import AppriseSettings, EnvRef, WebhookSettings, load
 from rotator.domain.notices import Kind, Level
 from tests.config.conftest import ENVIRON, GOOD
 
-HOOK = "notifications: {ops: {type: webhook, url: 'https://example.com/in', secret: {env: MANAGEMENT_KEY}%s}}\n"
+HOOK = "notifications: {ops: {type: webhook, url: 'https://example.com/in', secret: {env: SIGNING}%s}}\n"
 ONLY = "allowed: a reference: {env: NAME}, {file: PATH} or {credential: NAME}; never the secret itself"
 
 CASES = {
@@ -25,8 +25,15 @@ CASES = {
         "notifications.ops.secret: found nothing; allowed: this field must be there",
     ),
     "plain http": (
-        "notifications: {ops: {type: webhook, url: 'http://example.com/', secret: {env: MANAGEMENT_KEY}}}\n",
+        "notifications: {ops: {type: webhook, url: 'http://example.com/', secret: {env: SIGNING}}}\n",
         "notifications.ops.url: found 'http://example.com/'; allowed: https (plain http only to this machine)",
+    ),
+    "a secret of another form": (
+        HOOK.replace("SIGNING", "MANAGEMENT_KEY") % "",
+        (
+            "notifications.ops.secret: found environment variable MANAGEMENT_KEY, which is of another form; allowed: "
+            "'whsec_' and 24 to 64 bytes in base64; several with blanks between them"
+        ),
     ),
     "an unknown event": (
         HOOK % ", events: [rotatted]",

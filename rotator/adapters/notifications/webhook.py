@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,16 +12,12 @@ from standardwebhooks import Webhook
 from rotator import __version__
 from rotator.adapters.notifications.bounded import REFUSALS, bounded
 from rotator.domain.secret import SecretValue
+from rotator.domain.signing import SIGNING_FORM, signing_keys
 from rotator.errors import SendFailed
 from rotator.ports_notify import Message
 
-_PREFIX = "whsec_"
-
 _WAIT = 86_400.0
 """Seconds that a ``Retry-After`` counts for at most: a number without an end is no time."""
-
-_SHORTEST, _LONGEST = 24, 64
-"""Bytes of a signing secret. Source: the specification, "Signature scheme"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,25 +66,12 @@ def payload(message: Message) -> dict[str, object]:
 def signed(secret: SecretValue, ident: str, now: datetime, content: str) -> dict[str, str]:
     """The three headers of the specification. Raises ``SendFailed`` where the secret is of another form."""
     moment = now.astimezone(UTC)
-    signatures = [Webhook(key).sign(ident, moment, content) for key in keys(secret)]
+    keys = signing_keys(secret)
+    if not keys:
+        raise SendFailed(f"its secret is not {SIGNING_FORM}")
+    signatures = [Webhook(key).sign(ident, moment, content) for key in keys]
     return {
         "webhook-id": ident,
         "webhook-timestamp": str(int(moment.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
-
-
-def keys(secret: SecretValue) -> list[bytes]:
-    """The keys to sign with: the library would take any text for one, and sign with what is left of it."""
-    found = []
-    for text in secret.reveal().split():
-        try:
-            key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        if not text.startswith(_PREFIX) or not _SHORTEST <= len(key) <= _LONGEST:
-            raise SendFailed(f"its secret is not '{_PREFIX}' and {_SHORTEST} to {_LONGEST} bytes in base64")
-        found.append(key)
-    if not found:
-        raise SendFailed("its secret is empty")
-    return found
