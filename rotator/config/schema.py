@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from rotator.config.shapes.document import Document
@@ -23,4 +24,8 @@ class _Generator(GenerateJsonSchema):
     """Durations as the file writes them: an editor that fills in a default must not write ``PT10S``."""
 
     def encode_default(self, dft: Any) -> Any:  # noqa: ANN401 - pydantic's own signature
-        return duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+        if isinstance(dft, timedelta):
+            return duration(dft)
+        if isinstance(dft, BaseModel):  # what is not said has no default of its own
+            return {name: self.encode_default(value) for name, value in dft if value is not None}
+        return super().encode_default(dft)

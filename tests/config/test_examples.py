@@ -75,6 +75,24 @@ def test_the_published_schema_is_up_to_date_and_strict():
         jsonschema.validate({"version": 1, "instance": "x", "providers": {}, "polices": []}, schema())
 
 
+def test_every_default_in_the_schema_is_what_the_file_may_say():
+    made = schema()
+    assert made["properties"]["service"]["default"]["lease"] == "5m"
+    found = list(with_defaults(made))
+    assert len(found) > 50
+    for given in found:
+        if given["default"] is not None:  # nothing: as if it were not said
+            jsonschema.validate(given["default"], {**given, "$defs": made["$defs"]}, jsonschema.Draft202012Validator)
+
+
+def with_defaults(node):
+    """Each part of the schema that has a default."""
+    if isinstance(node, dict) and "default" in node and "properties" not in node:
+        yield node
+    for one in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from with_defaults(one)
+
+
 def commented(word):
     """The lines of the Vault example that are commented out, by the field that they begin with."""
     lines = (CONFIG / "vault.yaml").read_text().splitlines()
