@@ -88,7 +88,11 @@ WRONG = {
     "no cron expression": ("{cron: 'at night', duration: 3h}", "a cron expression of five fields"),
     "no time zone": ("{cron: '0 2 * * *', duration: 3h, timezone: Mars/Base}", "a time zone's name"),
     "no day": ("{cron: '0 2 * * *', duration: 3h, except: [christmas]}", "a day such as 2026-12-24"),
-    "never": ("{cron: '0 2 30 2 *', duration: 3h}", "allowed: "),
+    "never": (
+        "{cron: '0 2 30 2 *', duration: 3h}",
+        "found '0 2 30 2 *'; allowed: one that comes at all: its months have",
+    ),
+    "no day of any month": ("{cron: '0 2 32 2 *', duration: 3h}", "allowed: a cron expression of five fields"),
     "too rare": ("{cron: '0 2 1 * *', duration: 3h}", "apart, while a key that is due can wait 126h"),
 }
 

@@ -12,18 +12,28 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from rotator.config.shapes.fields import Duration, Label, Shape, Text
 
 _CRON = "allowed: a cron expression of five fields, such as '0 2 * * tue-thu'"
+_NEVER = "allowed: one that comes at all: its months have no such day"
 _ZONE = "allowed: a time zone's name, such as Europe/Berlin"
 _DAY = "allowed: a day such as 2026-12-24"
 
 
 def _cron(text: str) -> str:
-    if len(text.split()) != 5:  # noqa: PLR2004 - cronsim would take a sixth, for seconds
+    fields = text.split()
+    if len(fields) != 5:  # noqa: PLR2004 - cronsim would take a sixth, for seconds
         raise ValueError(_CRON)
+    if not _is_cron(text):
+        in_any_month = " ".join([*fields[:3], "*", fields[4]])
+        on_any_day = " ".join([*fields[:2], "*", *fields[3:]])
+        raise ValueError(_NEVER if _is_cron(in_any_month) and _is_cron(on_any_day) else _CRON)
+    return text
+
+
+def _is_cron(text: str) -> bool:
     try:
         CronSim(text, datetime(2027, 1, 1, tzinfo=UTC))
     except (CronSimError, ValueError):
-        raise ValueError(_CRON) from None
-    return text
+        return False
+    return True
 
 
 def _zone(text: str) -> str:
