@@ -319,7 +319,8 @@ def _guarded_provider(
             provider: KeyProvider = PluggedProvider(one.type, lambda: one.plugin.make(one.resolved(secret), context))
         else:
             unread = SecretValue("not-read")
-            provider = _together(one, (lambda _ref: unread) if asks_only else secret, limits.concurrency, clock)
+            known = (lambda _ref: unread) if asks_only else secret
+            provider = _together(one, known, limits.concurrency, clock, name)
     wish = wishes.of(f"provider {name}", one)
     return GuardedProvider(provider, name=name, clock=clock, limits=limits, wish=wish, observer=observer)
 
@@ -357,7 +358,7 @@ def _backend(
 
 
 def _together(
-    settings: TogetherSettings, secret: Callable[[SecretRef], SecretValue], connections: int, clock: Clock
+    settings: TogetherSettings, secret: Callable[[SecretRef], SecretValue], connections: int, clock: Clock, name: str
 ) -> KeyProvider:
     from rotator.adapters.providers.together import TogetherPaths, TogetherProvider  # noqa: PLC0415 - see _backend
 
@@ -368,6 +369,7 @@ def _together(
         timeout=settings.timeout.total_seconds(),
         max_connections=connections,
         now=clock.now,
+        name=name,
     )
 
 

@@ -248,10 +248,20 @@ def test_a_credential_that_may_only_read_lists_and_is_denied_the_rest(simulator:
 
 def test_a_management_key_that_is_refused_says_so_and_is_not_shown(simulator: Simulator) -> None:
     wrong = SecretValue("a-key-that-nobody-issued")
-    provider = TogetherProvider(base_url=simulator.base_url, management_key=wrong)
-    with pytest.raises(ProviderDenied, match="401 invalid_api_key") as caught:
-        provider.list_keys(PROJECT)
-    assert not shows(caught.value, wrong)
+    provider = TogetherProvider(base_url=simulator.base_url, management_key=wrong, name="gateway")
+    calls: dict[str, Callable[[], object]] = {
+        "GET": lambda: provider.list_keys(PROJECT),
+        "POST": lambda: provider.create_key(PROJECT, "new", EXPIRES),
+        "PATCH": lambda: provider.set_expiration(PROJECT, "key_x", EXPIRES),
+        "DELETE": lambda: provider.revoke_key(PROJECT, "key_x"),
+    }
+    told = "the provider refuses the management key (field management_key of provider gateway): 401 invalid_api_key"
+    for method, call in calls.items():
+        with pytest.raises(ProviderDenied) as caught:
+            call()
+        assert str(caught.value).startswith(f"{method} /v1/projects/")
+        assert str(caught.value).endswith(f": {told}")
+        assert not shows(caught.value, wrong)
     provider.close()
 
 

@@ -29,6 +29,7 @@ class Failure:
     :param problem: what happened: a status, a code, or a class of network errors.
     :param kind: the error, if this attempt decides.
     :param passing: the same request may succeed later.
+    :param refused: the credential that was sent is none (401).
     :param happened: the request changes something, and may have been carried out.
     :param retry_after: seconds that the provider asked to wait.
     """
@@ -36,6 +37,7 @@ class Failure:
     problem: str
     kind: type[ProviderError]
     passing: bool = False
+    refused: bool = False
     happened: bool = False
     retry_after: float | None = None
 
@@ -58,7 +60,8 @@ def judge_read(answer: Answer | NoAnswer) -> Answer | Failure:
     if answer.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT, *_SERVER_ERRORS):
         return _passing(answer)
     if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return Failure(problem=answer.describe(), kind=ProviderDenied)
+        refused = answer.status == HTTPStatus.UNAUTHORIZED
+        return Failure(problem=answer.describe(), kind=ProviderDenied, refused=refused)
     if answer.status in _CLIENT_ERRORS and answer.envelope() is not None:
         return Failure(problem=answer.describe(), kind=ProviderRejected)
     return Failure(problem=f"{answer.describe()}, not an answer of the contract", kind=ProviderNonsense)
@@ -79,8 +82,10 @@ def judge_change(answer: Answer | NoAnswer, success: HTTPStatus) -> Answer | Fai
     if answer.status in (HTTPStatus.REQUEST_TIMEOUT, *_SERVER_ERRORS):
         return _passing(answer, happened=True)
     if answer.status == HTTPStatus.UNAUTHORIZED or (answer.status in _CLIENT_ERRORS and answer.envelope() is not None):
-        denied = answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-        return Failure(problem=answer.describe(), kind=ProviderDenied if denied else ProviderRejected)
+        refused = answer.status == HTTPStatus.UNAUTHORIZED
+        denied = refused or answer.status == HTTPStatus.FORBIDDEN
+        kind = ProviderDenied if denied else ProviderRejected
+        return Failure(problem=answer.describe(), kind=kind, refused=refused)
     problem = f"{answer.describe()}, not an answer of the contract"
     return Failure(problem=problem, kind=ProviderNonsense, happened=True)
 

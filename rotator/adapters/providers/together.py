@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from random import SystemRandom
@@ -74,6 +74,7 @@ class TogetherProvider:
     :param attempts: how often a request is sent in all, where a repeat is harmless.
     :param sleep: waits between attempts, in seconds; a test drives it.
     :param now: our clock, to compare the provider's with.
+    :param name: the provider's in the configuration, for messages.
     :raises ProviderDenied: the management key can't be sent in a header.
     :raises ValueError: ``base_url`` is not http(s) with a host.
     """
@@ -89,6 +90,7 @@ class TogetherProvider:
         max_connections: int = 20,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        name: str = "together",
     ) -> None:
         if management_key is not None and not management_key.is_header_safe():
             raise ProviderDenied("the management key is empty, or has blanks or characters that no key has; not sent")
@@ -96,6 +98,7 @@ class TogetherProvider:
         self._paths = paths
         self._attempts = max(attempts, 1)
         self._now = now
+        self._name = name
         self._sleep = sleep
         self._exchange = Exchange(base_url, timeout=timeout, max_connections=max_connections, now=now)
         self._whoami: tuple[tuple[str, Callable[[object], Identity]], ...] = (
@@ -114,7 +117,7 @@ class TogetherProvider:
             judged = judge_change(answer, HTTPStatus.CREATED)
             return _parse(judged, lambda payload: shapes.issued_key(payload, project), happened=True)
 
-        return self._repeat(place, attempt, attempts=1)
+        return self._managed(place, attempt, attempts=1)
 
     def list_keys(self, project: str) -> Sequence[KeyFacts]:
         """See ``KeyProvider``. A cursor is only ever a query parameter, so no answer can send us elsewhere."""
@@ -142,7 +145,7 @@ class TogetherProvider:
             judged = judge_change(answer, HTTPStatus.OK)
             return _parse(judged, lambda payload: shapes.updated_key(payload, project, key_id), happened=True)
 
-        self._repeat(place, attempt)
+        self._managed(place, attempt)
 
     def revoke_key(self, project: str, key_id: str) -> None:
         """See ``KeyProvider``. 404 is a success in the platform's envelope only: a proxy's page proves nothing."""
@@ -155,7 +158,7 @@ class TogetherProvider:
                 return answer
             return judge_change(answer, HTTPStatus.NO_CONTENT)
 
-        self._repeat(place, attempt)
+        self._managed(place, attempt)
 
     def identify(self, secret: SecretValue) -> Identity | Refused:
         """See ``KeyProvider``.
@@ -239,7 +242,7 @@ class TogetherProvider:
             answer = self._exchange.send("GET", path, manager, query=query)
             return _parse(judge_read(answer), lambda payload: shapes.key_page(payload, project))
 
-        return self._repeat(f"GET {self._paths.keys}", attempt)
+        return self._managed(f"GET {self._paths.keys}", attempt)
 
     def _manager(self) -> SecretValue:
         if self._management_key is None:
@@ -251,6 +254,18 @@ class TogetherProvider:
             if not text.strip("."):  # "..", percent-encoded or not, means another place
                 raise ProviderRejected("an id that is empty or only dots; not sent")
         return template.format(project_id=quote(project, safe=""), key_id=quote(key_id, safe=""))
+
+    def _managed(self, place: str, attempt: Callable[[], _T | Failure], *, attempts: int | None = None) -> _T:
+        """With the management key: where that is refused, its field is what a person has to look at."""
+
+        def told() -> _T | Failure:
+            result = attempt()
+            if not isinstance(result, Failure) or not result.refused:
+                return result
+            field = f"field management_key of provider {self._name}"
+            return replace(result, problem=f"the provider refuses the management key ({field}): {result.problem}")
+
+        return self._repeat(place, told, attempts=attempts)
 
     def _repeat(self, place: str, attempt: Callable[[], _T | Failure], *, attempts: int | None = None) -> _T:
         """Try until it succeeds, can't pass, or was tried often enough; then raise what the attempts mean."""
