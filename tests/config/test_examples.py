@@ -54,6 +54,24 @@ def test_the_full_example_says_the_defaults_as_they_are(tmp_path):
     assert first.policies[0].digest != ""
 
 
+def test_the_full_example_names_every_field_that_there_is():
+    text = (CONFIG / "full.yaml").read_text()
+    made = schema()
+    shapes = {"Document": made, **made["$defs"]}
+    fields = {(shape, field) for shape, given in shapes.items() for field in given.get("properties", {})}
+    assert {(shape, field) for shape, field in fields if not re.search(rf"(?<!\w){field}:", text)} == set()
+
+
+COMMENTED = [line for line in (CONFIG / "full.yaml").read_text().splitlines() if re.match(r" +# [a-z_]+: ", line)]
+
+
+@pytest.mark.parametrize("line", COMMENTED, ids=str.strip)
+def test_each_field_that_is_a_comment_in_the_full_example_fits_the_schema(line):
+    """Of two fields of one name, YAML's plain reader takes the later one."""
+    text = (CONFIG / "full.yaml").read_text().replace(line, line.replace("# ", "", 1))
+    jsonschema.validate(yaml.safe_load(text), schema(), cls=jsonschema.Draft202012Validator)
+
+
 def test_the_configuration_of_the_readme_loads(tmp_path):
     pages = (README, README.with_name("docs") / "postgresql.md")
     text, postgresql = re.findall(r"```yaml\n(.*?)```", "".join(page.read_text() for page in pages), re.DOTALL)
