@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -128,64 +128,71 @@ class Gatherer:
     def _with_others(self, policy: Policy, ending: Sequence[KeyRecord], world: World, now: datetime) -> World:
         """What other policies hold and remember of keys that may end now."""
         since = max(now - OBSERVATION_MAX_AGE, self.began_at)
-        seen = self.journal.observations(scope_of(policy), since=since)
+        others = self._others(policy, {policy.project, *(key.project for key in ending)})
+        seen: dict[str, Observation] = {}
+        for scope in {scope_of(other) for other in others}:
+            seen.update(self.journal.observations(scope, since=since))
         by_id = any(key.fingerprint is None for key in ending)  # found by its name: only the provider knows its value
         held: dict[Fingerprint, tuple[str, ...]] = {}
         ids: dict[str, tuple[str, ...]] = {}
         unknown: list[str] = []
         away: set[str] = set()  # backends that did not answer: one of them must not be waited for again and again
-        for destination in self._others(policy):
+        for other, destination in ((one, place) for one in others for place in one.destinations):
             found = seen.get(destination.name)
             if found is None or (by_id and found.fingerprint and not found.key_id):
                 is_away = destination.backend in away
-                found = None if is_away else self._observe(policy, destination, by_id=by_id, now=now)
+                found = None if is_away else self._observe(other, destination, by_id=by_id, now=now)
             if found is None:
                 away.add(destination.backend)
                 unknown.append(destination.name)
             elif found.fingerprint:
                 held[found.fingerprint] = (*held.get(found.fingerprint, ()), destination.name)
                 ids[found.key_id] = (*ids.get(found.key_id, ()), destination.name)
-        for one in self._seen_elsewhere(policy, ending):
+        for one in self._seen_elsewhere(policy, ending, others):
             if one.fingerprint:
                 held[one.fingerprint] = (*held.get(one.fingerprint, ()), one.destination)
         claims = {key.key_id: self._claims(policy, key, now) for key in ending}
         return replace(world, held_by_others=held, ids_held_by_others=ids, others_unknown=tuple(unknown), claims=claims)
 
-    def _observe(self, policy: Policy, destination: Destination, *, by_id: bool, now: datetime) -> Observation | None:
-        """One look at another policy's destination; ``None`` where it can't be looked at."""
+    def _observe(self, other: Policy, destination: Destination, *, by_id: bool, now: datetime) -> Observation | None:
+        """One look at another policy's destination; ``None`` where it can't be looked at.
+
+        What lies there is shown to that policy's own provider alone.
+        """
         secrets: dict[Fingerprint, SecretValue] = {}
         view = self._view(destination, secrets)
         if view.reach is not Reach.OK:
             return None
         key_id = ""
         if by_id and view.fingerprint:
-            identities, problem = self._identify(policy, secrets)
+            identities, problem = self._identify(other, secrets)
             if problem:
                 return None
             identity = identities[view.fingerprint]
             key_id = identity.key_id if isinstance(identity, Identity) else ""
         return Observation(
             destination=destination.name,
-            scope=scope_of(policy),
+            scope=scope_of(other),
             fingerprint=view.fingerprint,
             seen_at=now,
             key_id=key_id,
         )
 
-    def _seen_elsewhere(self, policy: Policy, keys: Sequence[KeyRecord]) -> list[Observation]:
+    def _seen_elsewhere(self, policy: Policy, keys: Sequence[KeyRecord], others: Sequence[Policy]) -> list[Observation]:
         """Destinations of other projects that held one of the keys when they were last looked at.
 
         A key works in its project alone, wherever a person has copied it to. That is rare, so these places are not
         read anew: one of them that hangs must not hold up the policies of every project.
         """
-        if all(other.project == policy.project for other in self.policies):
+        if len(others) >= len(self.policies) - 1:
             return []
         seen = self.journal.seen_holding(
             [key.key_id for key in keys], [key.fingerprint for key in keys if key.fingerprint]
         )
         if not seen:  # nearly always: the names of thousands of places are not gathered for nothing
             return []
-        elsewhere = {d.name for other in self.policies if other.project != policy.project for d in other.destinations}
+        beside = {policy.name, *(other.name for other in others)}
+        elsewhere = {d.name for other in self.policies if other.name not in beside for d in other.destinations}
         return [one for one in seen if one.destination in elsewhere]
 
     def _claims(self, policy: Policy, key: KeyRecord, now: datetime) -> tuple[Claim, ...]:
@@ -222,10 +229,9 @@ class Gatherer:
             return replace(world, use_problem=str(error))
         return replace(world, used_until={**world.used_until, **used})
 
-    def _others(self, policy: Policy) -> Iterable[Destination]:
-        for other in self.policies:
-            if other.project == policy.project and other.name != policy.name:
-                yield from other.destinations
+    def _others(self, policy: Policy, projects: Collection[str]) -> list[Policy]:
+        """In whose places keys of these projects can be used; a policy's project may have been changed since."""
+        return [other for other in self.policies if other.project in projects and other.name != policy.name]
 
 
 def scope_of(policy: Policy) -> str:

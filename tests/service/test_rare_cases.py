@@ -9,6 +9,7 @@ import pytest
 
 from rotator.domain import events as ev
 from rotator.domain.model import Destination, Refused
+from rotator.domain.record import KeyState
 from rotator.errors import BackendUnavailable, JournalUnavailable, LeaseHeld, OutcomeUnknown, ProviderUnavailable
 from rotator.service.reconcile import Result
 from tests.domain.build import DAY, HOUR, POLICY
@@ -549,6 +550,57 @@ def test_promise_2_a_stray_that_another_policy_holds_is_given_no_end(stage):
     stage.look()
     (facts,) = [f for f in stage.provider.list_keys(POLICY.project) if f.key_id == made.facts.key_id]
     assert facts.expires_at > stage.clock.now() + 80 * DAY
+
+
+def test_promise_2_after_a_change_of_project_places_of_the_former_one_are_still_looked_at(stage):
+    rotate_now(stage)
+    stage.look()
+    ours, value = stage.held()[0], secret_of(stage)
+    other = stage.another_policy("other")
+    stage.put(other, stage.provider.create_by_hand(POLICY.project).secret.reveal())
+    look(stage, other)
+    stage.change_policy(project="proj_b", digest="d2")
+    stage.put_key_by_hand()
+    stage.look()
+    assert record(stage).key(ours).state is KeyState.RETIRING
+    stage.clock.advance(POLICY.grace - HOUR)
+    look(stage, other)
+    stage.put(other, value)  # a person; the next look at that policy is hours away
+    stage.clock.advance(HOUR)
+    stage.look()
+    assert ours in stage.provider.live("proj_a")
+
+
+def test_promise_3_a_place_s_value_is_shown_to_its_own_provider_alone(stage):
+    """Two providers have a project of the same id; a key of the first was found by its name in its list."""
+    asked = []
+    provider = stage.provider
+
+    class Another:
+        def identify(self, secret):
+            asked.append(secret.fingerprint())
+            return provider.identify(secret)
+
+        def __getattr__(self, name):
+            return getattr(provider, name)
+
+    adopted(stage)
+    other = stage.another_policy("other", provider="another")
+    theirs = provider.create_by_hand(POLICY.project).secret
+    stage.put(other, theirs.reveal())
+    identify, shown = provider.identify, []
+    provider.identify = lambda secret: shown.append(secret.fingerprint()) or identify(secret)
+    another = Another()
+    stage.reconciler = replace(
+        stage.reconciler,
+        gatherer=replace(stage.reconciler.gatherer, providers=lambda name: another if name == "another" else provider),
+    )
+    made = provider.create_key(POLICY.project, "rotator_prod_chat_20261101_abcdefgh", stage.clock.now() + 90 * DAY)
+    stage.clock.advance(DAY)
+    stage.look()
+    assert record(stage).key(made.facts.key_id).state is KeyState.RETIRING
+    assert theirs.fingerprint() in asked
+    assert len(shown) == len([one for one in shown if one != theirs.fingerprint()]) + len(asked)
 
 
 def test_promise_1_the_old_value_that_a_person_puts_back_during_a_resumption_is_not_overwritten(stage):
