@@ -19,19 +19,21 @@ from rotator.errors import ConfigError, Problem
 _STAND_IN = {"version": 1, "instance": "unknown", "providers": {}}
 
 
-def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True) -> Settings:
+def load(path: Path, environ: Mapping[str, str], *, secrets: bool = True, forms: bool = False) -> Settings:
     """Read and check a configuration and what it includes.
 
     Secrets that it refers to must be there; they are not kept.
 
     :param secrets: ``False``: they need not be there yet, for whoever asks which rights to make them with.
+    :param forms: also look whether they are of the form that is needed. What runs does not: a hook's token that can't
+        be sent must not keep keys from being rotated.
     :raises ConfigError: with every problem that was found.
     """
     # Absolute: a destination must have the same name from whichever folder rotator is started.
     folder = path.parent.absolute()
     main = ConfigFile(path)
     document, broken = _document(main)
-    reader = sections.SectionReader(main.faults, environ, folder, secrets=secrets)
+    reader = sections.SectionReader(main.faults, environ, folder, secrets=secrets, forms=forms)
     state_url, state_password = reader.state(document.state)
     history = reader.history(document.state)
     backends = reader.backends({} if document.backends is None else document.backends)

@@ -118,7 +118,7 @@ def cli(
 def validate(context: click.Context, config: Path | None) -> None:
     """Check the configuration, offline: fields, names, references, secrets that are missing."""
     with failures():
-        settings = load_settings(config or context.obj)
+        settings = load_settings(config or context.obj, forms=True)
         click.echo(
             f"{settings.source}: fine; policies: {len(settings.policies)}, "
             f"backends: {', '.join(settings.backends)}, providers: {', '.join(settings.providers)}"

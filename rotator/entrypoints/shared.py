@@ -84,13 +84,13 @@ def operator() -> str:
         return f"uid {os.getuid()}"
 
 
-def load_settings(config: Path | None, *, secrets: bool = True) -> Settings:
-    """The configuration; ``ConfigError`` with every problem. ``secrets``: whether they must be there already."""
+def load_settings(config: Path | None, *, secrets: bool = True, forms: bool = False) -> Settings:
+    """The configuration; ``ConfigError`` with every problem. For ``secrets`` and ``forms`` see ``config.load``."""
     if config is None:
         raise click.UsageError("say which configuration: --config FILE, or ROTATOR_CONFIG in the environment")
     from rotator.config import load  # noqa: PLC0415 - pydantic is slow to import
 
-    return load(config, os.environ, secrets=secrets)
+    return load(config, os.environ, secrets=secrets, forms=forms)
 
 
 def one_of(known: Collection[str], wanted: str | None, *, option: str, what: str) -> str:

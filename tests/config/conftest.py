@@ -27,9 +27,10 @@ class Configuration:
         self.folder = folder
         self.file = folder / "rotator.yaml"
 
-    def load(self, text: str | bytes, **environ: str) -> Settings:
+    def load(self, text: str | bytes, *, forms: bool = True, **environ: str) -> Settings:
+        """As ``validate`` does."""
         self.file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return load(self.file, {**ENVIRON, **environ})
+        return load(self.file, {**ENVIRON, **environ}, forms=forms)
 
     def problems(self, text: str | bytes) -> list[str]:
         """The error's lines, without the folder."""
