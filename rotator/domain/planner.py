@@ -258,7 +258,7 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         key.state is KeyState.RETIRING
         and key.origin is not Origin.LEGACY
         and not key.expiry_forwarded
-        and not context.hold
+        and (not context.hold or _gives_time(context, key))
         and not context.record.rollback
         and not context.record.in_flight  # found while its replacement is not everywhere yet
         and not world.provider_problem
@@ -275,6 +275,12 @@ def _can_forward(context: Context, key: KeyRecord) -> bool:
         and not world.claims.get(key.key_id)
         and (world.skew is None or abs(world.skew) <= LARGEST_SKEW)
     )
+
+
+def _gives_time(context: Context, key: KeyRecord) -> bool:
+    """Whether an operator has made its grace longer: then an end that we had set is moved along on hold, too."""
+    end = _forward(context, key).expires_at
+    return key.first_expiry is not None and bool(end and key.expires_at and end > key.expires_at)
 
 
 def _forward(context: Context, key: KeyRecord) -> ForwardExpiry:

@@ -76,6 +76,7 @@ def hold(
     A policy has one hold, whether it was given by its name or by --all: the last one given counts.
     """
     from rotator.domain.events import Held  # noqa: PLC0415
+    from rotator.domain.record import KeyState  # noqa: PLC0415
     from rotator.domain.text import text  # noqa: PLC0415
 
     with failures():
@@ -87,6 +88,10 @@ def hold(
             for name in names:
                 application.journal.request(name, Held(reason=f"{reason} ({operator()})", until=end), now)
                 click.echo(f"{name}: on hold{f' until {text(end)}' if end else ''}")
+                for key in application.journal.load(name).in_state(KeyState.RETIRING):
+                    if key.first_expiry and key.expires_at:
+                        ends = f"{key.key_id} ends by itself at {text(key.expires_at)}, on hold too"
+                        click.echo(f"{name}: {ends}; 'rotator extend-grace {name}' gives it more time")
 
 
 @click.command()

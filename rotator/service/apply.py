@@ -217,7 +217,8 @@ class Executor:
         session.happened(ev.ExpiryForwarded(key_id=key.key_id, expires_at=action.expires_at or key.expires_at))
         known = session.record.key(key.key_id)
         is_longer = known is not None and known.grace_limit != key.grace_limit
-        if is_longer or session.record.held(session.now()):  # an operator has asked for that meanwhile
+        is_later = bool(action.expires_at and key.expires_at and action.expires_at > key.expires_at)
+        if is_longer or (session.record.held(session.now()) and not is_later):  # an operator asked for it meanwhile
             session.happened(ev.ExpiryUncertain(key_id=key.key_id))
             return
         if action.expires_at is None:

@@ -81,6 +81,15 @@ def test_figures_that_can_not_be_had_now_are_no_absence_of_use(tiny: TinyServer,
         provider.used_until(["key_1"], datetime.now(UTC), SecretValue("k" * 20), None)
 
 
+@pytest.mark.parametrize("year", ["1969", "9999"])
+def test_a_date_that_no_clock_shows_is_none(tiny: TinyServer, provider: TogetherProvider, year: str) -> None:
+    """A lifetime before or after it there may be no date: each look would end in that."""
+    tiny.say("/v1/billing/usage", 503, {}, Date=f"Thu, 01 Jan {year} 00:00:00 GMT")
+    with pytest.raises(ProviderUnavailable):
+        provider.used_until(["key_1"], datetime.now(UTC), SecretValue("k" * 20), None)
+    assert provider.skew() is None
+
+
 def test_the_provider_s_clock_is_compared_with_ours(simulator: Simulator, together: TogetherProvider) -> None:
     assert together.skew() is None
     together.list_keys(PROJECT)

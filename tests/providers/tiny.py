@@ -43,7 +43,7 @@ class TinyServer:
                 tiny.seen.append((f"{self.command} {self.path}", {k.lower(): v for k, v in self.headers.items()}))
                 answers = tiny.answers.get(self.path.partition("?")[0], [(404, b"", {})])
                 status, body, headers = answers.pop(0) if len(answers) > 1 else answers[0]
-                self.send_response(status)
+                (self.send_response_only if "Date" in headers else self.send_response)(status)
                 self.send_header("Content-Length", str(len(body)))
                 for name, value in headers.items():
                     self.send_header(name, value)

@@ -75,6 +75,26 @@ def test_an_extended_grace_keeps_the_old_key_and_brings_its_end_along_and_it_is_
     assert newer
 
 
+def test_promise_2_a_grace_can_be_extended_on_hold_when_the_end_that_we_had_set_comes_near(stage: Stage) -> None:
+    """A hold stops revocations; the provider ends the key all the same, by what was set before."""
+    former, _ = rotated(stage)
+    old = stage.journal.load("chat").key(former)
+    assert old is not None
+    assert old.grace_limit is not None
+    stage.journal.request("chat", ev.Held(reason="an incident"), stage.clock.now())
+    stage.clock.current = old.grace_limit
+    stage.look()
+    assert expiration(stage, former) == old.grace_limit + HOUR
+    until = old.grace_limit + 48 * HOUR
+    event = ev.GraceProlonged(key_ids=(former,), grace_until=until, reason="the incident goes on")
+    stage.journal.request("chat", event, stage.clock.now())
+    stage.look()
+    assert expiration(stage, former) == until + HOUR
+    stage.clock.current = until
+    stage.look()
+    assert former in stage.alive()
+
+
 def test_a_grace_extended_to_the_keys_own_end_gives_it_that_end_again(stage: Stage) -> None:
     own = stage.clock.now() + timedelta(days=20)
     former, _ = rotated(stage, expires_at=own)

@@ -224,9 +224,15 @@ def _number(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
+_YEARS = range(1970, 2200)
+"""That a clock may show, however wrong it is."""
+
+
 def _timestamp(date: str | None) -> float | None:
+    """``None`` also for a date of no such year: a lifetime later there may be none."""
     try:
-        return parsedate_to_datetime(date or "").timestamp()
+        moment = parsedate_to_datetime(date or "")
+        return moment.timestamp() if moment.year in _YEARS else None
     except (ValueError, OverflowError):
         return None
 
