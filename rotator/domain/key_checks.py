@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from rotator.domain.model import Policy
 from rotator.domain.naming import is_name_of
 from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.rollback import former_key
@@ -143,8 +144,7 @@ def of_another_provider(context: Context, key: KeyRecord) -> Verdict | None:
         evidence = f"ended at {text(ends)}, by its own expiration; not observed"
         return Verdict(check="OfAnotherProvider", decision=Decision.CLOSE, reason=evidence)
     whose = f"{key.key_id} is a key of {key.provider}, which the policy does not name any more"
-    command = f"rotator forget {context.policy.name} --key {key.key_id} --even-so --reason ..."
-    reason = f"{whose}: revoke it by hand, then '{command}'"
+    reason = f"{whose}: revoke it by hand, then '{_forgetting(context.policy, key)}'"
     return Verdict(check="OfAnotherProvider", decision=Decision.KEEP, reason=reason, alert=True)
 
 
@@ -162,7 +162,7 @@ def handed_over_in_vain(context: Context, key: KeyRecord) -> Verdict | None:
         return Verdict(check="HandedOverInVain", decision=Decision.CLOSE, reason=why)
     if facts is not None and is_name_of(facts.name, policy.instance, policy.name):
         return None
-    way = f"revoke it in the console, or 'rotator forget {policy.name} --key {key.key_id}'"
+    way = f"revoke it in the console, or '{_forgetting(policy, key)}'"
     reason = f"{key.key_id} was handed over and not needed, and may be in use elsewhere: {way}"
     return Verdict(check="HandedOverInVain", decision=Decision.KEEP, reason=reason, alert=True)
 
@@ -298,6 +298,11 @@ def decide_key(context: Context, key: KeyRecord) -> Verdict:
         if verdict:
             return verdict
     raise AssertionError("the key chain ends with checks that cover every state")
+
+
+def _forgetting(policy: Policy, key: KeyRecord) -> str:
+    """The command by which an operator says that a key is no business of ours."""
+    return f"rotator forget {policy.name} --key {key.key_id} --even-so --reason ..."
 
 
 def _kept(context: Context, check: str, reason: str) -> Verdict:
