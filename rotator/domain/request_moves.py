@@ -108,7 +108,11 @@ def _withdrawn(event: ev.RevocationWithdrawn, record: PolicyRecord) -> PolicyRec
 
 
 def _told(event: ev.RevocationTold, record: PolicyRecord) -> PolicyRecord:
-    return _with_revocation(record, event.key_id, lambda request: replace(request, done_by=event.by, done_at=event.at))
+    def told(request: PersonRequest) -> PersonRequest:
+        # Who says it again, because it is on the list yet, does not make it wait any longer.
+        return replace(request, done_by=event.by, done_at=request.done_at if request.done_by else event.at)
+
+    return _with_revocation(record, event.key_id, told)
 
 
 def _contradicted(event: ev.RevocationContradicted, record: PolicyRecord) -> PolicyRecord:

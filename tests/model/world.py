@@ -210,7 +210,8 @@ class World:
         for task in self.tasks(name):
             if task.kind == "revoke":
                 self.revoke_by_hand(task.key_id)
-                if tells:
+                asked = next(iter(self.holders.values())).journal.load(name).key(task.key_id)
+                if tells and asked and asked.revocation and not asked.revocation.done_by:  # once is enough
                     told = RevocationTold(key_id=task.key_id, by="ada", at=self.now())
                     next(iter(self.holders.values())).journal.request(name, told, self.current)
 

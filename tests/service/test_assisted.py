@@ -489,6 +489,16 @@ def test_promise_4_a_person_s_word_does_not_count_before_another_process_could_t
     assert stage.record.key(old).revocation.done_by == "", "it was seen to be accepted after that word"
 
 
+def test_a_word_that_is_given_again_counts_as_soon_as_the_first_one(stage):
+    old = to_be_revoked(stage)
+    forget_values(stage)
+    for _ in range(6):
+        tell_revoked(stage, old)
+        stage.look()
+        stage.clock.advance(MINUTE)
+    assert stage.record.key(old) is None
+
+
 def test_a_word_of_an_older_journal_has_no_moment_and_counts(stage):
     old = to_be_revoked(stage)
     forget_values(stage)
