@@ -198,7 +198,7 @@ def test_a_policy_on_hold_is_left_alone_until_it_is_released(installation: Insta
         assert rotator.call("hold", POLICY, "--reason", "a change freeze").returncode == 0
         service.wait_for_event("looked", check="OnHold", seconds=6)
         looked = count(service.events(), "looked", check="OnHold")
-        assert rotator.call("rotate", POLICY, "--reason", "not now").returncode == 0
+        assert rotator.call("rotate", POLICY, "--reason", "not now").returncode == 75
         service.wait_for_event("looked", check="OnHold", times=looked + 1, seconds=6)
         assert installation.created() == 0
         assert "a change freeze" in rotator.call("status").stdout
