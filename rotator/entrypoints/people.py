@@ -187,7 +187,10 @@ def requests(context: click.Context, config: Path | None, *, as_document: bool) 
 @CONFIG
 @click.pass_context
 def done(context: click.Context, policy: str, key_id: str, config: Path | None) -> None:
-    """Say that KEY_ID of POLICY is revoked, where that can't be observed: your word is recorded as such."""
+    """Say that KEY_ID of POLICY is revoked, where that can't be observed: your word is recorded as such.
+
+    It counts five minutes later: a process that has the key's secret yet tries it first.
+    """
     from rotator.domain.request_events import RevocationTold  # noqa: PLC0415
 
     with failures():
@@ -201,7 +204,20 @@ def done(context: click.Context, policy: str, key_id: str, config: Path | None) 
             application.journal.request(policy, RevocationTold(key_id=key_id, by=operator(), at=now), now)
             from rotator.entrypoints.steering import look_now  # noqa: PLC0415
 
-            context.exit(look_now(application, known))
+            code = look_now(application, known)
+            left = application.journal.load(policy).key(key_id)
+            if left and left.revocation:
+                say(f"{policy}: {_worth_of_the_word(key_id, left.revocation.done_at)}")
+            context.exit(code)
+
+
+def _worth_of_the_word(key_id: str, told_at: datetime | None) -> str:
+    from rotator.domain.assisted import WORD_COUNTS_AFTER  # noqa: PLC0415
+    from rotator.domain.text import text  # noqa: PLC0415
+
+    if told_at is None:  # it was taken back meanwhile
+        return f"the provider accepts {key_id}: your word does not count"
+    return f"noted; it counts from {text(told_at + WORD_COUNTS_AFTER)} on, unless {key_id} is seen to be accepted"
 
 
 requests.add_command(link)

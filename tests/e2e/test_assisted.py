@@ -231,6 +231,32 @@ def test_two_clicks_of_a_person_are_all_that_is_left(person: Person) -> None:
     person.assert_no_secret_was_written()
 
 
+def test_promise_4_a_word_that_a_key_is_revoked_is_held_against_what_the_service_sees(person: Person) -> None:
+    """A file keeps no former value: nobody but the service, which has it in memory, can try the key."""
+    person.configuration["policies"][0]["destinations"].pop(0)
+    person.rotator = Rotator(person.folder, person.configuration, person.environ)
+    with noted(person) as service:
+        service.wait_for_event("key.requested")
+        first = person.make(person.tasks()[0])
+        person.put_into_the_inbox(first)
+        service.wait_for_event("grace.started")
+        person.ask_for_another()
+        service.wait_for_event("key.requested", times=2)
+        person.put_into_the_inbox(person.make())
+        service.wait_for_event("revocation.requested", key_id=first.key_id)
+
+        arguments = ["requests", "done", "chat", first.key_id, "--config", str(person.rotator.config)]
+        done = run(arguments, env=person.rotator.environ, timeout=60)
+
+        assert done.returncode in {0, 75}
+        assert "it counts from" in done.stdout or "your word does not count" in done.stdout
+        service.wait_for_event("revocation.contradicted", key_id=first.key_id)
+        assert record(person.folder).key(first.key_id) is not None
+        person.simulator.revoke_by_hand(first.key_id)
+        service.wait_for_event("key.closed", key_id=first.key_id)
+        assert service.stop() == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["chat", "KEY"], ["KEY"], ["chat", "--key=KEY"], ["chat", "--expires", "KEY"], ["KEY", "KEY", "-x"], []],
