@@ -17,6 +17,7 @@ from rotator.domain.model import Destination, Held, Identity, Refused
 from rotator.domain.moves import may_land
 from rotator.domain.record import KeyRecord, KeyState
 from rotator.domain.secret import Fingerprint, SecretValue
+from rotator.domain.text import text
 from rotator.errors import BackendError, OutcomeUnknown, ProviderRejected, RotationFailed, VersionConflict
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.publish import PUBLISH_ATTEMPTS, completed, metadata_of, saw
@@ -63,6 +64,9 @@ class PutBack:
         if session.record.rollback is None:  # it came while its beginning was recorded
             raise RotationFailed("not rolled back: something else was asked for meanwhile")
         restored = session.record.key(key.key_id) or key  # the destinations tell the end that it has now
+        if restored.expires_at and restored.expires_at <= session.now():
+            # By what is recorded, though the provider may accept it yet: it is written nowhere any more.
+            self._drop(session, f"{key.key_id} has ended, at {text(restored.expires_at)}")
         known = _Known(restored, secret, session.record.rollback.rollback_id)
         for destination, version in action.missing:
             self._write(session, known, destination, version, action.replaces)

@@ -523,3 +523,12 @@ def test_promise_2_a_key_that_landed_late_and_was_taken_out_by_a_person_has_its_
     story.paste("chat", story.new_key("chat"))
     story.serve(seat="B", duration=7 * HOUR)
     story.ends_well()
+
+
+def test_promise_1_a_rollback_to_a_key_that_has_ended_by_what_is_recorded_is_dropped_and_not_tried_for_ever(story):
+    story.looks("mail")
+    lost = (Trouble("create_key", UNAVAILABLE), Trouble("append", UNAVAILABLE, nth=2))
+    story.roll_back(known=False, name="mail", seat="A", troubles=lost, wait=HOUR)
+    story.paste_a_known_key(name="mail", where="all", which=7)
+    story.roll_back(known=False, name="mail", seat="A", troubles=(), wait=DAY)
+    story.ends_well()
