@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.actions import Action, Close, ConfirmRefusal, ExtendGrace
 from rotator.domain.model import Assistance, Policy
-from rotator.domain.policy_checks import ON_SCHEDULE, UNRELIABLE
+from rotator.domain.policy_checks import ON_SCHEDULE, is_without_key
 from rotator.domain.record import KeyRecord, Level, PersonRequest, RotationRecord
 from rotator.domain.request_actions import (
     AskForKey,
@@ -92,7 +92,7 @@ def _ask(context: Context, verdict: Verdict, *, urgent: bool) -> AskForKey:
         reason=f"{verdict.check}: {verdict.reason}",
         expires_at=whole_day(context.now, context.policy),
         deadline=_deadline(context, verdict),
-        pressing=_is_pressing(context, verdict),
+        pressing=is_without_key(context, verdict),
         urgent=urgent,
         can_wait=verdict.check in ON_SCHEDULE,
     )
@@ -103,7 +103,7 @@ def _kept(
 ) -> list[Action]:
     """The request goes on: changed where it must be, or announced again where it is time."""
     policy, now = context.policy, context.now
-    presses = _is_pressing(context, verdict) and not request.urgent
+    presses = is_without_key(context, verdict) and not request.urgent
     deadline = min(request.deadline, _deadline(context, verdict)) if presses or not request.urgent else request.deadline
     is_short = rotation.expires_at <= now + max(policy.renew_before, policy.lifetime / 2)
     if presses or deadline < request.deadline or is_short:
@@ -121,12 +121,6 @@ def _kept(
     return []
 
 
-def _is_pressing(context: Context, verdict: Verdict) -> bool:
-    """Whether consumers are without a key; an empty place counts where there was one, for it may have been emptied."""
-    has_key = context.record.current is not None
-    return verdict.check in UNRELIABLE or (has_key and verdict.check == "DestinationEmpty")
-
-
 def whole_day(now: datetime, policy: Policy) -> datetime:
     """The expiration to ask for: the console gives a date, of which neither zone nor granularity is documented."""
     return (now + policy.lifetime).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -136,7 +130,7 @@ def _deadline(context: Context, verdict: Verdict) -> datetime:
     """While there is time yet to repair what fails, and for a whole grace; or soon."""
     key, policy, now = context.record.current, context.policy, context.now
     latest = now + policy.renew_before
-    if _is_pressing(context, verdict):
+    if is_without_key(context, verdict):
         return now + PRESSING
     if key is None:
         return min(latest, now + timedelta(days=1))
@@ -151,6 +145,13 @@ def _deadline(context: Context, verdict: Verdict) -> datetime:
 # --- an old key -------------------------------------------------------------------------------------------
 
 
+def word_counts_at(request: PersonRequest) -> datetime | None:
+    """From when on a person's word that it is done counts; ``None`` where nobody says so."""
+    if not request.done_by:
+        return None
+    return request.done_at + WORD_COUNTS_AFTER if request.done_at else request.opened_at
+
+
 def with_revocation(context: Context, key: KeyRecord, verdict: Verdict) -> Verdict:
     """The key's verdict, or, where a person is asked to revoke it already, how that stands."""
     request, assistance = key.revocation, context.policy.assistance
@@ -159,7 +160,7 @@ def with_revocation(context: Context, key: KeyRecord, verdict: Verdict) -> Verdi
     level, since = level_of(request, assistance, context.now), context.now - request.opened_at
     watch = context.now + min(WATCH_LAST, max(WATCH_FIRST, since / 4))
     ends = f"; it ends by itself at {text(key.expires_at)}" if key.expires_at else ""
-    counts_at = (request.done_at or request.opened_at) + WORD_COUNTS_AFTER if request.done_by else None
+    counts_at = word_counts_at(request)
     told = f"; {request.done_by} says that this is done" if request.done_by else ""
     if counts_at and counts_at > context.now:
         told += f", which counts from {text(counts_at)} on, unless it is seen to be accepted"

@@ -36,7 +36,7 @@ from rotator.domain.key_checks import (
 )
 from rotator.domain.model import Drift, Policy, Refused
 from rotator.domain.naming import is_name_of
-from rotator.domain.policy_checks import ASKED_FOR, ON_SCHEDULE, POLICY_CHAIN, UNRELIABLE
+from rotator.domain.policy_checks import ASKED_FOR, ON_SCHEDULE, POLICY_CHAIN, is_without_key
 from rotator.domain.record import KeyRecord, KeyState, Origin
 from rotator.domain.recovery import rebuild, resume
 from rotator.domain.request_actions import AskForKey
@@ -355,12 +355,8 @@ def _issue(context: Context, verdict: Verdict) -> Issue:
 
 
 def _is_urgent(context: Context, verdict: Verdict) -> bool:
-    """Consumers are without a key, or soon will be.
-
-    An empty place of a policy that has a key may be a new one. Nobody can tell that from one that somebody has emptied,
-    so it is taken for that: there are consumers.
-    """
+    """Consumers are without a key, or soon will be; or an operator has asked for one."""
     key, half = context.record.current, context.policy.renew_before / 2
-    if verdict.check in {*UNRELIABLE, *ASKED_FOR} or (key and verdict.check == "DestinationEmpty"):
+    if verdict.check in ASKED_FOR or is_without_key(context, verdict):
         return True
     return bool(key and key.expires_at and key.expires_at < context.now + half)

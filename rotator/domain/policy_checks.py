@@ -29,6 +29,16 @@ ON_SCHEDULE = ("ExpiryNear", "TooOld", "LateWritePossible")
 """Checks whose rotation harms nobody if others go first."""
 
 
+def is_without_key(context: Context, verdict: Verdict) -> bool:
+    """Whether consumers have no key that they can rely on.
+
+    An empty place of a policy that has a key may be a new one. Nobody can tell that from one that somebody has emptied,
+    so it is taken for that: there are consumers.
+    """
+    has_key = context.record.current is not None
+    return verdict.check in UNRELIABLE or (has_key and verdict.check == "DestinationEmpty")
+
+
 def on_hold(context: Context) -> Verdict | None:
     """An operator said: hands off."""
     if not context.hold:

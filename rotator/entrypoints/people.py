@@ -17,7 +17,7 @@ from rotator.entrypoints.shared import CONFIG, configured, failures, load_settin
 if TYPE_CHECKING:  # see ``shared``
     from rotator.bootstrap import Application
     from rotator.domain.model import Policy
-    from rotator.domain.record import Expiration, RotationRecord
+    from rotator.domain.record import Expiration, PersonRequest, RotationRecord
     from rotator.domain.requests import Task
     from rotator.domain.secret import SecretValue
     from rotator.service.desk import Handover
@@ -207,17 +207,18 @@ def done(context: click.Context, policy: str, key_id: str, config: Path | None) 
             code = look_now(application, known)
             left = application.journal.load(policy).key(key_id)
             if left and left.revocation:
-                say(f"{policy}: {_worth_of_the_word(key_id, left.revocation.done_at)}")
+                say(f"{policy}: {_worth_of_the_word(key_id, left.revocation)}")
             context.exit(code)
 
 
-def _worth_of_the_word(key_id: str, told_at: datetime | None) -> str:
-    from rotator.domain.assisted import WORD_COUNTS_AFTER  # noqa: PLC0415
+def _worth_of_the_word(key_id: str, request: PersonRequest) -> str:
+    from rotator.domain.assisted import word_counts_at  # noqa: PLC0415
     from rotator.domain.text import text  # noqa: PLC0415
 
-    if told_at is None:  # it was taken back meanwhile
+    counts_at = word_counts_at(request)
+    if counts_at is None:  # it was taken back meanwhile
         return f"the provider accepts {key_id}: your word does not count"
-    return f"noted; it counts from {text(told_at + WORD_COUNTS_AFTER)} on, unless {key_id} is seen to be accepted"
+    return f"noted; it counts from {text(counts_at)} on, unless {key_id} is seen to be accepted"
 
 
 requests.add_command(link)

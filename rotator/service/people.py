@@ -12,7 +12,7 @@ import structlog
 from rotator.domain import events as ev
 from rotator.domain import request_events as rev
 from rotator.domain.actions import Action
-from rotator.domain.assisted import WORD_COUNTS_AFTER
+from rotator.domain.assisted import word_counts_at
 from rotator.domain.model import Identity, Refused
 from rotator.domain.record import KeyRecord, KeyState
 from rotator.domain.request_actions import (
@@ -200,7 +200,7 @@ class People:
                 record_end(session, self.retired, key_id, f"refused by the provider: {answer.evidence}")
                 return True
             assert isinstance(answer, Identity)
-            self._is_contradicted(session, key)
+            self._take_word_back(session, key)
             if told_end(key, session.now()):
                 session.happened(ev.ExpirationSeen(key_id=key_id, expires_at=None))
             return False
@@ -209,7 +209,7 @@ class People:
             record_end(session, self.retired, key_id, f"{told}; not observed")
         return bool(told)
 
-    def _is_contradicted(self, session: Session, key: KeyRecord) -> None:
+    def _take_word_back(self, session: Session, key: KeyRecord) -> None:
         if key.revocation is None or not key.revocation.done_by:
             return
         by = key.revocation.done_by
@@ -219,9 +219,9 @@ class People:
 
 def _told_over(key: KeyRecord, now: datetime) -> str:
     """Why a key is taken for ended although nobody can try it; empty where it is not."""
-    request = key.revocation
-    if request and request.done_by and (request.done_at is None or request.done_at + WORD_COUNTS_AFTER <= now):
-        return f"revoked, as {request.done_by} tells"
+    counts_at = word_counts_at(key.revocation) if key.revocation else None
+    if key.revocation and counts_at and counts_at <= now:
+        return f"revoked, as {key.revocation.done_by} tells"
     if ends := told_end(key, now):
         return f"ended at {text(ends)}, by the expiration that it was told to have"
     return "revoked, as the provider had confirmed" if key.state is KeyState.REVOKED else ""

@@ -17,7 +17,6 @@ from rotator.domain.model import Destination, Held, Identity, Refused
 from rotator.domain.moves import may_land
 from rotator.domain.record import KeyRecord, KeyState
 from rotator.domain.secret import Fingerprint, SecretValue
-from rotator.domain.text import text
 from rotator.errors import BackendError, OutcomeUnknown, ProviderRejected, RotationFailed, VersionConflict
 from rotator.ports import KeyProvider, SecretBackend
 from rotator.service.publish import PUBLISH_ATTEMPTS, completed, metadata_of, saw
@@ -64,9 +63,10 @@ class PutBack:
         if session.record.rollback is None:  # it came while its beginning was recorded
             raise RotationFailed("not rolled back: something else was asked for meanwhile")
         restored = session.record.key(key.key_id) or key  # the destinations tell the end that it has now
-        if restored.expires_at and restored.expires_at <= session.now():
-            # By what is recorded, though the provider may accept it yet: it is written nowhere any more.
-            self._drop(session, f"{key.key_id} has ended, at {text(restored.expires_at)}")
+        try:
+            session.has_not_ended(restored)
+        except RotationFailed as ended:  # by what is recorded, though the provider may accept it yet
+            self._drop(session, str(ended))
         known = _Known(restored, secret, session.record.rollback.rollback_id)
         for destination, version in action.missing:
             self._write(session, known, destination, version, action.replaces)
@@ -75,7 +75,9 @@ class PutBack:
     def give_expiration_back(self, session: Session, action: GiveExpirationBack) -> None:
         """Of a replaced key that lies in a place again. Raises ``RotationFailed`` where the provider keeps the end."""
         key = session.record.key(action.key_id)
-        if key is not None and (kept := self._give_expiration_back(session, key)):
+        if key is None:
+            raise RotationFailed(f"{action.key_id} was forgotten meanwhile")
+        if kept := self._give_expiration_back(session, key):
             raise RotationFailed(kept)
         session.done.append(f"{action.key_id} has its own expiration again")
 
